@@ -1,0 +1,1 @@
+//! Consensus as a value, and the durable log.
