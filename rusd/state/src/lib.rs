@@ -1,1 +1,5 @@
-//! The replicated state machine.
+//! The replicated state machine: the same entries in, the same state and answers out, on every
+//! member.
+
+pub mod mvcc;
+pub mod storage;

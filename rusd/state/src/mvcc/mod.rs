@@ -1,0 +1,3 @@
+//! Multi-version store of keys.
+
+pub mod revision;
