@@ -1,3 +1,14 @@
 //! Judges the history of a key-value store: did it keep its promises?
+//!
+//! [`check_file`] reads a history (see [`history::record`] for the format) and says whether the
+//! store was linearizable, its watches complete, its leases kept. It knows nothing of servers: a
+//! history is all it sees, and its model of the store is its own.
 
 pub mod history;
+pub mod verdict;
+
+mod check;
+
+pub use check::{Options, check, check_file, check_records};
+pub use history::error::InputError;
+pub use verdict::{Engine, Report, Rule, Verdict, Violation};

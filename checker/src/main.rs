@@ -1,2 +1,2 @@
-//! Placeholder.
+//! Placeholder until the engines exist.
 fn main() {}

@@ -1,4 +1,19 @@
 //! What was asked of a store, what it answered, and when.
+//!
+//! ```text
+//!  file --jsonl--> Record --History::push--> History --lint--> engines
+//! ```
+//!
+//! Not here: any judgement of the store. A history that breaks the format's own rules is bad
+//! input ([`error::InputError`]), never an invalid store.
 
 pub mod record;
 pub mod text;
+
+pub mod error;
+pub mod jsonl;
+
+mod collected;
+mod lint;
+
+pub use collected::{FinalLine, History, NemesisLine, OperationLine, WatchLine};

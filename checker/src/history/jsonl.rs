@@ -1,0 +1,157 @@
+//! Histories as JSONL: one record a line, the header first.
+//!
+//! Reading streams, so that memory holds the records but never the text. Every error says where
+//! and why. A file whose last line is cut off is refused: what is missing is unknown.
+
+use std::io::{self, BufRead, Write};
+
+use serde::Deserialize;
+use serde_json::error::Category;
+
+use super::error::{InputError, Position};
+use super::record::{Header, Operation, Outcome, Record, Request};
+
+/// Writes a history, header first.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    out: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Starts a history. The header is written at once.
+    pub fn new(out: W, header: &Header) -> io::Result<Writer<W>> {
+        let mut writer = Writer { out, line: Vec::new() };
+        writer.write(&Record::Header(header.clone()))?;
+        Ok(writer)
+    }
+
+    /// Appends a record as one line.
+    pub fn write(&mut self, record: &Record) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, record)?;
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)
+    }
+
+    /// Hands everything written so far to the system.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Flushes, and gives the sink back.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+/// Reads a history record by record, each with its line number.
+#[derive(Debug)]
+pub struct Reader<R: BufRead> {
+    input: R,
+    line: u64,
+    bytes_read: u64,
+    buffer: Vec<u8>,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Reads from the start of `input`.
+    pub fn new(input: R) -> Reader<R> {
+        Reader { input, line: 0, bytes_read: 0, buffer: Vec::new() }
+    }
+
+    /// Bytes consumed so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// The next record and its line; `None` at the end.
+    pub fn next_record(&mut self) -> Result<Option<(u64, Record)>, InputError> {
+        loop {
+            self.buffer.clear();
+            let read = self.input.read_until(b'\n', &mut self.buffer);
+            let position = Position::line(self.line + 1);
+            let read = read.map_err(|source| InputError::Read { position, source })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            self.bytes_read += u64::try_from(read).expect("usize fits u64");
+            let ended = self.buffer.last() == Some(&b'\n');
+            let line = self.buffer.trim_ascii();
+            if !line.is_empty() {
+                return parse_line(self.line, line, ended).map(|record| Some((self.line, record)));
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Reader<R> {
+    type Item = Result<(u64, Record), InputError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_record().transpose()
+    }
+}
+
+/// An operation line as the writer lays it out. Most lines are operations, and reading them
+/// through [`Record`]'s tag would buffer every field first: this is the same line, read straight.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperationText {
+    #[serde(rename = "t")]
+    _tag: OperationTag,
+    #[serde(rename = "p")]
+    process: u64,
+    #[serde(rename = "m")]
+    member: u32,
+    #[serde(rename = "c")]
+    call_ns: u64,
+    #[serde(rename = "r", default)]
+    return_ns: Option<u64>,
+    #[serde(rename = "q")]
+    request: Request,
+    #[serde(rename = "o")]
+    outcome: Outcome,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OperationTag {
+    Op,
+}
+
+impl From<OperationText> for Record {
+    fn from(text: OperationText) -> Record {
+        let OperationText { _tag, process, member, call_ns, return_ns, request, outcome } = text;
+        Record::Op(Operation { process, member, call_ns, return_ns, request, outcome })
+    }
+}
+
+pub(super) fn parse_line(line: u64, text: &[u8], ended: bool) -> Result<Record, InputError> {
+    let parsed = if text.starts_with(b"{\"t\":\"op\",") {
+        serde_json::from_slice::<OperationText>(text).map(Record::from)
+    } else {
+        serde_json::from_slice::<Record>(text)
+    };
+    parsed.map_err(|error| {
+        let column = u64::try_from(error.column()).expect("usize fits u64");
+        let position = Position { line, column };
+        let reason = reason_of(&error);
+        if error.classify() == Category::Eof && !ended {
+            InputError::Truncated { position, reason }
+        } else {
+            InputError::Parse { position, reason }
+        }
+    })
+}
+
+/// The error without serde's own position: every line is parsed by itself, so its line is always 1.
+fn reason_of(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,137 @@
+//! Checks the invariants that `record` promises. What fails here is bad input, not a bad store.
+
+use std::collections::HashMap;
+
+use super::collected::History;
+use super::error::InputError;
+use super::record::{Operation, Outcome, Request, ResponseBody, WatchBody};
+
+/// Refuses a history that breaks the format's own rules.
+pub(super) fn lint(history: &History) -> Result<(), InputError> {
+    lint_initial(history)?;
+    lint_operations(history)?;
+    lint_watches(history)?;
+    for line in &history.finals {
+        if line.state.call_ns > line.state.return_ns {
+            return Err(InputError::malformed(line.line, "a final state returned before its call"));
+        }
+    }
+    Ok(())
+}
+
+fn lint_initial(history: &History) -> Result<(), InputError> {
+    let header = &history.header;
+    if header.first_revision < 1 {
+        return Err(InputError::malformed(1, "first_revision must be at least 1"));
+    }
+    for pair in header.initial.windows(2) {
+        if pair[0].key >= pair[1].key {
+            return Err(InputError::malformed(1, "initial keys must be distinct and ascending"));
+        }
+    }
+    if header.initial.iter().any(|kv| kv.mod_revision > header.first_revision) {
+        return Err(InputError::malformed(1, "an initial key is newer than first_revision"));
+    }
+    Ok(())
+}
+
+/// What is known of a process: when its last operation ended; `None` if it never did.
+type LastReturn = Option<u64>;
+
+fn lint_operations(history: &History) -> Result<(), InputError> {
+    let mut processes: HashMap<u64, LastReturn> = HashMap::new();
+    for line in &history.operations {
+        let operation = &line.operation;
+        if let Some(reason) = lint_operation(operation) {
+            return Err(InputError::malformed(line.line, reason));
+        }
+        let process = operation.process;
+        let last = match operation.outcome {
+            Outcome::Unknown(_) => None,
+            Outcome::Ok(_) | Outcome::Fail(_) => operation.return_ns,
+        };
+        match processes.insert(process, last) {
+            None => {}
+            Some(None) => {
+                let reason = format!("process {process} is used again after an unknown outcome");
+                return Err(InputError::malformed(line.line, reason));
+            }
+            Some(Some(returned)) if returned > operation.call_ns => {
+                let reason = format!(
+                    "operations of process {process} overlap: called at {} ns, but the one before \
+                     returned at {returned} ns",
+                    operation.call_ns
+                );
+                return Err(InputError::malformed(line.line, reason));
+            }
+            Some(Some(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+fn lint_operation(operation: &Operation) -> Option<String> {
+    match (&operation.outcome, operation.return_ns) {
+        (Outcome::Unknown(_), _) => {}
+        (_, None) => return Some("an operation with a known outcome has no return time".into()),
+        (_, Some(returned)) if returned < operation.call_ns => {
+            return Some(format!(
+                "returned at {returned} ns, before its call at {} ns",
+                operation.call_ns
+            ));
+        }
+        (_, Some(_)) => {}
+    }
+    let Outcome::Ok(response) = &operation.outcome else { return None };
+    if answers(&operation.request, &response.body) {
+        return None;
+    }
+    Some("the answer is of another kind than the request".into())
+}
+
+fn answers(request: &Request, body: &ResponseBody) -> bool {
+    matches!(
+        (request, body),
+        (Request::Put(_), ResponseBody::Put(_))
+            | (Request::Range(_), ResponseBody::Range(_))
+            | (Request::DeleteRange(_), ResponseBody::DeleteRange(_))
+            | (Request::Txn(_), ResponseBody::Txn(_))
+            | (Request::LeaseGrant(_), ResponseBody::LeaseGrant { .. })
+            | (Request::LeaseRevoke(_), ResponseBody::LeaseRevoke)
+            | (Request::LeaseKeepAlive(_), ResponseBody::LeaseKeepAlive { .. })
+            | (Request::Compact(_), ResponseBody::Compact)
+    )
+}
+
+fn lint_watches(history: &History) -> Result<(), InputError> {
+    let mut members: HashMap<u64, u32> = HashMap::new();
+    for line in &history.watches {
+        let response = &line.response;
+        let known = members.get(&response.watch).copied();
+        match (&response.body, known) {
+            (WatchBody::Created(request), None) => {
+                if let Some(resumed) = request.resumes
+                    && !members.contains_key(&resumed)
+                {
+                    let reason = format!("watch {} resumes unknown {resumed}", response.watch);
+                    return Err(InputError::malformed(line.line, reason));
+                }
+            }
+            (WatchBody::Created(_), Some(_)) => {
+                let reason = format!("watch {} is created twice", response.watch);
+                return Err(InputError::malformed(line.line, reason));
+            }
+            (_, None) => {
+                let reason = format!("watch {} was never created", response.watch);
+                return Err(InputError::malformed(line.line, reason));
+            }
+            (_, Some(member)) if member != response.member => {
+                let reason = format!("watch {} moved to another member", response.watch);
+                return Err(InputError::malformed(line.line, reason));
+            }
+            (_, Some(_)) => {}
+        }
+        members.insert(response.watch, response.member);
+    }
+    Ok(())
+}
