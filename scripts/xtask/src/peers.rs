@@ -1,0 +1,122 @@
+//! `cargo xtask peers`: builds etcd and its tools, to compare with.
+//!
+//! The versions are pinned by the Go modules in `scripts/peers`; a program is built again only
+//! when its pin or the Go toolchain changes. Go is needed for nothing else, and without it
+//! everything but the comparisons works.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::steps::Outcome;
+use crate::{report, workspace};
+
+/// Build etcd, etcdctl, etcdutl and etcd-dump-logs into target/peers (needs Go)
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Build even what is up to date
+    #[arg(long)]
+    force: bool,
+}
+
+/// A program of etcd: its name here, the module folder that pins it, and its Go package.
+struct Peer {
+    name: &'static str,
+    module: &'static str,
+    package: &'static str,
+}
+
+const PEERS: [Peer; 4] = [
+    Peer { name: "etcd", module: "scripts/peers", package: "go.etcd.io/etcd/server/v3" },
+    Peer { name: "etcdctl", module: "scripts/peers", package: "go.etcd.io/etcd/etcdctl/v3" },
+    Peer { name: "etcdutl", module: "scripts/peers", package: "go.etcd.io/etcd/etcdutl/v3" },
+    Peer {
+        name: "etcd-dump-logs",
+        module: "scripts/peers/dump-logs",
+        package: "go.etcd.io/etcd/v3/tools/etcd-dump-logs",
+    },
+];
+
+/// Builds what is not up to date and says where it is.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    build(args.force)?;
+    for peer in &PEERS {
+        report::line(&format!("{}", workspace::peer(peer.name).display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The step of `test`: without Go it is skipped, and says so.
+pub(crate) fn step() -> Result<Outcome> {
+    if !is_available() {
+        return Ok(Outcome::Skipped(MISSING.to_owned()));
+    }
+    let built = build(false)?;
+    Ok(Outcome::Passed(format!("{built} built, {} up to date", PEERS.len() - built)))
+}
+
+/// Whether the peers are there or can be built.
+pub(crate) fn is_available() -> bool {
+    workspace::is_installed("go") || PEERS.iter().all(|peer| workspace::peer(peer.name).is_file())
+}
+
+/// What the summary says when comparisons cannot run.
+pub(crate) const MISSING: &str = "Go is not installed: no etcd to compare with";
+
+/// Builds every peer that is not up to date; returns how many were built.
+pub(crate) fn build(force: bool) -> Result<usize> {
+    let folder = workspace::target().join("peers");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let Some(go) = go_version()? else {
+        if !force && PEERS.iter().all(|peer| workspace::peer(peer.name).is_file()) {
+            return Ok(0);
+        }
+        bail!(
+            "{MISSING}. Install Go from https://go.dev/dl/ (the version is in \
+             scripts/peers/go.mod); it is needed only for `peers` and for comparisons with etcd"
+        );
+    };
+    let mut built = 0;
+    for peer in &PEERS {
+        let pin = pin(&workspace::root().join(peer.module), &go)?;
+        let stamp = folder.join(format!("{}.pin", peer.name));
+        let binary = workspace::peer(peer.name);
+        if !force && binary.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == pin) {
+            continue;
+        }
+        compile(peer, &binary)?;
+        fs::write(&stamp, pin).with_context(|| format!("cannot write {}", stamp.display()))?;
+        built += 1;
+    }
+    Ok(built)
+}
+
+fn compile(peer: &Peer, binary: &Path) -> Result<()> {
+    let mut command = Command::new("go");
+    command
+        .args(["build", "-buildvcs=false", "-mod=readonly", "-o"])
+        .arg(binary)
+        .arg(peer.package)
+        .current_dir(workspace::root().join(peer.module));
+    workspace::must(&mut command)
+}
+
+/// What decides whether a built program is still the right one.
+fn pin(module: &Path, go: &str) -> Result<String> {
+    let read = |name: &str| {
+        let path: PathBuf = module.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    Ok(format!("{go}\n{}\n{}", read("go.mod")?, read("go.sum")?))
+}
+
+fn go_version() -> Result<Option<String>> {
+    if !workspace::is_installed("go") {
+        return Ok(None);
+    }
+    let mut command = Command::new("go");
+    command.arg("version").current_dir(workspace::root().join("scripts/peers"));
+    workspace::output(&mut command).map(Some)
+}

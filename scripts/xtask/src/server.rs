@@ -1,0 +1,288 @@
+//! One server process, of rusd or of etcd, as a verb needs it: fresh folder, free ports, ready.
+//!
+//! Both take the same flags, so nothing here differs by system but the name. A server that is
+//! dropped is killed, and its own folder is removed.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::workspace;
+
+/// How long a server may take until it serves.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long a server may take to stop on SIGTERM.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at something that another process does.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Which implementation a server is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum System {
+    /// Ours.
+    Rusd,
+    /// The one to compare with.
+    Etcd,
+}
+
+impl System {
+    /// Its name in tables and folders.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rusd => "rusd",
+            Self::Etcd => "etcd",
+        }
+    }
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    client: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Addresses {
+    /// Two ports of loopback that nobody listens on now.
+    pub(crate) fn free() -> Result<Self> {
+        // Both are held until both are known, so that they differ.
+        let listen = || TcpListener::bind("127.0.0.1:0").context("no free port on loopback");
+        let (client, peer) = (listen()?, listen()?);
+        Ok(Self { client: client.local_addr()?, peer: peer.local_addr()? })
+    }
+}
+
+/// How to start a server.
+pub(crate) struct Options {
+    system: System,
+    binary: PathBuf,
+    data_dir: Option<PathBuf>,
+    addresses: Addresses,
+    core: Option<usize>,
+    flags: Vec<String>,
+}
+
+impl Options {
+    /// A single member with etcd's defaults, on free ports.
+    pub(crate) fn new(system: System, binary: &Path) -> Result<Self> {
+        Ok(Self {
+            system,
+            binary: binary.to_path_buf(),
+            data_dir: None,
+            addresses: Addresses::free()?,
+            core: None,
+            flags: Vec::new(),
+        })
+    }
+
+    /// The same ports as another server, which has ended: ids are derived from them.
+    pub(crate) fn addresses(mut self, addresses: Addresses) -> Self {
+        self.addresses = addresses;
+        self
+    }
+
+    /// A folder that outlives the server.
+    pub(crate) fn data_dir(mut self, folder: &Path) -> Self {
+        self.data_dir = Some(folder.to_path_buf());
+        self
+    }
+
+    /// Keeps the server on one core.
+    pub(crate) fn core(mut self, core: usize) -> Self {
+        self.core = Some(core);
+        self
+    }
+
+    /// A further flag.
+    pub(crate) fn flag(mut self, name: &str, value: &str) -> Self {
+        self.flags.extend([name.to_owned(), value.to_owned()]);
+        self
+    }
+}
+
+/// A server that serves.
+pub(crate) struct Server {
+    child: Child,
+    system: System,
+    client: SocketAddr,
+    log: PathBuf,
+    scratch: Option<Scratch>,
+}
+
+impl Server {
+    /// Starts it and waits until it answers `/health`.
+    pub(crate) fn start(options: &Options) -> Result<Self> {
+        let scratch = Scratch::new(options.system.name())?;
+        let data_dir = options.data_dir.clone().unwrap_or_else(|| scratch.path().join("data"));
+        let log = scratch.path().join("log");
+        let mut command = command(options, &data_dir);
+        let out = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn()
+            .with_context(|| format!("cannot start {}", options.binary.display()))?;
+        let client = options.addresses.client;
+        let mut server =
+            Self { child, system: options.system, client, log, scratch: Some(scratch) };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Where clients connect to.
+    pub(crate) fn client_url(&self) -> String {
+        format!("http://{}", self.client)
+    }
+
+    /// The client address without a scheme.
+    pub(crate) fn client_address(&self) -> String {
+        self.client.to_string()
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Answer to `GET path` on the client port.
+    pub(crate) fn http_get(&self, path: &str) -> Result<String> {
+        http_get(self.client, path)
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and the exit status.
+    pub(crate) fn stop(mut self) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.child.id()).context("a process id that is no pid_t")?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not stop on SIGTERM\n{}", self.system.name(), self.log_tail());
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Last lines of its log, for an error message.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}\n{}", self.system.name(), self.log_tail());
+            }
+            if self.http_get("/health").is_ok_and(|body| body.contains("true")) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{} does not become ready\n{}", self.system.name(), self.log_tail());
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        if self.child.kill().is_ok() {
+            self.child.wait().ok();
+        }
+        self.scratch.take();
+    }
+}
+
+/// A folder under `target/scratch` that is removed when dropped.
+pub(crate) struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// A fresh, empty folder.
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        let parent = workspace::target().join("scratch");
+        fs::create_dir_all(&parent)?;
+        for number in 0_u32.. {
+            let path = parent.join(format!("{name}-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).context("cannot make a scratch folder"),
+            }
+        }
+        bail!("too many scratch folders in {}", parent.display())
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.path).ok();
+    }
+}
+
+fn command(options: &Options, data_dir: &Path) -> Command {
+    let mut command = match options.core {
+        Some(core) if workspace::is_installed("taskset") => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &core.to_string()]).arg(&options.binary);
+            command
+        }
+        _ => Command::new(&options.binary),
+    };
+    let Addresses { client, peer } = options.addresses;
+    let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
+    command
+        .args(["--name", "m1", "--data-dir"])
+        .arg(data_dir)
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster", &format!("m1={peer}")])
+        .args(&options.flags);
+    command
+}
+
+/// `GET path` by HTTP/1.0, whose answers are never in chunks; the body of a 200.
+fn http_get(address: SocketAddr, path: &str) -> Result<String> {
+    let timeout = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if status != "200" {
+        bail!("GET {path} answers {status}");
+    }
+    Ok(body.to_owned())
+}

@@ -1,0 +1,122 @@
+//! `cargo xtask test`: everything.
+//!
+//! The steps of `check`, the peers, and then the end-to-end tier (T5) with release binaries: the
+//! transcript and the model against etcd, and a cluster under load and faults, judged. What needs
+//! etcd is skipped without it, and the summary says so. An unknown verdict is a failure.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::server::{Options, Server, System};
+use crate::steps::{Outcome, Steps};
+use crate::{check, peers, report, transcript, workspace};
+
+/// Run everything: check, comparisons with etcd, and a judged cluster under faults
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Length of the judged run
+    #[arg(long, default_value = "30s")]
+    duration: String,
+    /// Operations of the model against etcd
+    #[arg(long, default_value_t = 10_000)]
+    model_operations: u64,
+    /// Only the end-to-end steps, without those of `check`
+    #[arg(long)]
+    only_e2e: bool,
+}
+
+/// Runs the steps, keeps the summary in `target/ci/summary.md` and prints it.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let kept = workspace::target().join("ci");
+    fs::create_dir_all(&kept).with_context(|| format!("cannot make {}", kept.display()))?;
+    let mut steps = Steps::default();
+    if !args.only_e2e {
+        check::all(&mut steps);
+    }
+    steps.run("peers", peers::step);
+    steps.run("release build", || {
+        workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?;
+        Ok(Outcome::Passed("rusd, loadgen, checker".to_owned()))
+    });
+    steps.run("transcript: rusd answers etcdctl as etcd does", transcript::step);
+    steps.run("model against etcd", || model(args.model_operations));
+    steps.run("mixed-faults, judged", || judged(&kept, &args.duration));
+
+    let title = "cargo xtask test";
+    let path = kept.join("summary.md");
+    fs::write(&path, steps.summary(title).join("\n") + "\n")
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let code = steps.finish(title);
+    report::progress(&format!("kept in {}", kept.display()));
+    Ok(code)
+}
+
+/// The checker's model of etcd against etcd itself, on random sequential operations.
+fn model(operations: u64) -> Result<Outcome> {
+    if !peers::is_available() {
+        return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
+    }
+    let etcd = Server::start(&Options::new(System::Etcd, &workspace::peer("etcd"))?)?;
+    let status = workspace::status(
+        Command::new(workspace::target().join("release/loadgen"))
+            .args(["model", "--endpoints", &etcd.client_url(), "--seed", "1"])
+            .args(["--operations", &operations.to_string()]),
+    )?;
+    if !status.success() {
+        bail!("the model and etcd disagree ({status})");
+    }
+    Ok(Outcome::Passed(format!("{operations} operations, no disagreement")))
+}
+
+/// A cluster of three under load and faults.
+fn judged(kept: &Path, duration: &str) -> Result<Outcome> {
+    let out = kept.join("mixed-faults");
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("cannot clear {}", out.display()))?;
+    }
+    let release = workspace::target().join("release");
+    let status = workspace::status(
+        Command::new(release.join("loadgen"))
+            .args(["run", "workloads/mixed-faults.toml", "--seed", "1", "--duration", duration])
+            .arg("--binary")
+            .arg(release.join("rusd"))
+            .arg("--out")
+            .arg(&out)
+            .current_dir(workspace::root()),
+    )?;
+    let folder = newest_run(&out);
+    let place = folder.as_deref().unwrap_or(&out).display().to_string();
+    match status.code() {
+        Some(0) => {}
+        Some(1) => bail!("INVALID: a promise was broken; see {place}"),
+        Some(3) => bail!("UNKNOWN: the history could not be judged; see {place}"),
+        _ => bail!("the run failed ({status}); see {place}"),
+    }
+    let folder = folder.context("loadgen left no run.json")?;
+    for name in ["summary.md", "junit.xml"] {
+        let (from, to) = (folder.join(name), kept.join(format!("mixed-faults-{name}")));
+        fs::copy(&from, to).with_context(|| format!("loadgen left no {}", from.display()))?;
+    }
+    Ok(Outcome::Passed(format!("valid; {place}")))
+}
+
+/// The folder below `out` whose `run.json` is the newest.
+pub(crate) fn newest_run(out: &Path) -> Option<PathBuf> {
+    let mut newest = None;
+    let mut open = vec![out.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).ok()?.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.file_name().is_some_and(|name| name == "run.json") {
+                let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+                newest = newest.max(Some((modified, folder.clone())));
+            }
+        }
+    }
+    newest.map(|(_, folder)| folder)
+}

@@ -1,0 +1,126 @@
+//! Who may depend on whom. Data only; [`manifests`](super::manifests) and
+//! [`imports`](super::imports) hold the repository to it.
+
+/// A package of the workspace.
+pub(super) struct Package {
+    /// Its name in Cargo.toml.
+    pub(super) name: &'static str,
+    /// Its folder, from the root.
+    pub(super) folder: &'static str,
+    /// The packages of the workspace it may depend on, in any dependency table.
+    pub(super) may_use: &'static [&'static str],
+    /// Same entries in, same state out: no clock, no sockets, no runtime.
+    pub(super) is_pure: bool,
+    /// Its modules, from the top layer down. A module may import what is below it or beside it,
+    /// never what is above. Empty: the modules are not layered.
+    pub(super) tiers: &'static [&'static [&'static str]],
+}
+
+/// Every package. A new one must be placed here before `check` passes.
+pub(super) const PACKAGES: &[Package] = &[
+    Package { name: "rusd-proto", folder: "rusd/proto", may_use: &[], is_pure: false, tiers: &[] },
+    Package {
+        name: "rusd-raft",
+        folder: "rusd/raft",
+        may_use: &["rusd-proto"],
+        is_pure: true,
+        tiers: &[&["node"], &["log"], &["types"], &["error"]],
+    },
+    Package {
+        name: "rusd-state",
+        folder: "rusd/state",
+        may_use: &["rusd-proto"],
+        is_pure: true,
+        tiers: &[&["apply"], &["mvcc", "lease"], &["storage"]],
+    },
+    Package {
+        name: "rusd",
+        folder: "rusd",
+        may_use: &["rusd-proto", "rusd-raft", "rusd-state"],
+        is_pure: false,
+        tiers: &[&["main"], &["server"], &["api"], &["consensus"], &["applier"], &["watch"]],
+    },
+    Package {
+        name: "rusd-checker",
+        folder: "checker",
+        may_use: &["rusd-proto"],
+        is_pure: false,
+        tiers: &[&["main"], &["history"]],
+    },
+    Package {
+        name: "rusd-loadgen",
+        folder: "loadgen",
+        may_use: &["rusd-proto", "rusd-checker"],
+        is_pure: false,
+        tiers: &[],
+    },
+    Package {
+        name: "xtask",
+        folder: "scripts/xtask",
+        may_use: &["rusd-proto"],
+        is_pure: false,
+        tiers: &[],
+    },
+];
+
+/// Paths that a lower module may import from an upper one, each with its reason.
+pub(super) const EXCEPTIONS: &[Exception] = &[Exception {
+    package: "rusd-state",
+    path: "crate::mvcc::revision",
+    reason: "the revision is the key of storage; a plain value without behaviour",
+}];
+
+/// One entry of [`EXCEPTIONS`].
+pub(super) struct Exception {
+    /// The package it holds for.
+    pub(super) package: &'static str,
+    /// The import, or what it begins with.
+    pub(super) path: &'static str,
+    /// Why it does no harm.
+    pub(super) reason: &'static str,
+}
+
+/// Packages that bring threads, sockets, a clock or an executor with them.
+pub(super) const RUNTIMES: &[&str] = &[
+    "async-std",
+    "axum",
+    "futures",
+    "futures-util",
+    "hyper",
+    "hyper-util",
+    "mio",
+    "smol",
+    "socket2",
+    "tokio",
+    "tokio-stream",
+    "tokio-util",
+    "tonic",
+    "tonic-health",
+    "tower",
+];
+
+/// An engine, and the only file that may name it.
+pub(super) const ENGINES: &[(&str, &str)] =
+    &[("sled", "rusd/state/src/storage/sled.rs"), ("fjall", "rusd/state/src/storage/fjall.rs")];
+
+impl Package {
+    /// The package that owns a file: the one with the longest folder above it.
+    pub(super) fn of(path: &str) -> Option<&'static Self> {
+        PACKAGES
+            .iter()
+            .filter(|package| {
+                path.strip_prefix(package.folder).is_some_and(|rest| rest.starts_with('/'))
+            })
+            .max_by_key(|package| package.folder.len())
+    }
+
+    /// Its name as Rust code writes it.
+    pub(super) fn crate_name(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// How deep a module lies; 0 is the top.
+    pub(super) fn tier(&self, module: &str) -> Option<usize> {
+        self.tiers.iter().position(|tier| tier.contains(&module))
+    }
+}

@@ -1,0 +1,145 @@
+//! What may differ between etcd and rusd, as an explicit list.
+//!
+//! Member and cluster ids are not in it: both members listen on the same ports, and ids are
+//! derived from them.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// A pattern whose first group is replaced by `*`, and why it may differ.
+struct Rule {
+    pattern: &'static str,
+    why: &'static str,
+}
+
+const RULES: &[Rule] = &[
+    Rule { pattern: r#""(?:raft_term|raftTerm)":(\d+)"#, why: "how many elections there were" },
+    Rule { pattern: r#""RaftTerm" : (\d+)"#, why: "how many elections there were" },
+    Rule { pattern: r#""(?:raftIndex|raftAppliedIndex)":(\d+)"#, why: "entries of our own" },
+    Rule { pattern: r#""(?:RaftIndex|RaftAppliedIndex)" : (\d+)"#, why: "entries of our own" },
+    Rule { pattern: r#""(?:dbSize|dbSizeInUse)":(\d+)"#, why: "another engine" },
+    Rule { pattern: r#""(?:DBSize|DBSizeInUse)" : (\d+)"#, why: "another engine" },
+    Rule { pattern: r#""(?:version|storageVersion)":"([^"]*)""#, why: "the version line" },
+    Rule { pattern: r#""(?:Version|StorageVersion)" : "([^"]*)""#, why: "the version line" },
+    Rule { pattern: r"took = ([0-9.]+[mµn]?s)", why: "a duration" },
+    Rule { pattern: r#""took":"([^"]*)""#, why: "a duration" },
+    Rule { pattern: r#""Took" : (\S+)"#, why: "a duration" },
+    Rule { pattern: r#""ts":"([^"]*)""#, why: "the time of a log line of etcdctl" },
+    Rule { pattern: r#""target":"([^"]*)""#, why: "an address of etcdctl's memory" },
+    Rule { pattern: r"LocalAddr: '([^']*)'", why: "the port etcdctl connects from" },
+];
+
+static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let compile = |rule: &Rule| {
+        debug_assert!(!rule.why.is_empty(), "each rule has a reason");
+        Regex::new(rule.pattern).expect("patterns are tested")
+    };
+    RULES.iter().map(compile).collect()
+});
+
+/// Columns of tables that may differ, by their headings; the reasons are those of [`RULES`].
+const COLUMNS: [&str; 9] = [
+    "VERSION",
+    "STORAGE VERSION",
+    "DB SIZE",
+    "IN USE",
+    "PERCENTAGE NOT IN USE",
+    "RAFT TERM",
+    "RAFT INDEX",
+    "RAFT APPLIED INDEX",
+    "TOOK",
+];
+
+/// The same columns in the simple form of `endpoint status`, which has no headings.
+const STATUS_COLUMNS: [usize; 8] = [2, 3, 4, 5, 6, 10, 11, 12];
+
+/// How many columns the simple form of `endpoint status` has.
+const STATUS_WIDTH: usize = 16;
+
+/// Takes out what may differ.
+pub(super) fn normalize(text: &str, endpoint: &str) -> String {
+    let mut text = text.replace(endpoint, "ENDPOINT");
+    for pattern in COMPILED.iter() {
+        text = mask(pattern, &text);
+    }
+    let mut headings = Vec::new();
+    let lines: Vec<String> =
+        text.lines().map(|line| columns(line.trim_end(), &mut headings)).collect();
+    lines.join("\n")
+}
+
+fn mask(pattern: &Regex, text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut end = 0;
+    for group in pattern.captures_iter(text).filter_map(|captures| captures.get(1)) {
+        masked.push_str(&text[end..group.start()]);
+        masked.push('*');
+        end = group.end();
+    }
+    masked.push_str(&text[end..]);
+    masked
+}
+
+/// A line of a table without its padding, since a column is as wide as what it masks.
+fn columns(line: &str, headings: &mut Vec<String>) -> String {
+    if line.starts_with('┌') {
+        headings.clear();
+    }
+    if line.starts_with(['┌', '├', '└']) {
+        return line.chars().take(1).collect();
+    }
+    if let Some(row) = line.strip_prefix('│') {
+        let cells: Vec<&str> = row.trim_end_matches('│').split('│').map(str::trim).collect();
+        if headings.is_empty() {
+            *headings = cells.iter().map(|&cell| cell.to_owned()).collect();
+            return format!("│ {} │", cells.join(" │ "));
+        }
+        let is_masked =
+            |column: usize| headings.get(column).is_some_and(|h| COLUMNS.contains(&h.as_str()));
+        return format!("│ {} │", masked(&cells, is_masked).join(" │ "));
+    }
+    let cells: Vec<&str> = line.split(", ").collect();
+    if line.starts_with("ENDPOINT, ") && cells.len() == STATUS_WIDTH {
+        return masked(&cells, |column| STATUS_COLUMNS.contains(&column)).join(", ");
+    }
+    line.to_owned()
+}
+
+fn masked<'a>(cells: &[&'a str], is_masked: impl Fn(usize) -> bool) -> Vec<&'a str> {
+    let mask = |(column, cell)| if is_masked(column) { "*" } else { cell };
+    cells.iter().copied().enumerate().map(mask).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_durations_and_sizes_are_taken_out_and_revisions_stay() {
+        let text = r#"{"header":{"cluster_id":7,"revision":4,"raft_term":2},"dbSize":20480} took = 1.02ms"#;
+        let wanted =
+            r#"{"header":{"cluster_id":7,"revision":4,"raft_term":*},"dbSize":*} took = *"#;
+        assert_eq!(normalize(text, "127.0.0.1:1"), wanted);
+    }
+
+    #[test]
+    fn a_table_keeps_its_headings_and_every_other_column() {
+        let table = "┌──┬──┐\n│ ID │ RAFT TERM │\n├──┼──┤\n│  7 │         2 │\n└──┴──┘";
+        assert_eq!(normalize(table, "x"), "┌\n│ ID │ RAFT TERM │\n├\n│ 7 │ * │\n└");
+    }
+
+    #[test]
+    fn a_simple_status_keeps_its_ids_quota_and_flags() {
+        let line =
+            "h:1, 2e, 3.7.3, 3.7.0, 20 kB, 16 kB, 20%, 2.1 GB, true, false, 2, 4, 4, , , false";
+        let wanted = "ENDPOINT, 2e, *, *, *, *, *, 2.1 GB, true, false, *, *, *, , , false";
+        assert_eq!(normalize(line, "h:1"), wanted);
+    }
+
+    #[test]
+    fn the_version_of_a_key_is_not_the_version_of_a_server() {
+        assert_eq!(normalize(r#"{"version":3}"#, "x"), r#"{"version":3}"#);
+        assert_eq!(normalize(r#"{"version":"3.7.3"}"#, "x"), r#"{"version":"*"}"#);
+    }
+}

@@ -1,0 +1,150 @@
+//! A transcript script: etcdctl commands with their stdin.
+//!
+//! ```text
+//! # a comment
+//! $ put a 1                     a command; the next one starts when it has ended
+//! $ txn --interactive
+//! < value("a") = "1"            lines of its stdin
+//! <
+//! $ lease grant 60 => L         the id it prints is known as {L} from here on
+//! $ put b 2 --lease={L}
+//! $@4 watch a --rev=2           ended once it has printed 4 lines
+//! &w@4 watch a --rev=9          the same in the background, named w
+//! .w                            waits for w; what it printed is compared here
+//! ```
+
+use anyhow::{Context, Result, bail};
+
+/// A parsed script.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Script {
+    /// In order.
+    pub(super) steps: Vec<Step>,
+}
+
+/// One step, and the line it stands on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// What to do.
+    pub(super) action: Action,
+}
+
+/// What a step does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Runs a command to its end.
+    Run(Command),
+    /// Starts a command and goes on.
+    Start(String, Command),
+    /// Waits for a command that was started.
+    Await(String),
+}
+
+/// An etcdctl command.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Command {
+    /// As written, for messages.
+    pub(super) text: String,
+    /// Without `etcdctl` and the endpoint.
+    pub(super) arguments: Vec<String>,
+    /// What it reads.
+    pub(super) stdin: String,
+    /// Names the id that the command prints.
+    pub(super) id_name: Option<String>,
+    /// It does not end by itself: it is ended once it has printed so many lines.
+    pub(super) lines_wanted: Option<usize>,
+}
+
+impl Script {
+    /// Parses a script; an error names the line.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let mut steps = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let context = || format!("line {}: {line}", number + 1);
+            let line = line.trim_end();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Some(input) = line.strip_prefix('<') {
+                let command = last_command(&mut steps).with_context(context)?;
+                command.stdin.push_str(input.strip_prefix(' ').unwrap_or(input));
+                command.stdin.push('\n');
+                continue;
+            }
+            let action = parse_action(line).with_context(context)?;
+            steps.push(Step { line: number + 1, action });
+        }
+        Ok(Self { steps })
+    }
+}
+
+fn last_command(steps: &mut [Step]) -> Result<&mut Command> {
+    match steps.last_mut().map(|step| &mut step.action) {
+        Some(Action::Run(command) | Action::Start(_, command)) => Ok(command),
+        _ => bail!("stdin without a command"),
+    }
+}
+
+fn parse_action(line: &str) -> Result<Action> {
+    if let Some(name) = line.strip_prefix('.') {
+        return Ok(Action::Await(name.to_owned()));
+    }
+    let (head, rest) = line.split_once(' ').context("a command is missing")?;
+    let (mark, lines_wanted) = match head.split_once('@') {
+        Some((mark, lines)) => (mark, Some(lines.parse().context("a number of lines")?)),
+        None => (head, None),
+    };
+    let (text, id_name) = match rest.rsplit_once(" => ") {
+        Some((text, name)) => (text, Some(name.to_owned())),
+        None => (rest, None),
+    };
+    let arguments = shlex::split(text).context("quotes do not match")?;
+    let text = text.to_owned();
+    let command = Command { text, arguments, stdin: String::new(), id_name, lines_wanted };
+    match (mark, mark.strip_prefix('&')) {
+        ("$", _) => Ok(Action::Run(command)),
+        (_, Some(name)) => Ok(Action::Start(name.to_owned(), command)),
+        _ => bail!("a line begins with `$`, `&name`, `.name`, `<` or `#`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_parsed_with_stdin_ids_and_background_commands() {
+        let text = "# x\n$ put 'a b' 1\n\n$ txn -i\n< get a\n<\n$ lease grant 9 => L\n\
+                    &w@4 watch a\n.w\n";
+        let script = Script::parse(text).unwrap();
+        let actions: Vec<&Action> = script.steps.iter().map(|step| &step.action).collect();
+        let [
+            Action::Run(put),
+            Action::Run(txn),
+            Action::Run(grant),
+            Action::Start(name, watch),
+            Action::Await(awaited),
+        ] = actions[..]
+        else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(put.arguments, ["put", "a b", "1"]);
+        assert_eq!(txn.stdin, "get a\n\n");
+        assert_eq!(grant.id_name.as_deref(), Some("L"));
+        assert_eq!((name.as_str(), watch.lines_wanted, awaited.as_str()), ("w", Some(4), "w"));
+        assert_eq!(script.steps[2].line, 7);
+    }
+
+    #[test]
+    fn an_error_names_its_line() {
+        for (text, wanted) in [
+            ("$ put a 1\n? get a", "line 2: ? get a"),
+            ("< a", "line 1: < a"),
+            ("$ put 'a", "line 1: $ put 'a"),
+        ] {
+            assert_eq!(Script::parse(text).unwrap_err().to_string(), wanted);
+        }
+    }
+}
