@@ -5,6 +5,7 @@
 //! history is all it sees, and its model of the store is its own.
 
 pub mod history;
+pub mod model;
 pub mod verdict;
 
 mod check;
