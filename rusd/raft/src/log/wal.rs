@@ -1,0 +1,335 @@
+//! The log on disk, in etcd's format.
+//!
+//! One batch is one write and one `fdatasync`. Appends go to the last segment; a full one is cut
+//! to its length and the next begins with the running CRC, the metadata and the hard state.
+//!
+//! Invariants:
+//! - Bytes before `synced` survive a crash of the machine; bytes before `position` that of the process.
+//! - From `position` on, the file holds zeros only.
+//! - After a failed write or sync the log takes nothing more: nobody knows what is on the disk.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rusd_proto::raftpb::Entry;
+
+use crate::error::Fatal;
+use crate::log::cache::EntryCache;
+use crate::log::index::LogIndex;
+use crate::log::read_only::{self, OpenSegment};
+use crate::log::record::Encoder;
+use crate::log::replay::{self, Replayed};
+use crate::log::segment::{self, SegmentPreparer};
+use crate::log::store::LogStore;
+use crate::types::{HardState, Index, Metadata, Term};
+
+/// etcd's segment size: 64 MB, decimal.
+const SEGMENT_BYTES: u64 = 64 * 1000 * 1000;
+
+/// Zeros written ahead of the records when the segment was not prepared.
+const ZEROS_AHEAD_BYTES: u64 = 1024 * 1024;
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct WalOptions {
+    /// A segment that has reached this length is full.
+    pub segment_bytes: u64,
+    /// Data of recent entries kept in memory.
+    pub cache_bytes: usize,
+}
+
+impl Default for WalOptions {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, cache_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// A place in the log on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncPoint {
+    /// The segment.
+    pub segment: PathBuf,
+    /// Bytes of it.
+    pub offset: u64,
+}
+
+/// The log of one member.
+#[derive(Debug)]
+pub struct Wal {
+    dir: PathBuf,
+    options: WalOptions,
+    metadata: Metadata,
+    hard_state: HardState,
+    segments: Vec<OpenSegment>,
+    sequence: u64,
+    index: LogIndex,
+    cache: EntryCache,
+    encoder: Encoder,
+    position: u64,
+    synced: u64,
+    /// Up to here the last segment holds zeros that were written, not merely allocated.
+    zeroed: u64,
+    preparer: SegmentPreparer,
+    batch: Vec<u8>,
+    has_failed: bool,
+}
+
+impl Wal {
+    /// True when `dir` holds a log.
+    pub fn exists(dir: &Path) -> bool {
+        segment::list(dir).map_or(true, |segments| !segments.is_empty()) && dir.exists()
+    }
+
+    /// Creates an empty log. `dir` must not exist; it appears whole or not at all.
+    pub fn create(dir: &Path, metadata: Metadata, options: WalOptions) -> Result<Self, Fatal> {
+        let temporary = dir.with_extension("tmp");
+        if temporary.exists() {
+            fs::remove_dir_all(&temporary).map_err(Fatal::io("delete", &temporary))?;
+        }
+        fs::create_dir_all(&temporary).map_err(Fatal::io("create", &temporary))?;
+        let mut encoder = Encoder::new(0);
+        let mut head = Vec::new();
+        encoder.segment_head(&mut head, metadata);
+        encoder.first_snapshot(&mut head);
+        let path = temporary.join(segment::name(0, 0));
+        let file = segment::create_sparse(&path, options.segment_bytes)?;
+        file.write_all_at(&head, 0).map_err(Fatal::io("write", &path))?;
+        file.sync_all().map_err(Fatal::io("sync", &path))?;
+        segment::sync_dir(&temporary)?;
+        fs::rename(&temporary, dir).map_err(Fatal::io("rename to", dir))?;
+        segment::sync_dir(dir.parent().unwrap_or(Path::new(".")))?;
+        Self::open(dir, metadata, options)
+    }
+
+    /// Opens the log of the member that `metadata` names. Cuts a torn tail; changes nothing when
+    /// it refuses.
+    pub fn open(dir: &Path, metadata: Metadata, options: WalOptions) -> Result<Self, Fatal> {
+        let replayed = replay::replay(dir)?;
+        if replayed.metadata != metadata {
+            return Err(Fatal::ForeignLog {
+                path: dir.into(),
+                found: replayed.metadata,
+                expected: metadata,
+            });
+        }
+        segment::delete_prepared(dir)?;
+        let segments = open_segments(&replayed)?;
+        let last = segments.last().expect("a log has a segment");
+        clear_tail(last, &replayed, options.segment_bytes)?;
+        let sequence = replayed.segments.last().expect("a log has a segment").sequence;
+        Ok(Self {
+            dir: dir.into(),
+            options,
+            metadata,
+            hard_state: replayed.hard_state,
+            segments,
+            sequence,
+            index: replayed.index,
+            cache: EntryCache::new(options.cache_bytes),
+            encoder: Encoder::new(replayed.crc),
+            position: replayed.tail,
+            synced: replayed.tail,
+            zeroed: replayed.tail,
+            preparer: SegmentPreparer::new(dir, options.segment_bytes),
+            batch: Vec::new(),
+            has_failed: false,
+        })
+    }
+
+    /// Whose log `dir` holds, without opening it for writing.
+    pub fn peek_metadata(dir: &Path) -> Result<Metadata, Fatal> {
+        Ok(replay::replay(dir)?.metadata)
+    }
+
+    /// Fills the next segment with zeros; see there who should call it.
+    pub fn preparer(&self) -> SegmentPreparer {
+        self.preparer.clone()
+    }
+
+    /// Up to where the log survives a crash of the machine.
+    pub fn synced(&self) -> SyncPoint {
+        SyncPoint { segment: self.last_segment().path.clone(), offset: self.synced }
+    }
+
+    fn last_segment(&self) -> &OpenSegment {
+        self.segments.last().expect("a log has a segment")
+    }
+
+    fn append_batch(&mut self, entries: &[Entry], state: Option<HardState>) -> Result<(), Fatal> {
+        if self.position >= self.options.segment_bytes {
+            self.cut()?;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        for entry in entries {
+            let offset = self.position + length(&batch);
+            self.encoder.entry(&mut batch, entry);
+            let offset = u32::try_from(offset).expect("a segment is cut long before 4 GiB");
+            self.index.push(entry.index(), entry.term(), offset);
+            self.cache.push(entry.clone());
+        }
+        if let Some(state) = state.filter(|state| !state.is_empty()) {
+            self.encoder.state(&mut batch, state);
+            self.hard_state = state;
+        }
+        let records_bytes = length(&batch);
+        self.push_zeros(&mut batch);
+        let file = self.last_segment();
+        file.file.write_all_at(&batch, self.position).map_err(Fatal::io("write", &file.path))?;
+        self.position += records_bytes;
+        self.batch = batch;
+        Ok(())
+    }
+
+    /// Extends the batch by zeros when it goes past those that are there.
+    fn push_zeros(&mut self, batch: &mut Vec<u8>) {
+        let end = self.position + length(batch);
+        if end <= self.zeroed || end >= self.options.segment_bytes {
+            return;
+        }
+        let until = (end + ZEROS_AHEAD_BYTES).min(self.options.segment_bytes);
+        let bytes = usize::try_from(until - self.position).expect("a batch is in memory");
+        batch.resize(bytes, 0);
+        self.zeroed = until;
+    }
+
+    /// Ends the last segment and begins the next.
+    fn cut(&mut self) -> Result<(), Fatal> {
+        let full = self.last_segment();
+        full.file.set_len(self.position).map_err(Fatal::io("cut", &full.path))?;
+        full.file.sync_all().map_err(Fatal::io("sync", &full.path))?;
+
+        let (file, temporary, zeroed) = match self.preparer.take() {
+            Some(prepared) => (prepared.file, prepared.path, self.options.segment_bytes),
+            None => {
+                let path = self.dir.join("0.tmp");
+                (segment::create_sparse(&path, self.options.segment_bytes)?, path, 0)
+            }
+        };
+        let mut head = Vec::new();
+        self.encoder.segment_head(&mut head, self.metadata);
+        if !self.hard_state.is_empty() {
+            self.encoder.state(&mut head, self.hard_state);
+        }
+        file.write_all_at(&head, 0).map_err(Fatal::io("write", &temporary))?;
+        file.sync_all().map_err(Fatal::io("sync", &temporary))?;
+
+        self.sequence += 1;
+        let first_index = self.index.last_index() + 1;
+        let path = self.dir.join(segment::name(self.sequence, first_index));
+        fs::rename(&temporary, &path).map_err(Fatal::io("rename to", &path))?;
+        segment::sync_dir(&self.dir)?;
+        self.segments.push(OpenSegment { path, file });
+        self.index.push_segment();
+        self.position = length(&head);
+        self.synced = self.position;
+        self.zeroed = zeroed;
+        Ok(())
+    }
+
+    fn check_usable(&self) -> Result<(), Fatal> {
+        if self.has_failed {
+            let reason = "an earlier write failed".into();
+            return Err(Fatal::Unusable { path: self.dir.clone(), reason });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.preparer.close();
+    }
+}
+
+impl LogStore for Wal {
+    fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+
+    fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    fn first_index(&self) -> Index {
+        Index(self.index.first_index())
+    }
+
+    fn last_index(&self) -> Index {
+        Index(self.index.last_index())
+    }
+
+    fn term(&self, index: Index) -> Option<Term> {
+        self.index.term(index.0).map(Term)
+    }
+
+    fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>, Fatal> {
+        let from_disk = high.0.min(self.cache.first_index());
+        let mut entries = Vec::new();
+        let mut left = bytes_max;
+        if low.0 < from_disk {
+            entries = read_only::entries(&self.segments, &self.index, low.0, from_disk, bytes_max)?;
+            if entries.last().is_some_and(|last| last.index() + 1 < from_disk) {
+                return Ok(entries);
+            }
+            let taken = entries.iter().map(|entry| length(entry.data())).sum();
+            left = left.saturating_sub(taken);
+        }
+        for index in low.0.max(from_disk)..high.0 {
+            let entry = self.cache.get(index).expect("the cache reaches to the last entry");
+            let bytes = length(entry.data());
+            if bytes > left && !entries.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            entries.push(entry.clone());
+        }
+        Ok(entries)
+    }
+
+    fn append(&mut self, entries: &[Entry], hard_state: Option<HardState>) -> Result<(), Fatal> {
+        self.check_usable()?;
+        self.append_batch(entries, hard_state).inspect_err(|_error| self.has_failed = true)
+    }
+
+    fn sync(&mut self) -> Result<(), Fatal> {
+        self.check_usable()?;
+        if self.synced == self.position {
+            return Ok(());
+        }
+        let last = self.last_segment();
+        let done = last.file.sync_data().map_err(Fatal::io("sync", &last.path));
+        self.has_failed = done.is_err();
+        done?;
+        self.synced = self.position;
+        Ok(())
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).expect("a length fits u64")
+}
+
+fn open_segments(replayed: &Replayed) -> Result<Vec<OpenSegment>, Fatal> {
+    let open = |path: &PathBuf| {
+        let opened = File::options().read(true).write(true).open(path);
+        Ok(OpenSegment { file: opened.map_err(Fatal::io("open", path))?, path: path.clone() })
+    };
+    replayed.segments.iter().map(|segment| open(&segment.path)).collect()
+}
+
+/// Zeroes what a crash has left after the last whole record, and brings the segment to length.
+fn clear_tail(last: &OpenSegment, replayed: &Replayed, segment_bytes: u64) -> Result<(), Fatal> {
+    let garbage = usize::try_from(replayed.garbage_bytes).expect("a segment fits in memory");
+    if garbage > 0 {
+        let zeros = vec![0; garbage];
+        last.file.write_all_at(&zeros, replayed.tail).map_err(Fatal::io("clear", &last.path))?;
+    }
+    let length = last.file.metadata().map_err(Fatal::io("inspect", &last.path))?.len();
+    if length < segment_bytes {
+        last.file.set_len(segment_bytes).map_err(Fatal::io("extend", &last.path))?;
+    }
+    // Also what an earlier process wrote and did not live to sync.
+    last.file.sync_all().map_err(Fatal::io("sync", &last.path))
+}
