@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(state, HardState { term: 1, vote: 0, commit: 3 });
         let ids: Vec<_> = entries
             .iter()
-            .map(|entry| ConfChange::decode(entry.data().clone()).unwrap().node_id())
+            .map(|entry| ConfChange::decode(entry.data()).unwrap().node_id())
             .collect();
         assert_eq!(ids, [1, 2, 3]);
     }

@@ -18,16 +18,18 @@ use crate::ready::Outgoing;
 
 /// An entry of ours as the crate's.
 pub(crate) fn entry_to_crate(entry: &Entry) -> eraftpb::Entry {
-    let mut translated = eraftpb::Entry::default();
-    translated.entry_type = match entry.r#type() {
+    let kind = match entry.r#type() {
         EntryType::EntryNormal => eraftpb::EntryType::EntryNormal,
         EntryType::EntryConfChange => eraftpb::EntryType::EntryConfChange,
         EntryType::EntryConfChangeV2 => eraftpb::EntryType::EntryConfChangeV2,
     };
-    translated.term = entry.term();
-    translated.index = entry.index();
-    translated.data = entry.data.clone().unwrap_or_default();
-    translated
+    eraftpb::Entry {
+        entry_type: kind,
+        term: entry.term(),
+        index: entry.index(),
+        data: entry.data.clone().unwrap_or_default(),
+        ..Default::default()
+    }
 }
 
 /// An entry of the crate as ours.
@@ -51,9 +53,7 @@ fn entries_from_crate(message: &mut Message) -> Vec<Entry> {
 
 /// The crate keeps a read's context in the data of a lone entry.
 fn context_entry(context: Bytes) -> protobuf::RepeatedField<eraftpb::Entry> {
-    let mut entry = eraftpb::Entry::default();
-    entry.data = context;
-    vec![entry].into()
+    vec![eraftpb::Entry { data: context, ..Default::default() }].into()
 }
 
 fn take_context_entry(message: &mut Message) -> Bytes {
@@ -165,10 +165,8 @@ pub(crate) fn vote_to_crate(request: &VoteRequest) -> Message {
 
 /// A message of ours as the crate's.
 pub(crate) fn message_to_crate(received: PeerMessage) -> Result<Message, StepError> {
-    let mut message = Message::default();
-    message.to = received.to;
-    message.from = received.from;
-    message.term = received.term;
+    let mut message =
+        Message { to: received.to, from: received.from, term: received.term, ..Default::default() };
     let kind = match received.body.ok_or(StepError::Malformed("body"))? {
         Body::Append(append) => {
             message.log_term = append.log_term;
@@ -237,12 +235,7 @@ pub(crate) fn proposal(
 ) -> Message {
     let entries: Vec<_> = data
         .into_iter()
-        .map(|data| {
-            let mut entry = eraftpb::Entry::default();
-            entry.entry_type = kind;
-            entry.data = data;
-            entry
-        })
+        .map(|data| eraftpb::Entry { entry_type: kind, data, ..Default::default() })
         .collect();
     let mut message = Message::default();
     message.set_msg_type(MessageType::MsgPropose);

@@ -41,7 +41,10 @@ mod conf_change;
 
 mod convert;
 
+mod storage;
+
 mod error;
+
 pub mod log;
 
 pub use conf_change::{BootstrapMember, bootstrap};

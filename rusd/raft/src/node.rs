@@ -3,12 +3,10 @@
 //! Order of use: any of `tick`, `step`, `propose`, `read_index`; then `poll`; then
 //! `apply_conf_change` for every membership entry of the turn, before the next `poll`.
 
-use std::cell::RefCell;
-
 use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::{self, Message};
-use raft::{GetEntriesContext, RaftState, RawNode, StateRole, Storage};
+use raft::{RawNode, StateRole};
 use rusd_proto::raftpb::{ConfChange, ConfState, Entry};
 use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
 
@@ -18,6 +16,7 @@ use crate::error::{Fatal, ProposeError, StepError};
 use crate::log::LogStore;
 use crate::read_index::{self, ReadState};
 use crate::ready::{Outbox, Turn};
+use crate::storage::Store;
 use crate::types::{HardState, Index, NodeStatus, Role};
 
 /// Data that one turn hands out as committed, at most twice: a long backlog comes out over many
@@ -137,12 +136,7 @@ impl<L: LogStore> Node<L> {
         }
         // The crate starts from its first index when nothing is applied.
         let handed_out = applied.max(Index(log.first_index().0 - 1));
-        let store = Store {
-            log,
-            hard_state,
-            conf_state: conf_change::state_to_crate(&conf_state),
-            failure: RefCell::new(None),
-        };
+        let store = Store::new(log, hard_state, &conf_state);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config.to_crate(applied), store, &logger)?;
         let mut node = Self {
@@ -469,9 +463,7 @@ impl<L: LogStore> Node<L> {
 
     /// Refuses what would make the crate panic.
     fn check_content(&self, message: &Message) -> Result<(), StepError> {
-        use eraftpb::MessageType::{
-            MsgAppend, MsgHeartbeat, MsgPropose, MsgReadIndex, MsgTransferLeader,
-        };
+        use eraftpb::MessageType::{MsgAppend, MsgHeartbeat, MsgPropose, MsgReadIndex};
         let kind = message.get_msg_type();
         match kind {
             MsgPropose if message.entries.is_empty() => Err(StepError::Malformed("entries")),
@@ -492,7 +484,6 @@ impl<L: LogStore> Node<L> {
                 }
                 Ok(())
             }
-            MsgTransferLeader => Ok(()),
             _ => Ok(()),
         }
     }
@@ -538,7 +529,7 @@ impl<L: LogStore> Node<L> {
     }
 
     fn take_failure(&mut self) -> Result<(), Fatal> {
-        self.raw.mut_store().failure.take().map_or(Ok(()), Err)
+        self.raw.mut_store().take_failure()
     }
 
     fn hard_state(&self) -> HardState {
@@ -581,69 +572,4 @@ fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
-}
-
-/// The log as the crate wants to see it.
-struct Store<L> {
-    log: L,
-    /// Of the start only.
-    hard_state: HardState,
-    /// Of the start only.
-    conf_state: eraftpb::ConfState,
-    /// The crate panics on a failed read, so it is told "nothing there", and the turn fails.
-    failure: RefCell<Option<Fatal>>,
-}
-
-impl<L: LogStore> Storage for Store<L> {
-    fn initial_state(&self) -> raft::Result<RaftState> {
-        let mut hard_state = eraftpb::HardState::default();
-        hard_state.term = self.hard_state.term;
-        hard_state.vote = self.hard_state.vote;
-        hard_state.commit = self.hard_state.commit;
-        Ok(RaftState::new(hard_state, self.conf_state.clone()))
-    }
-
-    fn entries(
-        &self,
-        low: u64,
-        high: u64,
-        max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
-    ) -> raft::Result<Vec<eraftpb::Entry>> {
-        if low < self.log.first_index().0 {
-            return Err(raft::Error::Store(raft::StorageError::Compacted));
-        }
-        let bytes_max = max_size.into().unwrap_or(u64::MAX);
-        match self.log.entries(Index(low), Index(high), bytes_max) {
-            Ok(entries) => Ok(entries.iter().map(convert::entry_to_crate).collect()),
-            Err(fatal) => {
-                self.failure.borrow_mut().get_or_insert(fatal);
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    fn term(&self, index: u64) -> raft::Result<u64> {
-        if let Some(term) = self.log.term(Index(index)) {
-            return Ok(term.0);
-        }
-        let error = if index < self.log.first_index().0 {
-            raft::StorageError::Compacted
-        } else {
-            raft::StorageError::Unavailable
-        };
-        Err(raft::Error::Store(error))
-    }
-
-    fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.log.first_index().0)
-    }
-
-    fn last_index(&self) -> raft::Result<u64> {
-        Ok(self.log.last_index().0)
-    }
-
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
-        Err(raft::Error::Store(raft::StorageError::SnapshotTemporarilyUnavailable))
-    }
 }

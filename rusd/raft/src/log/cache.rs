@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use rusd_proto::raftpb::Entry;
 
 /// What an entry costs besides its data.
@@ -17,7 +18,7 @@ pub(super) struct EntryCache {
 }
 
 fn cost(entry: &Entry) -> usize {
-    entry.data.as_ref().map_or(0, |data| data.len()) + ENTRY_OVERHEAD_BYTES
+    entry.data.as_ref().map_or(0, Bytes::len) + ENTRY_OVERHEAD_BYTES
 }
 
 impl EntryCache {

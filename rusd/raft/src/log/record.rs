@@ -291,7 +291,7 @@ impl<'a> Frame<'a> {
         let is_head_whole =
             |bytes| self.sectors(&held[..held.len().min(bytes)]).all(|sector| !is_zero(sector));
         match Head::parse(held) {
-            Some(head) => is_head_whole(head.head_bytes) && head.total_bytes != self.record_bytes,
+            Some(head) => is_head_whole(head.bytes) && head.total_bytes != self.record_bytes,
             None => held.len() >= Head::BYTES_MAX && is_head_whole(Head::BYTES_MAX),
         }
     }
@@ -312,7 +312,7 @@ struct Head {
     kind: u64,
     crc: u32,
     data_at: usize,
-    head_bytes: usize,
+    bytes: usize,
     total_bytes: usize,
 }
 
@@ -330,13 +330,13 @@ impl Head {
         let crc = u32::try_from(cursor.varint()?).ok()?;
         if cursor.bytes.get(cursor.at).is_none_or(|byte| *byte == 0) {
             let at = cursor.at;
-            return Some(Self { kind, crc, data_at: at, head_bytes: at, total_bytes: at });
+            return Some(Self { kind, crc, data_at: at, bytes: at, total_bytes: at });
         }
         cursor.expect(TAG_DATA)?;
         let data_bytes = usize::try_from(cursor.varint()?).ok()?;
         let at = cursor.at;
         let total_bytes = at.checked_add(data_bytes)?;
-        Some(Self { kind, crc, data_at: at, head_bytes: at, total_bytes })
+        Some(Self { kind, crc, data_at: at, bytes: at, total_bytes })
     }
 }
 

@@ -200,12 +200,12 @@ impl Wal {
         full.file.set_len(self.position).map_err(Fatal::io("cut", &full.path))?;
         full.file.sync_all().map_err(Fatal::io("sync", &full.path))?;
 
-        let (file, temporary, zeroed) = match self.preparer.take() {
-            Some(prepared) => (prepared.file, prepared.path, self.options.segment_bytes),
-            None => {
-                let path = self.dir.join("0.tmp");
-                (segment::create_sparse(&path, self.options.segment_bytes)?, path, 0)
-            }
+        let segment_bytes = self.options.segment_bytes;
+        let (file, temporary, zeroed) = if let Some(prepared) = self.preparer.take() {
+            (prepared.file, prepared.path, segment_bytes)
+        } else {
+            let path = self.dir.join("0.tmp");
+            (segment::create_sparse(&path, segment_bytes)?, path, 0)
         };
         let mut head = Vec::new();
         self.encoder.segment_head(&mut head, self.metadata);
