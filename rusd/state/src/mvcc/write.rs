@@ -1,0 +1,186 @@
+//! One write: everything it changes gets one main revision.
+//!
+//! Reads made through it see what it has written so far. Nobody else does, because the write lock
+//! is held from its beginning to its end. It cannot be taken back: whatever could be refused is
+//! checked before the first change.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rusd_proto::mvccpb::KeyValue;
+
+use super::index_key::IndexKey;
+use super::key_index::At;
+use super::key_range::KeyRange;
+use super::read::Source;
+use super::revision::Revision;
+use super::store::Store;
+use crate::event::{Event, Events};
+use crate::lease::lessor::Lessor;
+use crate::storage::History;
+use crate::storage::change::{EntryKind, HistoryEntry};
+
+/// A write in progress.
+#[derive(Debug)]
+pub(crate) struct WriteTxn<'a> {
+    store: &'a mut Store,
+    lessor: &'a mut Lessor,
+    history: &'a History,
+    /// Revision of the store before this write.
+    begin: i64,
+    changes: Vec<HistoryEntry>,
+    events: Vec<Event>,
+    /// Changes cut off under an earlier revision; only a planted bug does that.
+    #[cfg(feature = "planted-bugs")]
+    split_off: Vec<HistoryEntry>,
+}
+
+/// What a write changed.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// For history, in operation order.
+    pub(crate) changes: Vec<HistoryEntry>,
+    /// The same for watchers.
+    pub(crate) events: Events,
+    /// See [`WriteTxn::split`].
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) split_off: Vec<HistoryEntry>,
+}
+
+impl<'a> WriteTxn<'a> {
+    /// Begins a write. It takes a revision only if it changes something.
+    pub(crate) fn new(store: &'a mut Store, lessor: &'a mut Lessor, history: &'a History) -> Self {
+        let begin = store.current();
+        WriteTxn {
+            store,
+            lessor,
+            history,
+            begin,
+            changes: Vec::new(),
+            events: Vec::new(),
+            #[cfg(feature = "planted-bugs")]
+            split_off: Vec::new(),
+        }
+    }
+
+    /// The revision that a read sees now: the write's own once it has changed something.
+    pub(crate) fn current(&self) -> i64 {
+        if self.changes.is_empty() { self.begin } else { self.begin + 1 }
+    }
+
+    /// The leases.
+    pub(crate) fn lessor(&self) -> &Lessor {
+        self.lessor
+    }
+
+    /// The index.
+    pub(crate) fn store(&self) -> &Store {
+        self.store
+    }
+
+    /// Writes a key. The lease must exist.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], lease: i64) {
+        let revision = self.next_revision();
+        let (key_bytes, value_bytes) = compacted(key, value);
+        let mut lease_before = 0;
+        let mut written = None;
+        let prev = self.store.put(key, revision, |entry| {
+            let before = entry.map(|entry| *entry.newest()).filter(|newest| !newest.is_tombstone());
+            lease_before = before.map_or(0, |newest| newest.lease);
+            let kv = Arc::new(KeyValue {
+                key: key_bytes,
+                create_revision: before.map_or(revision.main, |newest| newest.create_revision),
+                mod_revision: revision.main,
+                version: before.map_or(0, |newest| newest.version) + 1,
+                value: value_bytes,
+                lease,
+            });
+            written = Some(Arc::clone(&kv));
+            kv
+        });
+        let kv = written.expect("the store asks for the key-value exactly once");
+        self.lessor.reattach(key, lease_before, lease);
+        self.changes.push(HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::clone(&kv) });
+        self.events.push(Event { kind: EntryKind::Put, kv, prev });
+    }
+
+    /// Deletes what exists of a range; gives how many keys.
+    pub(crate) fn delete_range(&mut self, range: &KeyRange<'_>) -> i64 {
+        let now = self.current();
+        let found: Vec<IndexKey> = self
+            .store
+            .entries(range, None)
+            .filter(|(_, entry)| entry.at(now) != At::Absent)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &found {
+            self.delete(key.as_slice());
+        }
+        i64::try_from(found.len()).expect("keys fit in memory")
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        let revision = self.next_revision();
+        let lease = self.store.entry(key).map_or(0, |entry| entry.newest().lease);
+        let prev = self.store.delete(key, revision);
+        self.lessor.reattach(key, lease, 0);
+        let kv = Arc::new(KeyValue {
+            key: Bytes::copy_from_slice(key),
+            mod_revision: revision.main,
+            ..KeyValue::default()
+        });
+        self.changes.push(HistoryEntry { revision, kind: EntryKind::Delete, kv: Arc::clone(&kv) });
+        self.events.push(Event { kind: EntryKind::Delete, kv, prev });
+    }
+
+    /// Ends the write; its revision becomes the store's.
+    pub(crate) fn finish(self) -> Written {
+        let revision = self.current();
+        self.store.advance(revision);
+        Written {
+            events: Events { revision, list: self.events.into() },
+            changes: self.changes,
+            #[cfg(feature = "planted-bugs")]
+            split_off: self.split_off,
+        }
+    }
+
+    fn next_revision(&self) -> Revision {
+        let sub = i64::try_from(self.changes.len()).expect("operations fit in memory");
+        Revision { main: self.begin + 1, sub }
+    }
+}
+
+/// The planted bug: a transaction that is not one.
+#[cfg(feature = "planted-bugs")]
+impl WriteTxn<'_> {
+    /// Ends the revision after the first change; the rest goes into the next.
+    pub(crate) fn split(&mut self) {
+        if self.changes.len() == 1 && self.split_off.is_empty() {
+            self.begin += 1;
+            self.store.advance(self.begin);
+            self.split_off = std::mem::take(&mut self.changes);
+        }
+    }
+}
+
+impl Source for WriteTxn<'_> {
+    fn with_store<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
+        look(self.store)
+    }
+
+    fn history(&self) -> &History {
+        self.history
+    }
+}
+
+/// Key and value in one allocation of their own. What a request holds are slices of whatever
+/// buffer it arrived in; keeping those would keep whole network or log buffers alive.
+fn compacted(key: &[u8], value: &[u8]) -> (Bytes, Bytes) {
+    let mut both = BytesMut::with_capacity(key.len() + value.len());
+    both.extend_from_slice(key);
+    both.extend_from_slice(value);
+    let mut key_bytes = both.freeze();
+    let value_bytes = key_bytes.split_off(key.len());
+    (key_bytes, value_bytes)
+}

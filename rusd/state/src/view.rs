@@ -1,0 +1,293 @@
+//! Reads, from any thread, while the applier writes.
+//!
+//! The lock is held for at most 512 keys at a time. A longer read lets go in between and stays
+//! consistent because it reads at one revision, which it has pinned: neither the index nor the
+//! history drops anything that a read at a pinned revision needs.
+
+use std::sync::Arc;
+
+use rusd_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use rusd_proto::mvccpb::KeyValue;
+
+use crate::error::ReadError;
+use crate::event::{EntryKind, Event, Events, Prev};
+use crate::hash::{HashKv, KvHasher};
+use crate::lease::grant::LeaseInfo;
+use crate::members::Member;
+use crate::mvcc::key_index::At;
+use crate::mvcc::key_range::KeyRange;
+use crate::mvcc::read::{self, KEYS_VISITED_MAX, Scan, Source, Want};
+use crate::mvcc::revision::Revision;
+use crate::mvcc::store::{Store, readable};
+use crate::shared::Shared;
+use crate::storage::StorageError;
+use crate::storage::change::HistoryEntry;
+use crate::storage::{History, Pin};
+use crate::txn::{self, Window};
+
+/// Bytes of history that a hash reads at a time.
+const HASH_SCAN_BYTES: usize = 1 << 20;
+
+/// The applied state, for reading.
+#[derive(Debug, Clone)]
+pub struct View {
+    shared: Arc<Shared>,
+}
+
+/// Events of the past.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventScan {
+    /// Whole revisions in ascending order.
+    pub revisions: Vec<Events>,
+    /// The first revision that was not looked at; at the end, the store's revision and one.
+    pub next_revision: i64,
+}
+
+impl View {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        View { shared }
+    }
+
+    /// Main revision of the last applied write; 1 before the first.
+    pub fn revision(&self) -> i64 {
+        self.shared.revision()
+    }
+
+    /// Oldest readable revision; -1 if nothing was ever compacted.
+    pub fn compact_revision(&self) -> i64 {
+        self.shared.compact()
+    }
+
+    /// Index of the last applied entry.
+    pub fn applied_index(&self) -> u64 {
+        self.shared.applied()
+    }
+
+    /// Answers a range request, with all its options. A revision of 0 or less is the newest.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        let state = self.shared.read();
+        let current = state.store.current();
+        let main = state.store.resolve(request.revision)?;
+        let mut scan = Scan::of_request(request, main);
+        let is_complete = scan.step(&state.store);
+        if is_complete && !scan.needs_history() {
+            drop(state);
+            let found = scan.finish(self.shared.history())?;
+            return Ok(read::response(request, current, found));
+        }
+        let pinned = self.pinned(main);
+        drop(state);
+        let found = if is_complete { scan.finish(pinned.history()) } else { scan.run(&pinned) }?;
+        Ok(read::response(request, current, found))
+    }
+
+    /// Answers a transaction that only reads, at one revision.
+    pub fn txn_read_only(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
+        assert!(txn::is_read_only(request), "a transaction that writes goes through the log");
+        let state = self.shared.read();
+        let window = Window { current: state.store.current(), compact: state.store.compact() };
+        // Its ranges may name any readable revision.
+        let pinned = self.pinned(window.compact);
+        drop(state);
+        txn::execute_read_only(&pinned, request, window)
+    }
+
+    /// The answer may need the engine: serve it where blocking is allowed. A hint: what is not
+    /// evicted now may be in a moment.
+    pub fn would_touch_engine(&self, request: &RangeRequest) -> bool {
+        if request.count_only {
+            return false;
+        }
+        let state = self.shared.read();
+        if request.revision > 0 && request.revision < state.store.current() {
+            return true;
+        }
+        match KeyRange::new(&request.key, &request.range_end) {
+            KeyRange::One(key) => state
+                .store
+                .entry(key)
+                .is_some_and(|entry| entry.resident().is_none() && !entry.newest().is_tombstone()),
+            _ => state.store.has_evicted(),
+        }
+    }
+
+    /// What happened from a revision on, for a watch that catches up: whole revisions, at least
+    /// one if there is one, and then up to about `bytes_max` of keys and values. Without
+    /// `with_prev` every event's previous value is [`Prev::Absent`].
+    pub fn events(
+        &self,
+        from_main: i64,
+        bytes_max: usize,
+        with_prev: bool,
+    ) -> Result<EventScan, ReadError> {
+        let state = self.shared.read();
+        let (current, compact) = (state.store.current(), state.store.compact());
+        if from_main < compact {
+            return Err(ReadError::Compacted { compact });
+        }
+        if from_main > current {
+            return Ok(EventScan { revisions: Vec::new(), next_revision: from_main });
+        }
+        // The value before the first revision is read too.
+        let pinned = self.pinned(compact.max(from_main - 1));
+        drop(state);
+        let scan = pinned.history().scan(from_main, current, bytes_max)?;
+        let prevs =
+            if with_prev { self.prevs_of(&pinned, &scan.entries, compact)? } else { Vec::new() };
+        let mut prevs = prevs.into_iter();
+        let mut revisions: Vec<Events> = Vec::new();
+        for revision in scan.entries.chunk_by(|a, b| a.revision.main == b.revision.main) {
+            let list = revision.iter().map(|entry| Event {
+                kind: entry.kind,
+                kv: Arc::clone(&entry.kv),
+                prev: prevs.next().unwrap_or(Prev::Absent),
+            });
+            revisions.push(Events { revision: revision[0].revision.main, list: list.collect() });
+        }
+        Ok(EventScan { revisions, next_revision: scan.next_main })
+    }
+
+    /// The key-value before an event. `None` if there was none, or if it was compacted meanwhile.
+    pub fn previous(&self, event: &Event) -> Result<Option<Arc<KeyValue>>, ReadError> {
+        match &event.prev {
+            Prev::Absent => Ok(None),
+            Prev::Known(kv) => Ok(Some(Arc::clone(kv))),
+            Prev::Stored(revision) => {
+                let entry = self.shared.history().get(*revision, &event.kv.key)?;
+                Ok(entry.map(|entry| entry.kv))
+            }
+        }
+    }
+
+    /// A lease with its keys.
+    pub fn lease(&self, id: i64) -> Option<LeaseInfo> {
+        self.shared.read().lessor.lease(id)
+    }
+
+    /// Ids of all leases in ascending order.
+    pub fn leases(&self) -> Vec<i64> {
+        self.shared.read().lessor.ids()
+    }
+
+    /// All leases without their keys, for who keeps the time.
+    pub fn lease_times(&self) -> Vec<LeaseInfo> {
+        self.shared.read().lessor.times().collect()
+    }
+
+    /// All members in ascending order of id.
+    pub fn members(&self) -> Vec<Member> {
+        self.shared.read().members.list()
+    }
+
+    /// Version of the cluster, empty until it is decided.
+    pub fn cluster_version(&self) -> String {
+        self.shared.read().cluster_version.clone()
+    }
+
+    /// Keys in the index, deleted but not yet compacted ones included.
+    pub fn keys_indexed(&self) -> usize {
+        self.shared.read().store.len()
+    }
+
+    /// The hash of everything up to a revision; 0 is the newest.
+    pub fn hash_kv(&self, revision: i64) -> Result<HashKv, ReadError> {
+        let state = self.shared.read();
+        let (current, compact) = (state.store.current(), state.store.compact());
+        let main = readable(revision, current, compact)?;
+        let pinned = self.pinned(main.min(compact));
+        drop(state);
+        let is_anything_alive = is_anything_alive(&pinned, main);
+        let mut hasher = KvHasher::new();
+        let mut from = 1;
+        while from <= main {
+            let scan = pinned.history().scan(from, main, HASH_SCAN_BYTES)?;
+            for entries in scan.entries.chunks(KEYS_VISITED_MAX) {
+                let state = self.shared.read();
+                for entry in entries {
+                    let counted = match entry.revision.main {
+                        changed if changed > compact => true,
+                        // etcd leaves nothing out if no key lives at the revision.
+                        _ if !is_anything_alive => is_newest(&state.store, entry, compact),
+                        _ => is_newest(&state.store, entry, main),
+                    };
+                    if counted {
+                        hasher.add(entry);
+                    }
+                }
+            }
+            from = scan.next_main;
+        }
+        Ok(HashKv {
+            hash: hasher.hash(),
+            compact_revision: compact,
+            revision: main,
+            current_revision: current,
+        })
+    }
+
+    /// The values before some changes, in their order. One that was compacted is absent.
+    fn prevs_of(
+        &self,
+        pinned: &Pinned<'_>,
+        entries: &[HistoryEntry],
+        compact: i64,
+    ) -> Result<Vec<Prev>, StorageError> {
+        let mut found: Vec<At> = Vec::with_capacity(entries.len());
+        for entries in entries.chunks(KEYS_VISITED_MAX) {
+            let state = self.shared.read();
+            found.extend(entries.iter().map(|HistoryEntry { revision, kv, .. }| {
+                if revision.main - 1 < compact {
+                    return At::Absent;
+                }
+                let entry = state.store.entry(&kv.key);
+                entry.map_or(At::Absent, |entry| entry.at(revision.main - 1))
+            }));
+        }
+        let prevs = found.iter().zip(entries).map(|(at, entry)| match at {
+            At::Past(revision) => {
+                let kv = read::stored(pinned.history(), *revision, &entry.kv.key)?;
+                Ok(Prev::Known(kv))
+            }
+            // The change itself is newer, so the newest cannot lie before it.
+            At::Absent | At::Newest => Ok(Prev::Absent),
+        });
+        prevs.collect()
+    }
+
+    fn pinned(&self, main: i64) -> Pinned<'_> {
+        Pinned { shared: &self.shared, _pin: self.shared.history().pin(main) }
+    }
+}
+
+fn is_anything_alive(source: &impl Source, main: i64) -> bool {
+    let mut scan = Scan::new(KeyRange::From(b""), main, Want::Count);
+    while !source.with_store(|store| scan.step(store)) && scan.count() == 0 {}
+    scan.count() > 0
+}
+
+/// The change is what its key was at `main`.
+fn is_newest(store: &Store, entry: &HistoryEntry, main: i64) -> bool {
+    let Some(known) = store.entry(&entry.kv.key) else { return false };
+    let at: Option<Revision> = match known.at(main) {
+        At::Absent => None,
+        At::Newest => Some(known.newest().revision),
+        At::Past(revision) => Some(revision),
+    };
+    entry.kind == EntryKind::Put && at == Some(entry.revision)
+}
+
+/// A revision that stays readable, with the lock taken per look.
+struct Pinned<'a> {
+    shared: &'a Shared,
+    _pin: Pin,
+}
+
+impl Source for Pinned<'_> {
+    fn with_store<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
+        look(&self.shared.read().store)
+    }
+
+    fn history(&self) -> &History {
+        self.shared.history()
+    }
+}
