@@ -2,6 +2,11 @@
 //!
 //! The crate's own codec (protobuf 2) never sees a byte from the network. Entry data is shared,
 //! not copied: both sides hold `Bytes`.
+//!
+//! A leader of the crate parses the membership changes that are proposed to it, and refuses kinds
+//! that it does not know, among them etcd's `AddLearnerNode`. So a proposed change travels in the
+//! entry's context, with empty data, which the crate takes for some change; when the entry leaves
+//! the crate, to the log or to a peer, etcd's bytes are the data again.
 
 use bytes::Bytes;
 use raft::CAMPAIGN_TRANSFER;
@@ -39,11 +44,24 @@ pub(crate) fn entry_from_crate(entry: eraftpb::Entry) -> Entry {
         eraftpb::EntryType::EntryConfChange => EntryType::EntryConfChange,
         eraftpb::EntryType::EntryConfChangeV2 => EntryType::EntryConfChangeV2,
     };
+    let data = if entry.context.is_empty() { entry.data } else { entry.context };
     Entry {
         term: Some(entry.term),
         index: Some(entry.index),
         r#type: Some(kind.into()),
-        data: (!entry.data.is_empty()).then_some(entry.data),
+        data: (!data.is_empty()).then_some(data),
+    }
+}
+
+/// An entry that is proposed, as the crate's.
+fn proposed(kind: EntryType, data: Bytes) -> eraftpb::Entry {
+    match kind {
+        EntryType::EntryNormal => eraftpb::Entry { data, ..Default::default() },
+        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => eraftpb::Entry {
+            entry_type: eraftpb::EntryType::EntryConfChange,
+            context: data,
+            ..Default::default()
+        },
     }
 }
 
@@ -206,8 +224,7 @@ pub(crate) fn message_to_crate(received: PeerMessage) -> Result<Message, StepErr
             }
         }
         Body::Proposal(proposal) => {
-            let entries: Vec<_> = proposal.entries.iter().map(entry_to_crate).collect();
-            message.set_entries(entries.into());
+            message.set_entries(forwarded(proposal)?.into());
             MessageType::MsgPropose
         }
         Body::ReadIndex(read) => {
@@ -227,19 +244,24 @@ pub(crate) fn message_to_crate(received: PeerMessage) -> Result<Message, StepErr
     Ok(message)
 }
 
+/// Entries that a follower could not append itself. rusd makes no joint membership changes.
+fn forwarded(proposal: Proposal) -> Result<Vec<eraftpb::Entry>, StepError> {
+    let entry = |entry: Entry| match entry.r#type() {
+        EntryType::EntryConfChangeV2 => Err(StepError::Malformed("entries")),
+        kind => Ok(proposed(kind, entry.data.unwrap_or_default())),
+    };
+    proposal.entries.into_iter().map(entry).collect()
+}
+
 /// A proposal of this node as the crate's message.
 pub(crate) fn proposal(
     from: u64,
-    kind: eraftpb::EntryType,
+    kind: EntryType,
     data: impl IntoIterator<Item = Bytes>,
 ) -> Message {
-    let entries: Vec<_> = data
-        .into_iter()
-        .map(|data| eraftpb::Entry { entry_type: kind, data, ..Default::default() })
-        .collect();
-    let mut message = Message::default();
+    let entries: Vec<_> = data.into_iter().map(|data| proposed(kind, data)).collect();
+    let mut message = Message { from, ..Default::default() };
     message.set_msg_type(MessageType::MsgPropose);
-    message.from = from;
     message.set_entries(entries.into());
     message
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::{self, Message};
 use raft::{RawNode, StateRole};
-use rusd_proto::raftpb::{ConfChange, ConfState, Entry};
+use rusd_proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
 use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
 
 use crate::conf_change;
@@ -184,7 +184,7 @@ impl<L: LogStore> Node<L> {
         &mut self,
         entries: impl IntoIterator<Item = Bytes>,
     ) -> Result<(), ProposeError> {
-        let message = convert::proposal(self.raw.raft.id, eraftpb::EntryType::EntryNormal, entries);
+        let message = convert::proposal(self.raw.raft.id, EntryType::EntryNormal, entries);
         if message.entries.is_empty() {
             return Ok(());
         }
@@ -198,7 +198,7 @@ impl<L: LogStore> Node<L> {
             return Err(ProposeError::ConfChangePending);
         }
         let data = Bytes::from(change.encode_to_vec());
-        let kind = eraftpb::EntryType::EntryConfChange;
+        let kind = EntryType::EntryConfChange;
         self.propose_crate(convert::proposal(self.raw.raft.id, kind, [data]))
     }
 
