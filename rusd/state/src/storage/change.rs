@@ -63,4 +63,6 @@ pub enum MetaChange {
     Member(u64, Option<Bytes>),
     /// The cluster's version, as text.
     ClusterVersion(String),
+    /// A small record of the upper layers under a name of theirs; `None` removes it.
+    Named(String, Option<Bytes>),
 }

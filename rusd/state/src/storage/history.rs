@@ -1,0 +1,384 @@
+//! The history of the store: every revision of every key, readable from the moment it is applied.
+//!
+//! Shared between the applier (`append`), readers (`get`, `scan`, `pin`) and one flusher thread
+//! (`flush`, `fold_step`, `compact_step`); it has no thread and no clock of its own. The flusher's
+//! three verbs exclude each other.
+//!
+//! Order that callers keep: a compact revision is appended *before* the index in memory drops what
+//! it made unreachable, so that nothing is removed from disk for a compaction that a crash could
+//! undo.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::mvcc::revision::Revision;
+use crate::storage::Backend;
+use crate::storage::blocks::{self, ReadBlock};
+use crate::storage::change::{Changes, HistoryEntry};
+use crate::storage::compaction::{CompactProgress, Compaction};
+use crate::storage::error::StorageError;
+use crate::storage::fold::{Fold, FoldProgress};
+use crate::storage::keycode;
+use crate::storage::recovery::{self, Recovered};
+use crate::storage::schema::Tree;
+use crate::storage::write_behind::Buffers;
+
+pub use crate::storage::write_behind::Position as Durable;
+
+/// Sizes and intervals of a [`History`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryOptions {
+    /// Size at which a block of history is closed.
+    pub block_bytes: usize,
+    /// How far the applied index may move without any other change before a flush writes it.
+    pub applied_lag_entries_max: u64,
+    /// History that one pass of the fold takes into memory.
+    pub fold_bytes_max: usize,
+    /// Forget the images and make them anew.
+    pub rebuild_images: bool,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        HistoryOptions {
+            block_bytes: 16 << 10,
+            applied_lag_entries_max: 1000,
+            fold_bytes_max: 64 << 20,
+            rebuild_images: false,
+        }
+    }
+}
+
+/// All revisions of all keys, over an engine.
+#[derive(Debug)]
+pub struct History {
+    backend: Arc<dyn Backend>,
+    options: HistoryOptions,
+    buffers: RwLock<Buffers>,
+    pending_bytes: AtomicUsize,
+    durable: Mutex<Durable>,
+    background: Mutex<Background>,
+    pins: Arc<Pins>,
+}
+
+/// What only the flusher thread touches.
+#[derive(Debug)]
+struct Background {
+    fold: Fold,
+    compaction: Compaction,
+}
+
+/// What a flush did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flushed {
+    /// What is durable now.
+    pub durable: Durable,
+    /// Bytes given to the engine; 0 if there was nothing worth a sync.
+    pub bytes: usize,
+}
+
+/// Part of the history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scan {
+    /// Whole main revisions, ascending.
+    pub entries: Vec<HistoryEntry>,
+    /// Where to go on; past the end of what was asked for when the scan is complete.
+    pub next_main: i64,
+}
+
+impl History {
+    /// Opens the history that is in `backend`, empty if there is none, and tells what the rest of
+    /// the state machine needs to start from.
+    pub fn open(
+        backend: Arc<dyn Backend>,
+        options: HistoryOptions,
+    ) -> Result<(Arc<History>, Recovered), StorageError> {
+        let recovered = recovery::open(&backend, options)?;
+        let durable = recovered.position();
+        let fold = Fold::at(recovered.fold_revision, options.fold_bytes_max);
+        let compaction = Compaction::after(recovered.compacted_revision);
+        let history = History {
+            backend,
+            options,
+            buffers: RwLock::new(Buffers::at(durable)),
+            pending_bytes: AtomicUsize::new(0),
+            durable: Mutex::new(durable),
+            background: Mutex::new(Background { fold, compaction }),
+            pins: Arc::default(),
+        };
+        Ok((Arc::new(history), recovered))
+    }
+
+    /// Takes what one applied log entry changed. Called for every entry, in log order.
+    pub fn append(&self, changes: Changes) {
+        let bytes = self.buffers.write().push(changes);
+        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait for a flush.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What stands in the engine for good. The log may be cut up to its applied index.
+    pub fn durable(&self) -> Durable {
+        *self.durable.lock()
+    }
+
+    /// Where the last appended change led.
+    pub fn appended(&self) -> Durable {
+        self.buffers.read().position()
+    }
+
+    /// The engine.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// The entry of one revision, which is one of `key`; `None` if there is none, or none any more.
+    pub fn get(
+        &self,
+        revision: Revision,
+        key: &[u8],
+    ) -> Result<Option<HistoryEntry>, StorageError> {
+        let buffered = self.buffers.read().entry(revision);
+        let entry = match buffered {
+            Some(entry) => Some(entry),
+            None => match ReadBlock::find(&*self.backend, revision.main)? {
+                Some(block) => block.entry(revision)?.map(|raw| raw.to_history()).transpose()?,
+                None => None,
+            },
+        };
+        match entry {
+            Some(entry) if entry.kv.key != key => {
+                let reason = format!(
+                    "operation {} changed \"{}\", not \"{}\"",
+                    revision.sub,
+                    entry.kv.key.escape_ascii(),
+                    key.escape_ascii()
+                );
+                let key = keycode::main_key(revision.main);
+                Err(StorageError::corrupt(Tree::KvRev, &key, reason))
+            }
+            entry => Ok(entry),
+        }
+    }
+
+    /// Entries of the main revisions `from_main..=to_main`, as far as they are appended: whole
+    /// revisions, at least one if there is one, and no more of them once `max_bytes` of keys and
+    /// values are reached.
+    pub fn scan(
+        &self,
+        from_main: i64,
+        to_main: i64,
+        max_bytes: usize,
+    ) -> Result<Scan, StorageError> {
+        let to = to_main.min(self.appended().revision);
+        let mut collector = Collector::new(from_main.max(0), to, max_bytes);
+        while !collector.is_done() {
+            // What is buffered now may have gone to the engine when we come to it: look each time.
+            if let Some(engine_to) = self.collect_buffered(&mut collector)? {
+                self.collect_engine(&mut collector, engine_to)?;
+            }
+        }
+        Ok(Scan { entries: collector.entries, next_main: collector.next })
+    }
+
+    /// Takes what is buffered, if that comes next; otherwise says how far the engine has all.
+    fn collect_buffered(&self, collector: &mut Collector) -> Result<Option<i64>, StorageError> {
+        let buffers = self.buffers.read();
+        match buffers.main_first() {
+            None => Ok(Some(i64::MAX)),
+            Some(first) if first > collector.next => Ok(Some(first - 1)),
+            Some(_) => {
+                let entries = buffers.entries_from(collector.next).cloned().map(Ok);
+                if let ControlFlow::Continue(()) = collector.take(entries)? {
+                    collector.finish(i64::MAX);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn collect_engine(&self, collector: &mut Collector, to: i64) -> Result<(), StorageError> {
+        let (from, to) = (collector.next, to.min(collector.to));
+        let mut visit = |key: &[u8], value| {
+            let block = ReadBlock::open(key, &value)?;
+            if block.main > to {
+                return Ok(ControlFlow::Break(()));
+            }
+            let wanted = |entry: &Result<HistoryEntry, StorageError>| {
+                entry.as_ref().map_or(true, |entry| (from..=to).contains(&entry.revision.main))
+            };
+            let entries = block.entries().map(|entry| entry?.to_history());
+            collector.take(entries.filter(wanted))
+        };
+        blocks::scan_from(&*self.backend, from, &mut visit)?;
+        if !collector.is_full {
+            collector.finish(to);
+        }
+        Ok(())
+    }
+
+    /// Writes everything that was appended to the engine and syncs it. Flusher thread only.
+    ///
+    /// After an error the member must stop: nothing was dropped, but nothing more becomes durable.
+    pub fn flush(&self) -> Result<Flushed, StorageError> {
+        let _background = self.background.lock();
+        let durable = self.durable();
+        let buffer = {
+            let mut buffers = self.buffers.write();
+            let lag = buffers.position().applied_index - durable.applied_index;
+            if buffers.is_empty() && lag < self.options.applied_lag_entries_max {
+                return Ok(Flushed { durable, bytes: 0 });
+            }
+            buffers.begin_flush()
+        };
+        let batch = buffer.pack(self.options.block_bytes);
+        self.backend.commit(&batch)?;
+        self.backend.sync()?;
+        let durable = buffer.position;
+        *self.durable.lock() = durable;
+        let dropped = self.buffers.write().end_flush();
+        self.pending_bytes.fetch_sub(dropped, Ordering::Relaxed);
+        Ok(Flushed { durable, bytes: batch.len_bytes() })
+    }
+
+    /// Brings the images `kv` and `index` nearer to what is durable, touching about `keys_max` keys.
+    /// Flusher thread only, when there is nothing better to do.
+    pub fn fold_step(&self, keys_max: usize) -> Result<FoldProgress, StorageError> {
+        let mut background = self.background.lock();
+        background.fold.step(&*self.backend, self.durable(), keys_max)
+    }
+
+    /// Removes history that cannot be read any more, looking at no more than `blocks_max` blocks.
+    /// The index in memory is compacted up to `upto`; `keep` says of an entry below that whether the
+    /// index still has it. Flusher thread only, between flushes.
+    pub fn compact_step(
+        &self,
+        upto: i64,
+        keep: &dyn Fn(&Revision, &[u8]) -> bool,
+        blocks_max: usize,
+    ) -> Result<CompactProgress, StorageError> {
+        let mut background = self.background.lock();
+        let fold_revision = background.fold.revision();
+        let compaction = &mut background.compaction;
+        if !compaction.is_due(upto) {
+            return Ok(CompactProgress::Idle);
+        }
+        if self.oldest_pin().is_some_and(|oldest| oldest < upto) {
+            return Ok(CompactProgress::Pinned);
+        }
+        let is_durable = || {
+            let compact_revision = self.durable().compact_revision;
+            upto <= compact_revision && self.appended().compact_revision == compact_revision
+        };
+        if !is_durable() {
+            return Ok(CompactProgress::FlushFirst);
+        }
+        let chunk = compaction.plan(&*self.backend, upto, fold_revision, keep, blocks_max)?;
+        // A newer compaction may have thinned the index out while we asked it; a crash could undo
+        // that one, so nothing may go for its sake before it is durable.
+        if !is_durable() {
+            return Ok(CompactProgress::FlushFirst);
+        }
+        compaction.commit(&*self.backend, chunk)
+    }
+
+    /// Holds everything that a read at `main` can see, until the pin is dropped. The caller has
+    /// made sure that `main` is not below the compact revision.
+    pub fn pin(&self, main: i64) -> Pin {
+        *self.pins.counts.lock().entry(main).or_insert(0) += 1;
+        Pin { pins: Arc::clone(&self.pins), main }
+    }
+
+    /// The lowest pinned main revision.
+    pub fn oldest_pin(&self) -> Option<i64> {
+        self.pins.counts.lock().first_key_value().map(|(main, _)| *main)
+    }
+}
+
+/// Collects whole revisions up to a budget.
+#[derive(Debug)]
+struct Collector {
+    entries: Vec<HistoryEntry>,
+    next: i64,
+    to: i64,
+    bytes: usize,
+    bytes_max: usize,
+    is_full: bool,
+}
+
+impl Collector {
+    fn new(from: i64, to: i64, bytes_max: usize) -> Self {
+        Collector { entries: Vec::new(), next: from, to, bytes: 0, bytes_max, is_full: false }
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_full || self.next > self.to
+    }
+
+    /// Takes entries until the end or the budget is reached.
+    fn take(
+        &mut self,
+        entries: impl Iterator<Item = Result<HistoryEntry, StorageError>>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        for entry in entries {
+            let entry = entry?;
+            let main = entry.revision.main;
+            if main > self.to {
+                self.finish(self.to);
+                return Ok(ControlFlow::Break(()));
+            }
+            let is_new = self.entries.last().is_some_and(|last| last.revision.main != main);
+            if is_new && self.bytes >= self.bytes_max {
+                self.is_full = true;
+                self.next = main;
+                return Ok(ControlFlow::Break(()));
+            }
+            self.bytes += entry.kv.key.len() + entry.kv.value.len();
+            self.entries.push(entry);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Everything up to `to` was seen.
+    fn finish(&mut self, to: i64) {
+        self.next = to.min(self.to).saturating_add(1);
+    }
+}
+
+/// How many readers hold which main revision.
+#[derive(Debug, Default)]
+struct Pins {
+    counts: Mutex<BTreeMap<i64, usize>>,
+}
+
+/// Holds a main revision readable; see [`History::pin`].
+#[derive(Debug)]
+pub struct Pin {
+    pins: Arc<Pins>,
+    main: i64,
+}
+
+impl Pin {
+    /// The pinned main revision.
+    pub fn main(&self) -> i64 {
+        self.main
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut counts = self.pins.counts.lock();
+        let count = counts.get_mut(&self.main).expect("a pin was counted when it was made");
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&self.main);
+        }
+    }
+}

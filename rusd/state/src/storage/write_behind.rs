@@ -1,0 +1,229 @@
+//! The write-behind buffer: what was applied and is not in the engine yet.
+//!
+//! Two buffers in turn: `active` takes what the applier appends; a flush moves it to `flushing` and
+//! drops it only once the engine has it durably. So a reader that finds nothing in either may look
+//! in the engine and will find it there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::mvcc::revision::Revision;
+use crate::storage::Batch;
+use crate::storage::blocks::BlockWriter;
+use crate::storage::change::{Changes, HistoryEntry, LeaseChange, MetaChange};
+use crate::storage::keycode;
+use crate::storage::schema::{self, MetaKey, Tree};
+
+/// Memory of an entry besides its key and value.
+const ENTRY_OVERHEAD_BYTES: usize = 160;
+
+/// Where the applier stands: the last entry of the log, and the revision it led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    /// Index of the last applied entry of the log.
+    pub applied_index: u64,
+    /// Its term.
+    pub term: u64,
+    /// The store's main revision after it.
+    pub revision: i64,
+    /// The compact revision after it; 0 before the first compaction.
+    pub compact_revision: i64,
+}
+
+/// Changes of consecutive log entries.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    history: Vec<HistoryEntry>,
+    leases: Vec<LeaseChange>,
+    meta: Vec<MetaChange>,
+    /// After the last of these changes.
+    pub(crate) position: Position,
+    bytes: usize,
+}
+
+impl Buffer {
+    /// An empty buffer at a position, with room for what another one held.
+    fn following(position: Position, capacity: usize) -> Self {
+        Buffer { position, history: Vec::with_capacity(capacity), ..Buffer::default() }
+    }
+
+    /// Whether there is nothing in it but a moved applied index.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.history.is_empty() && self.leases.is_empty() && self.meta.is_empty()
+    }
+
+    /// Takes the changes of one log entry; returns how many bytes they hold.
+    fn push(&mut self, mut changes: Changes) -> usize {
+        let position = &mut self.position;
+        assert!(changes.index >= position.applied_index, "entries are appended in log order");
+        assert!(changes.term >= position.term, "terms never fall");
+        (position.applied_index, position.term) = (changes.index, changes.term);
+        if let Some(first) = changes.history.first() {
+            assert!(first.revision.main > position.revision, "revisions rise with every write");
+            position.revision = first.revision.main;
+        }
+        for change in &changes.meta {
+            if let MetaChange::CompactRevision(revision) = change {
+                position.compact_revision = position.compact_revision.max(*revision);
+            }
+        }
+        let entry_bytes =
+            |entry: &HistoryEntry| entry.kv.key.len() + entry.kv.value.len() + ENTRY_OVERHEAD_BYTES;
+        let entries: usize = changes.history.iter().map(entry_bytes).sum();
+        let bytes = entries + (changes.leases.len() + changes.meta.len()) * ENTRY_OVERHEAD_BYTES;
+        self.bytes += bytes;
+        self.history.append(&mut changes.history);
+        self.leases.append(&mut changes.leases);
+        self.meta.append(&mut changes.meta);
+        bytes
+    }
+
+    fn entry(&self, revision: Revision) -> Option<&HistoryEntry> {
+        let found = self.history.binary_search_by_key(&revision, |entry| entry.revision);
+        found.ok().map(|position| &self.history[position])
+    }
+
+    fn main_first(&self) -> Option<i64> {
+        self.history.first().map(|entry| entry.revision.main)
+    }
+
+    /// Entries from the main revision `from` on.
+    fn entries_from(&self, from: i64) -> &[HistoryEntry] {
+        let start = self.history.partition_point(|entry| entry.revision.main < from);
+        &self.history[start..]
+    }
+
+    /// Writes everything into a batch: blocks, leases and `meta`.
+    pub(crate) fn pack(&self, block_bytes: usize) -> Batch {
+        let mut batch = Batch::default();
+        let mut writer = BlockWriter::new(&mut batch, block_bytes);
+        for revision in self.history.chunk_by(|a, b| a.revision.main == b.revision.main) {
+            writer.push_revision(revision);
+        }
+        writer.finish();
+        self.pack_leases(&mut batch);
+        self.meta.iter().for_each(|change| pack_meta(change, &mut batch));
+        self.position.pack(&mut batch);
+        batch
+    }
+
+    fn pack_leases(&self, batch: &mut Batch) {
+        let mut latest = BTreeMap::new();
+        for change in &self.leases {
+            match change {
+                LeaseChange::Put(lease) => latest.insert(lease.id, Some(lease)),
+                LeaseChange::Delete(id) => latest.insert(*id, None),
+            };
+        }
+        for (id, lease) in latest {
+            let key = keycode::lease_key(id);
+            match lease {
+                Some(lease) => batch.put(Tree::Lease, &key, lease.encode_to_vec()),
+                None => batch.remove(Tree::Lease, &key),
+            }
+        }
+    }
+}
+
+fn pack_meta(change: &MetaChange, batch: &mut Batch) {
+    let (key, value) = match change {
+        // It stands in the position, which is written in any case.
+        MetaChange::CompactRevision(_) => return,
+        MetaChange::ConfState(bytes) => (MetaKey::ConfState, Some(bytes.to_vec())),
+        MetaChange::Member(id, bytes) => {
+            (MetaKey::Member(*id), bytes.as_ref().map(|bytes| bytes.to_vec()))
+        }
+        MetaChange::ClusterVersion(version) => {
+            (MetaKey::ClusterVersion, Some(version.clone().into_bytes()))
+        }
+        MetaChange::Named(name, bytes) => {
+            (MetaKey::Named(name.clone()), bytes.as_ref().map(|bytes| bytes.to_vec()))
+        }
+    };
+    match value {
+        Some(value) => batch.put(Tree::Meta, &key.encode(), value),
+        None => batch.remove(Tree::Meta, &key.encode()),
+    }
+}
+
+impl Position {
+    fn pack(&self, batch: &mut Batch) {
+        let mut applied = self.applied_index.to_be_bytes().to_vec();
+        applied.extend_from_slice(&self.term.to_be_bytes());
+        applied.extend_from_slice(&self.revision.to_be_bytes());
+        batch.put(Tree::Meta, &MetaKey::Applied.encode(), applied);
+        put_number(batch, &MetaKey::Compact, self.compact_revision);
+        put_number(batch, &MetaKey::Format, schema::FORMAT_VERSION);
+    }
+}
+
+/// Writes a number under a key of `meta`.
+pub(crate) fn put_number(batch: &mut Batch, key: &MetaKey, number: i64) {
+    batch.put(Tree::Meta, &key.encode(), number.to_be_bytes().to_vec());
+}
+
+/// The two buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    active: Buffer,
+    flushing: Option<Arc<Buffer>>,
+}
+
+impl Buffers {
+    /// Empty buffers of a store that stands at `position`.
+    pub(crate) fn at(position: Position) -> Self {
+        Buffers { active: Buffer::following(position, 0), flushing: None }
+    }
+
+    /// Takes the changes of one log entry; returns how many bytes they hold.
+    pub(crate) fn push(&mut self, changes: Changes) -> usize {
+        self.active.push(changes)
+    }
+
+    /// After the last appended change.
+    pub(crate) fn position(&self) -> Position {
+        self.active.position
+    }
+
+    /// Gives the flusher what it shall write. Appends go on into a new buffer. If an earlier flush
+    /// failed, it is the same buffer again.
+    pub(crate) fn begin_flush(&mut self) -> Arc<Buffer> {
+        let flushing = self.flushing.get_or_insert_with(|| {
+            let capacity = self.active.history.len();
+            let next = Buffer::following(self.active.position, capacity);
+            Arc::new(std::mem::replace(&mut self.active, next))
+        });
+        Arc::clone(flushing)
+    }
+
+    /// Whether the active buffer holds nothing but a moved applied index.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flushing.is_none() && self.active.is_empty()
+    }
+
+    /// Drops what was flushed; returns how many bytes it held.
+    pub(crate) fn end_flush(&mut self) -> usize {
+        self.flushing.take().map_or(0, |flushed| flushed.bytes)
+    }
+
+    fn both(&self) -> impl Iterator<Item = &Buffer> {
+        self.flushing.as_deref().into_iter().chain(Some(&self.active))
+    }
+
+    /// The entry of one revision.
+    pub(crate) fn entry(&self, revision: Revision) -> Option<HistoryEntry> {
+        self.both().find_map(|buffer| buffer.entry(revision)).cloned()
+    }
+
+    /// The first main revision that is buffered.
+    pub(crate) fn main_first(&self) -> Option<i64> {
+        self.both().find_map(Buffer::main_first)
+    }
+
+    /// Entries from the main revision `from` on, in order.
+    pub(crate) fn entries_from(&self, from: i64) -> impl Iterator<Item = &HistoryEntry> {
+        self.both().flat_map(move |buffer| buffer.entries_from(from))
+    }
+}
