@@ -1,2 +1,214 @@
-//! Placeholder.
-fn main() {}
+//! `loadgen`: drives an etcd-compatible cluster with load and faults, and judges what it answered.
+//!
+//! Exit codes: 0 valid (or done, if nothing was recorded), 1 a promise was broken, 2 bad input,
+//! 3 the checker could not decide, 4 the run itself failed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use rusd_loadgen::cluster::{ClusterError, process};
+use rusd_loadgen::report::{Outcome, RunReport};
+use rusd_loadgen::runner::{self, Settings};
+use rusd_loadgen::workload::{Origin, System, Workload, parse_duration};
+use tokio_util::sync::CancellationToken;
+use toml::Spanned;
+
+const BAD_INPUT: u8 = 2;
+const RUN_FAILED: u8 = 4;
+
+#[derive(Parser)]
+#[command(version, about, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 valid, or done if nothing was recorded; 1 a promise was \
+                          broken; 2 bad input; 3 the checker could not decide; 4 the run failed.";
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run a workload and judge the history.
+    Run(RunArguments),
+    /// Become a member of a cluster under test; used by `run` itself.
+    #[command(name = process::GUARD_VERB, hide = true)]
+    BecomeMember {
+        parent: u32,
+        program: OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+#[derive(clap::Args)]
+struct RunArguments {
+    /// The workload file.
+    file: PathBuf,
+    /// Client addresses of a cluster that is already there, instead of starting one.
+    #[arg(long, value_delimiter = ',')]
+    endpoints: Option<Vec<String>>,
+    /// Seed of every random choice.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Which server to start, whatever the file says.
+    #[arg(long, value_enum)]
+    system: Option<System>,
+    /// The server's executable.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// How long load is offered, whatever the file says: 30s, 2m.
+    #[arg(long, value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Folder of all results.
+    #[arg(long, default_value = "results")]
+    out: PathBuf,
+    /// Break nothing, whatever the file says.
+    #[arg(long)]
+    no_faults: bool,
+    /// Keep the members' data even if all went well.
+    #[arg(long)]
+    keep_data: bool,
+    /// Measure only: write no history, and judge nothing.
+    #[arg(long)]
+    no_record: bool,
+    /// Print the run's report as JSON on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().verb {
+        Verb::Run(arguments) => run(arguments),
+        Verb::BecomeMember { parent, program, arguments } => {
+            let Err(error) = process::guard(parent, &program, &arguments);
+            eprintln!("cannot become {}: {error}", program.display());
+            ExitCode::from(RUN_FAILED)
+        }
+    }
+}
+
+fn run(arguments: RunArguments) -> ExitCode {
+    let json = arguments.json;
+    let settings = match settings(arguments) {
+        Ok(settings) => settings,
+        Err(message) => return refuse(BAD_INPUT, &message),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(RUN_FAILED, &error.to_string()),
+    };
+    let interrupt = CancellationToken::new();
+    runtime.spawn(interrupt_on_signal(interrupt.clone()));
+    match runtime.block_on(runner::run(settings, interrupt)) {
+        Ok((report, folder)) => {
+            if json {
+                print_json(&report);
+            } else {
+                print_result(&report, &folder);
+            }
+            ExitCode::from(report.outcome().exit_code())
+        }
+        Err(error @ runner::RunError::Cluster(ClusterError::NoBinary { .. })) => {
+            refuse(BAD_INPUT, &error.to_string())
+        }
+        Err(error) => refuse(RUN_FAILED, &error.to_string()),
+    }
+}
+
+fn refuse(code: u8, message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(code)
+}
+
+/// The workload with the command line's overrides, validated as it will run.
+fn settings(arguments: RunArguments) -> Result<Settings, String> {
+    let file = arguments.file.display().to_string();
+    let source =
+        std::fs::read_to_string(&arguments.file).map_err(|error| format!("{file}: {error}"))?;
+    let mut workload = Workload::parse(&file, &source).map_err(|error| error.to_string())?;
+    if let Some(system) = arguments.system {
+        workload.cluster.system = system;
+    }
+    if arguments.binary.is_some() {
+        workload.cluster.binary = arguments.binary;
+    }
+    if let Some(duration) = arguments.duration {
+        workload.duration = duration;
+    }
+    if arguments.no_record {
+        workload.record = false;
+    }
+    if arguments.no_faults {
+        workload.faults.clear();
+    }
+    let mut origin = Origin::Started;
+    if let Some(endpoints) = &arguments.endpoints {
+        origin = Origin::Attached;
+        let members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+        workload.cluster.members = Spanned::new(0..0, members);
+    }
+    workload.validate(&file, &source, origin).map_err(|error| error.to_string())?;
+    if origin == Origin::Started {
+        rusd_loadgen::cluster::executable(&workload.cluster).map_err(|error| error.to_string())?;
+    }
+    let seed = arguments.seed.or(workload.seed).unwrap_or_else(runner::drawn_seed);
+    Ok(Settings {
+        workload,
+        source,
+        seed,
+        endpoints: arguments.endpoints,
+        results: arguments.out,
+        keep_data: arguments.keep_data,
+    })
+}
+
+/// The first interrupt ends the load, heals and reports; the second ends us at once.
+async fn interrupt_on_signal(interrupt: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        eprintln!("interrupted: healing and reporting; once more to end at once");
+        interrupt.cancel();
+    }
+    if tokio::signal::ctrl_c().await.is_ok() {
+        std::process::exit(i32::from(RUN_FAILED));
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the result is what the verb is for")]
+fn print_json(report: &RunReport) {
+    let text = serde_json::to_string_pretty(report).expect("a report is plain data");
+    println!("{text}");
+}
+
+#[expect(clippy::print_stdout, reason = "the result is what the verb is for")]
+fn print_result(report: &RunReport, folder: &std::path::Path) {
+    if let Some(load) = &report.load {
+        println!(
+            "{} operations in {:.1} s ({:.0}/s), p50 {} us, p99 {} us; {} refused, {} unknown; \
+             {} faults",
+            load.counts.ok,
+            load.elapsed_s,
+            load.per_second,
+            load.response_us.p50,
+            load.response_us.p99,
+            load.counts.fail,
+            load.counts.unknown,
+            report.faults.len(),
+        );
+    }
+    if report.outcome() != Outcome::Ok {
+        for violation in report.judgement.iter().flat_map(|j| j.verdict.violations()) {
+            println!("{}: expected {}; got {}", violation.rule, violation.expected, violation.got);
+            for named in &violation.operations {
+                println!("  line {}: {}", named.line, named.text);
+            }
+        }
+        for incident in &report.incidents {
+            println!("{incident}");
+        }
+    }
+    println!("report: {}", folder.join("report.html").display());
+    println!("{}", report.headline());
+}

@@ -1,0 +1,156 @@
+//! A member's process, from start to end.
+//!
+//! Each process has a thread of ours that starts it and waits for its end. On Linux the process is
+//! started through our own executable ([`guard`]), which asks the kernel to kill it when that
+//! thread ends, and then becomes the member. So members end with us however we end.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::sync_channel;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::sync::watch;
+
+use crate::stats::approximate;
+
+/// Name of the hidden verb that becomes a member.
+pub const GUARD_VERB: &str = "become-member";
+/// How much of a log an error shows.
+const TAIL_BYTES: u64 = 2000;
+
+/// A running, or just ended, process.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    exit: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Process {
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        u32::try_from(self.pid.as_raw()).expect("a process id is positive")
+    }
+
+    /// Sends a signal, unless the process has ended.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        if self.exit.borrow().is_some() {
+            return Ok(());
+        }
+        nix::sys::signal::kill(self.pid, signal).map_err(io::Error::from)
+    }
+
+    /// How it ended, if it has.
+    pub fn exit_status(&self) -> Option<String> {
+        self.exit.borrow().map(|status| status.to_string())
+    }
+
+    /// CPU seconds that it has used; `None` where the system does not tell.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        cpu_seconds(&std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?)
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) {
+        // An error means that the waiting thread is gone, and with it the process.
+        drop(self.exit.wait_for(Option::is_some).await);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nothing more can be done about a process that cannot be killed.
+        drop(self.signal(Signal::SIGKILL));
+    }
+}
+
+/// Starts a process whose output goes to `log`.
+pub fn spawn(command: Command, log: File) -> io::Result<Process> {
+    let mut command = guarded(command)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // An interrupt from the terminal is ours to handle, not the members'.
+    command.process_group(0);
+    let (started, start) = sync_channel(1);
+    let (exited, exit) = watch::channel(None);
+    std::thread::Builder::new().name("member".to_owned()).spawn(move || {
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                started.send(Err(error)).expect("the starter waits");
+                return;
+            }
+        };
+        started.send(Ok(child.id())).expect("the starter waits");
+        if let Ok(status) = child.wait() {
+            exited.send_replace(Some(status));
+        }
+    })?;
+    let id = start.recv().map_err(io::Error::other)??;
+    let pid = Pid::from_raw(i32::try_from(id).map_err(io::Error::other)?);
+    Ok(Process { pid, exit })
+}
+
+/// User and system time from the text of `/proc/<pid>/stat`, which counts in hundredths of a
+/// second on every Linux.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The name in parentheses may hold anything, so fields are counted after it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_ascii_whitespace().skip(11).take(2);
+    let user: u64 = times.next()?.parse().ok()?;
+    let system: u64 = times.next()?.parse().ok()?;
+    Some(approximate(user + system) / 100.0)
+}
+
+#[cfg(target_os = "linux")]
+fn guarded(command: Command) -> io::Result<Command> {
+    let mut guarded = Command::new(std::env::current_exe()?);
+    guarded.arg(GUARD_VERB).arg(std::process::id().to_string());
+    guarded.arg(command.get_program()).args(command.get_args());
+    Ok(guarded)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn guarded(command: Command) -> io::Result<Command> {
+    Ok(command)
+}
+
+/// Becomes the program, to be killed when the thread that started us ends. Returns only on error.
+pub fn guard(parent: u32, program: &OsString, args: &[OsString]) -> io::Result<Infallible> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // Our parent may have ended before we asked.
+    if u32::try_from(nix::unistd::getppid().as_raw()).ok() != Some(parent) {
+        return Err(io::Error::other("started by somebody who is gone"));
+    }
+    Err(Command::new(program).args(args).exec())
+}
+
+/// The end of a log, for an error message.
+pub(super) fn tail(log: &Path) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_else(|error| format!("(unreadable: {error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_found_after_any_name() {
+        let stat = "77 (a (b) c) S 1 77 77 0 -1 4194560 9 0 0 0 150 75 0 0 20 0 8 0 1 2 3";
+        assert_eq!(cpu_seconds(stat), Some(2.25));
+        assert_eq!(cpu_seconds("garbage"), None);
+    }
+}

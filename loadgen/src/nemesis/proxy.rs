@@ -1,0 +1,242 @@
+//! The links between members, which pass through us and can be cut.
+//!
+//! Each member advertises the address of a [`Proxy`] of ours as its peer address, so that every
+//! connection to it passes through that proxy. To cut a member off, also the connections *it*
+//! makes must be cut: for each accepted connection we look up (in `/proc`) which member's process
+//! made it. Where there is no `/proc`, only connections to the member are cut.
+//!
+//! Invariant: bytes are never lost or reordered within a connection. A held link keeps them, as a
+//! network that is cut keeps them in the sender's buffers; a reset one ends the connection.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::workload::CutMode;
+
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Which members are cut off, and how.
+type Cuts = BTreeMap<usize, CutMode>;
+
+/// The links between the members of a cluster.
+#[derive(Debug, Clone)]
+pub struct PeerNet {
+    cuts: watch::Sender<Cuts>,
+    pids: Arc<Mutex<Vec<Option<u32>>>>,
+}
+
+impl PeerNet {
+    /// Links between `count` members.
+    pub fn new(count: usize) -> PeerNet {
+        let cuts = watch::Sender::new(Cuts::new());
+        PeerNet { cuts, pids: Arc::new(Mutex::new(vec![None; count])) }
+    }
+
+    /// Tells which process a member is.
+    pub fn set_pid(&self, member: usize, pid: Option<u32>) {
+        self.pids.lock().expect("no holder panics")[member] = pid;
+    }
+
+    /// Cuts each of the members off from all others.
+    pub fn cut(&self, members: &[u32], mode: CutMode) {
+        self.cuts.send_modify(|cuts| {
+            for &member in members {
+                cuts.insert(usize::try_from(member).expect("members are few"), mode);
+            }
+        });
+    }
+
+    /// Ends the cuts of the members.
+    pub fn heal(&self, members: &[u32]) {
+        self.cuts.send_modify(|cuts| {
+            for &member in members {
+                cuts.remove(&usize::try_from(member).expect("members are few"));
+            }
+        });
+    }
+
+    /// The member whose process made the connection from `source` to `proxy`.
+    fn member_of(&self, source: SocketAddr, proxy: SocketAddr) -> Option<usize> {
+        let inode = socket_inode(&fs::read_to_string("/proc/net/tcp").ok()?, source, proxy)?;
+        let pids = self.pids.lock().expect("no holder panics").clone();
+        pids.iter().position(|pid| pid.is_some_and(|pid| has_socket(pid, inode)))
+    }
+}
+
+/// Listens where a member is advertised to its peers, and passes on to where it listens.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    _stop: DropGuard,
+}
+
+impl Proxy {
+    /// Starts the proxy of a member that listens on the loopback port `target`.
+    pub async fn start(net: &PeerNet, member: usize, target: u16) -> io::Result<Proxy> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(
+            listener,
+            net.clone(),
+            member,
+            target,
+            stop.clone(),
+        )));
+        Ok(Proxy { port, _stop: stop.drop_guard() })
+    }
+
+    /// The port that peers connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    net: PeerNet,
+    member: usize,
+    target: u16,
+    stop: CancellationToken,
+) {
+    loop {
+        // An error here is about one connection that went away before we took it.
+        let Ok((inbound, source)) = listener.accept().await else { continue };
+        let net = net.clone();
+        let carry = async move {
+            // The end of a connection, however it ends, is no error of ours.
+            drop(carry(inbound, source, &net, member, target).await);
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(carry));
+    }
+}
+
+async fn carry(
+    inbound: TcpStream,
+    source: SocketAddr,
+    net: &PeerNet,
+    member: usize,
+    target: u16,
+) -> io::Result<()> {
+    let proxy = inbound.local_addr()?;
+    let lookup = net.clone();
+    let maker = tokio::task::spawn_blocking(move || lookup.member_of(source, proxy)).await?;
+    let mut gate = Gate { cuts: net.cuts.subscribe(), ends: [Some(member), maker] };
+    if gate.open().await == Passage::Reset {
+        return Ok(());
+    }
+    let outbound = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
+    inbound.set_nodelay(true)?;
+    outbound.set_nodelay(true)?;
+    let mut reset = gate.clone();
+    let (inbound_read, inbound_write) = inbound.into_split();
+    let (outbound_read, outbound_write) = outbound.into_split();
+    let there = pump(inbound_read, outbound_write, gate.clone());
+    let back = pump(outbound_read, inbound_write, gate);
+    tokio::select! {
+        result = async { tokio::try_join!(there, back) } => result.map(drop),
+        () = reset.is_reset() => Ok(()),
+    }
+}
+
+/// Passes bytes on while the link is open.
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: Gate) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        // Read before the cut or after it: nothing passes until it is healed, not even the end.
+        if gate.open().await == Passage::Reset {
+            return Ok(());
+        }
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..read]).await?;
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Passage {
+    Open,
+    Reset,
+}
+
+/// Whether the link between two members is open.
+#[derive(Debug, Clone)]
+struct Gate {
+    cuts: watch::Receiver<Cuts>,
+    ends: [Option<usize>; 2],
+}
+
+impl Gate {
+    /// Waits while the link is held.
+    async fn open(&mut self) -> Passage {
+        let ends = self.ends;
+        let passable = |cuts: &Cuts| link(ends, cuts) != Some(CutMode::Hold);
+        match self.cuts.wait_for(passable).await {
+            Ok(cuts) if link(ends, &cuts).is_none() => Passage::Open,
+            // Reset, or the cluster is gone.
+            Ok(_) | Err(_) => Passage::Reset,
+        }
+    }
+
+    /// Waits until the link is reset.
+    async fn is_reset(&mut self) {
+        let ends = self.ends;
+        // An error means that the cluster is gone.
+        drop(self.cuts.wait_for(|cuts| link(ends, cuts) == Some(CutMode::Reset)).await);
+    }
+}
+
+/// How a link is cut, if it is. Reset wins over hold.
+fn link(ends: [Option<usize>; 2], cuts: &Cuts) -> Option<CutMode> {
+    let modes = ends.iter().flatten().filter_map(|member| cuts.get(member));
+    modes.copied().max_by_key(|mode| *mode == CutMode::Reset)
+}
+
+/// The inode of the socket with this local and remote address, from the text of `/proc/net/tcp`.
+fn socket_inode(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u64> {
+    let (local, remote) = (hexadecimal(local)?, hexadecimal(remote)?);
+    table.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        if columns.next()? != local || columns.next()? != remote {
+            return None;
+        }
+        // After the two addresses: state, queues, timer, retransmits, uid, timeout, inode.
+        columns.nth(6)?.parse().ok()
+    })
+}
+
+/// An address as `/proc/net/tcp` has it: the bytes of the address as a number of the machine's
+/// byte order, then the port.
+fn hexadecimal(address: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(address) = address else { return None };
+    let octets = address.ip().octets();
+    let number = if cfg!(target_endian = "little") {
+        u32::from_le_bytes(octets)
+    } else {
+        u32::from_be_bytes(octets)
+    };
+    Some(format!("{number:08X}:{:04X}", address.port()))
+}
+
+fn has_socket(pid: u32, inode: u64) -> bool {
+    let wanted = format!("socket:[{inode}]");
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    entries
+        .flatten()
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&wanted)))
+}
+
+#[cfg(test)]
+mod tests;

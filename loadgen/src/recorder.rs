@@ -1,0 +1,88 @@
+//! Writes the history while the run goes on.
+//!
+//! Workers, watches and the nemesis hand records to a bounded queue; one thread writes them. When
+//! the disk cannot keep up the queue fills and whoever records waits: a slower run, but a whole
+//! history.
+//!
+//! Invariant: a record is handed over after the thing it tells of has ended.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use rusd_checker::history::jsonl::Writer;
+use rusd_checker::history::record::{Header, Record};
+use tokio::sync::mpsc;
+
+/// Records that wait for the disk. Full means that whoever records waits.
+const RECORDS_QUEUED_MAX: usize = 16_384;
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Hands records to the writer; or drops them, in a run that is not recorded.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    records: Option<mpsc::Sender<Record>>,
+}
+
+/// The writer thread.
+#[derive(Debug)]
+pub struct Writing {
+    thread: JoinHandle<io::Result<u64>>,
+}
+
+impl Recorder {
+    /// A recorder that drops everything.
+    pub fn off() -> Recorder {
+        Recorder { records: None }
+    }
+
+    /// Starts a history file.
+    pub fn start(path: &Path, header: &Header) -> io::Result<(Recorder, Writing)> {
+        let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+        let mut writer = Writer::new(file, header)?;
+        writer.flush()?;
+        let (records, queued) = mpsc::channel(RECORDS_QUEUED_MAX);
+        let thread = std::thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || write(writer, queued))?;
+        Ok((Recorder { records: Some(records) }, Writing { thread }))
+    }
+
+    /// Whether records are kept.
+    pub fn is_on(&self) -> bool {
+        self.records.is_some()
+    }
+
+    /// Hands over a record. After a disk error records are dropped, and [`Writing::finish`] tells.
+    pub async fn record(&self, record: Record) {
+        if let Some(records) = &self.records {
+            // The thread is gone only after an error that `finish` returns.
+            drop(records.send(record).await);
+        }
+    }
+}
+
+impl Writing {
+    /// Waits until every record is in the file; all recorders must be dropped first. Says how many
+    /// lines there are after the header.
+    pub fn finish(self) -> io::Result<u64> {
+        self.thread.join().expect("the writer does not panic")
+    }
+}
+
+fn write(
+    mut writer: Writer<BufWriter<File>>,
+    mut queued: mpsc::Receiver<Record>,
+) -> io::Result<u64> {
+    let mut lines = 0;
+    while let Some(record) = queued.blocking_recv() {
+        writer.write(&record)?;
+        lines += 1;
+        if queued.is_empty() {
+            writer.flush()?;
+        }
+    }
+    writer.finish()?;
+    Ok(lines)
+}

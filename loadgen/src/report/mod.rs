@@ -1,0 +1,189 @@
+//! What a run was, and what came of it: one value, several renderings.
+//!
+//! The run's folder is written anew after every phase, so that what was learned before a failure
+//! is kept. Renderings are pure functions of [`RunReport`].
+
+pub mod html;
+pub mod junit;
+pub mod live;
+pub mod markdown;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusd_checker::{Report as Judgement, Verdict};
+use serde::Serialize;
+
+use crate::nemesis::Window;
+use crate::stats::Summary;
+
+/// What a run was, and what came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Name of the workload.
+    pub workload: String,
+    /// What was under test: "etcd 3.7.3".
+    pub system: String,
+    /// Commit of the repository, if there is one.
+    pub commit: Option<String>,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// When it began, in UTC.
+    pub started: String,
+    /// How far it came.
+    pub phase: Phase,
+    /// Client addresses of the members.
+    pub endpoints: Vec<String>,
+    /// The workload as it ran, without overrides from the command line.
+    pub config: serde_json::Value,
+    /// How long loading the store took, in seconds.
+    pub preload_s: Option<f64>,
+    /// When load began, in seconds of the run's clock.
+    pub load_start_s: f64,
+    /// What was measured.
+    pub load: Option<Summary>,
+    /// CPU seconds that the members used during the load and the settling after it.
+    pub members_cpu_s: Option<f64>,
+    /// What was broken.
+    pub faults: Vec<Window>,
+    /// Watches of the run.
+    pub watches: Watched,
+    /// Lines of the history after its header.
+    pub history_lines: Option<u64>,
+    /// What went wrong with the run itself.
+    pub incidents: Vec<String>,
+    /// Whether the run was cut short by the user.
+    pub interrupted: bool,
+    /// What the checker said; `None` if the run was not recorded, or did not come that far.
+    pub judgement: Option<Judgement>,
+    /// Whether a history is written.
+    pub recorded: bool,
+}
+
+/// How far a run came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Members are starting.
+    Starting,
+    /// The store is being filled.
+    Preloading,
+    /// Load is offered.
+    Loading,
+    /// Faults are healed, the members' states are read, watches come to their end.
+    Settling,
+    /// The history is being checked.
+    Judging,
+    /// All is done.
+    Done,
+}
+
+/// Watches of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// How many there were.
+    pub count: usize,
+    /// How many came up to the final revision.
+    pub complete: usize,
+    /// The highest revision that a member's final state showed.
+    pub final_revision: i64,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The promises were kept, or nobody was to judge and the run went well.
+    Ok,
+    /// A promise was broken.
+    Violation,
+    /// The checker could not decide.
+    Unknown,
+    /// The run itself failed.
+    Failed,
+}
+
+impl Outcome {
+    /// Exit code: 0, 1, 3, 4. (2 is bad input, of which no run comes.)
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Outcome::Ok => 0,
+            Outcome::Violation => 1,
+            Outcome::Unknown => 3,
+            Outcome::Failed => 4,
+        }
+    }
+}
+
+impl RunReport {
+    /// What the run came to. A broken promise outweighs a failed run.
+    pub fn outcome(&self) -> Outcome {
+        let verdict = self.judgement.as_ref().map(|judgement| &judgement.verdict);
+        match verdict {
+            Some(Verdict::Invalid { .. }) => Outcome::Violation,
+            _ if !self.incidents.is_empty() => Outcome::Failed,
+            Some(Verdict::Unknown { .. }) => Outcome::Unknown,
+            Some(Verdict::Valid) => Outcome::Ok,
+            None if self.recorded || self.phase != Phase::Done => Outcome::Failed,
+            None => Outcome::Ok,
+        }
+    }
+
+    /// The verdict in one line.
+    pub fn headline(&self) -> String {
+        match (self.outcome(), &self.judgement) {
+            (Outcome::Ok, Some(_)) => {
+                "VALID: linearizable, and every watch kept its promises".into()
+            }
+            (Outcome::Ok, None) => "DONE: not recorded, so not judged".into(),
+            (Outcome::Violation, judgement) => {
+                let rule = judgement.as_ref().and_then(|judgement| judgement.verdict.rule());
+                format!("INVALID: broke {}", rule.map_or("a promise", |rule| rule.id()))
+            }
+            (Outcome::Unknown, judgement) => {
+                let reason = match judgement.as_ref().map(|judgement| &judgement.verdict) {
+                    Some(Verdict::Unknown { reason }) => reason.as_str(),
+                    _ => "the checker could not decide",
+                };
+                format!("UNKNOWN: {reason}")
+            }
+            (Outcome::Failed, _) if self.incidents.is_empty() => {
+                format!("UNFINISHED: the run is, or stopped, {:?}", self.phase).to_lowercase()
+            }
+            (Outcome::Failed, _) => format!("RUN FAILED: {}", first_line(&self.incidents[0])),
+        }
+    }
+
+    /// Writes every rendering into the run's folder.
+    pub fn save(&self, folder: &Path) -> io::Result<()> {
+        let json = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
+        replace(folder, "run.json", &(json + "\n"))?;
+        replace(folder, "summary.md", &markdown::render(self))?;
+        replace(folder, "junit.xml", &junit::render(self).map_err(io::Error::other)?)?;
+        replace(folder, "report.html", &html::render(self))
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or("")
+}
+
+/// Writes a file whole or not at all.
+fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    let new: PathBuf = folder.join(format!("{name}.new"));
+    fs::write(&new, text)?;
+    fs::rename(new, folder.join(name))
+}
+
+/// Microseconds for people.
+pub(crate) fn milliseconds(us: u64) -> String {
+    format!("{}.{:02}", us / 1000, us % 1000 / 10)
+}
+
+/// The columns of a latency table.
+pub(crate) fn latency_cells(q: &crate::stats::Quantiles) -> [String; 5] {
+    [q.p50, q.p90, q.p99, q.p999, q.max].map(milliseconds)
+}
+
+#[cfg(test)]
+mod tests;

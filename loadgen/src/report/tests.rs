@@ -1,0 +1,110 @@
+//! What a run comes to, and that every rendering says so.
+
+use std::time::Duration;
+
+use rusd_checker::verdict::{Counts, Engine, Timing, Violation};
+use rusd_checker::{Rule, Verdict};
+
+use super::*;
+use crate::generator::OpKind;
+use crate::stats::{Ended, Sample, Stats};
+
+fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
+    let stats = Stats::default();
+    for ms in 0..3000 {
+        let due_ns = ms * 1_000_000;
+        let sample = Sample {
+            kind: OpKind::Get,
+            ended: Ended::Ok,
+            due_ns,
+            sent_ns: due_ns,
+            ended_ns: due_ns + 500_000,
+        };
+        stats.record(0, sample);
+    }
+    RunReport {
+        workload: "<mixed>".to_owned(),
+        system: "etcd 3.7.3".to_owned(),
+        commit: None,
+        seed: 7,
+        started: "20260101T000000".to_owned(),
+        phase: Phase::Done,
+        endpoints: vec!["http://127.0.0.1:1".to_owned(); 3],
+        config: serde_json::Value::Null,
+        preload_s: None,
+        load_start_s: 0.0,
+        load: Some(stats.summary(Duration::from_secs(3))),
+        members_cpu_s: None,
+        faults: vec![Window {
+            fault: "kill",
+            target: "leader",
+            members: vec![1],
+            start_s: 1.0,
+            end_s: 2.0,
+            error: None,
+        }],
+        watches: Watched::default(),
+        history_lines: None,
+        incidents: incidents.iter().map(|text| (*text).to_owned()).collect(),
+        interrupted: false,
+        judgement: judgement.map(|verdict| Judgement {
+            verdict,
+            engine: Engine::Revision,
+            workload: String::new(),
+            system: String::new(),
+            seed: 7,
+            counts: Counts::default(),
+            timing: Timing::default(),
+        }),
+        recorded: true,
+    }
+}
+
+fn invalid() -> Verdict {
+    let violation = Violation {
+        rule: Rule::StaleRead,
+        operations: Vec::new(),
+        expected: "revision 5".to_owned(),
+        got: "revision 4 & a <surprise>".to_owned(),
+    };
+    Verdict::Invalid { violations: vec![violation], omitted: 0 }
+}
+
+#[test]
+fn outcomes_and_exit_codes() {
+    let unknown = Verdict::Unknown { reason: "search limit".to_owned() };
+    for (judgement, incidents, expected, code) in [
+        (Some(Verdict::Valid), &[][..], Outcome::Ok, 0),
+        (Some(invalid()), &[], Outcome::Violation, 1),
+        (Some(invalid()), &["m1 ended"], Outcome::Violation, 1),
+        (Some(unknown), &[], Outcome::Unknown, 3),
+        (Some(Verdict::Valid), &["m1 ended"], Outcome::Failed, 4),
+        (None, &[], Outcome::Failed, 4),
+    ] {
+        let report = report(judgement, incidents);
+        assert_eq!((report.outcome(), report.outcome().exit_code()), (expected, code));
+    }
+    let unrecorded = RunReport { recorded: false, ..report(None, &[]) };
+    assert_eq!(unrecorded.outcome(), Outcome::Ok);
+}
+
+#[test]
+fn every_rendering_tells_the_verdict() {
+    let report = report(Some(invalid()), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    report.save(folder.path()).unwrap();
+    for name in ["run.json", "summary.md", "junit.xml", "report.html"] {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text.contains("linearizable/stale-read"), "{name}: {text}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing half-written stays");
+}
+
+#[test]
+fn the_page_is_self_contained_and_escaped() {
+    let page = html::render(&report(Some(invalid()), &[]));
+    for absent in ["http://", "https://", "<script", "<mixed>", "<surprise>"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    assert!(page.contains("class=\"kill\"") && page.contains("prefers-color-scheme"));
+}

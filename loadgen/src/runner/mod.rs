@@ -1,0 +1,209 @@
+//! One run, from start to verdict.
+//!
+//! ```text
+//!  start --> ready --> watches --> (preload) --> load + faults --> heal --> final states
+//!        --> watches come up to the final revision --> close the history --> judge --> report
+//! ```
+//!
+//! The report is saved after every phase. A phase that fails ends the run, but what was recorded
+//! up to then is still judged: a broken promise matters more than a broken run.
+
+mod judge;
+mod load;
+mod settle;
+mod start;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Clock};
+use crate::cluster::{Cluster, ClusterError};
+use crate::recorder::{Recorder, Writing};
+use crate::report::live::Live;
+use crate::report::{Phase, RunReport, Watched};
+use crate::watcher;
+use crate::workload::Workload;
+
+/// Name of the history in a run's folder.
+pub const HISTORY: &str = "history.jsonl";
+
+/// What to run, and where.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The workload, overrides applied and validated.
+    pub workload: Workload,
+    /// Text of its file.
+    pub source: String,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Addresses of a cluster that is already there.
+    pub endpoints: Option<Vec<String>>,
+    /// Folder of all results.
+    pub results: PathBuf,
+    /// Keep the members' data even if all went well.
+    pub keep_data: bool,
+}
+
+/// Why a run could not begin, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Something with the members.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Something with the run's folder.
+    #[error("{path}: {source}")]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A member refused something that a run needs.
+    #[error("{what}: {status}")]
+    Refused {
+        /// What we asked.
+        what: &'static str,
+        /// What it said.
+        status: Box<tonic::Status>,
+    },
+}
+
+/// A seed for a run that names none.
+pub fn drawn_seed() -> u64 {
+    // Short enough to be typed.
+    start::distinct() & 0xffff_ffff
+}
+
+/// A run as it goes on.
+struct Run {
+    settings: Settings,
+    folder: PathBuf,
+    clock: Clock,
+    live: Live,
+    report: RunReport,
+    interrupt: CancellationToken,
+}
+
+/// What is there once the members serve.
+struct Started {
+    cluster: Arc<Cluster>,
+    recorder: Recorder,
+    writing: Option<Writing>,
+    watches: Vec<watcher::Watcher>,
+    phase: tokio::sync::watch::Sender<watcher::Phase>,
+    first_revision: i64,
+}
+
+/// Runs a workload. `interrupt` ends the load early. Returns the report and the run's folder; an
+/// error means that there is no folder to find a report in.
+pub async fn run(
+    settings: Settings,
+    interrupt: CancellationToken,
+) -> Result<(RunReport, PathBuf), RunError> {
+    let mut run = Run::new(settings, interrupt)?;
+    run.save()?;
+    if let Err(error) = run.go().await {
+        run.report.incidents.push(error.to_string());
+    }
+    run.tidy_up();
+    run.save()?;
+    Ok((run.report, run.folder))
+}
+
+impl Run {
+    fn new(settings: Settings, interrupt: CancellationToken) -> Result<Run, RunError> {
+        let workload = &settings.workload;
+        let started = clock::stamp(SystemTime::now());
+        let name = format!("{started}-{:04x}", start::distinct() & 0xffff);
+        let folder = settings.results.join(&workload.name).join(name);
+        fs::create_dir_all(&folder).map_err(folder_error(&folder))?;
+        // The members get absolute paths, whatever they make of their working directory.
+        let folder = folder.canonicalize().map_err(folder_error(&folder))?;
+        let config = toml::from_str::<toml::Value>(&settings.source)
+            .ok()
+            .and_then(|value| serde_json::to_value(value).ok());
+        let report = RunReport {
+            workload: workload.name.clone(),
+            system: workload.cluster.system.name().to_owned(),
+            commit: start::commit(),
+            seed: settings.seed,
+            started,
+            phase: Phase::Starting,
+            endpoints: settings.endpoints.clone().unwrap_or_default(),
+            config: config.unwrap_or_default(),
+            preload_s: None,
+            load_start_s: 0.0,
+            load: None,
+            members_cpu_s: None,
+            faults: Vec::new(),
+            watches: Watched::default(),
+            history_lines: None,
+            incidents: Vec::new(),
+            interrupted: false,
+            judgement: None,
+            recorded: workload.record,
+        };
+        let live = Live::new(workload.duration);
+        Ok(Run { folder, clock: Clock::start(), live, report, interrupt, settings })
+    }
+
+    async fn go(&mut self) -> Result<(), RunError> {
+        let cluster = Arc::new(self.cluster().await?);
+        let result = self.on(&cluster).await;
+        cluster.stop().await;
+        result
+    }
+
+    /// Everything that needs the members.
+    async fn on(&mut self, cluster: &Arc<Cluster>) -> Result<(), RunError> {
+        let mut started = self.start(Arc::clone(cluster)).await?;
+        let loaded = self.load(&mut started).await;
+        let settled = match loaded {
+            Ok(()) => self.settle(&mut started).await,
+            Err(error) => Err(error),
+        };
+        let closed = self.close(started).await;
+        if self.report.recorded {
+            self.judge().await?;
+        }
+        settled.and(closed)?;
+        self.phase(Phase::Done)
+    }
+
+    fn phase(&mut self, phase: Phase) -> Result<(), RunError> {
+        self.report.phase = phase;
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), RunError> {
+        self.report.save(&self.folder).map_err(folder_error(&self.folder))
+    }
+
+    /// Removes the members' data, unless somebody may want to look at it.
+    fn tidy_up(&mut self) {
+        let well = self.report.outcome() == crate::report::Outcome::Ok;
+        let data = self.folder.join("data");
+        if well
+            && !self.settings.keep_data
+            && data.exists()
+            && let Err(error) = fs::remove_dir_all(&data)
+        {
+            self.report.incidents.push(format!("{}: {error}", data.display()));
+        }
+    }
+}
+
+fn folder_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    let path = path.to_owned();
+    move |source| RunError::Folder { path, source }
+}
+
+fn refused(what: &'static str) -> impl FnOnce(tonic::Status) -> RunError {
+    move |status| RunError::Refused { what, status: Box::new(status) }
+}

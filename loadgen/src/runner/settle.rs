@@ -1,0 +1,95 @@
+//! The end of the load: what every member holds, and watches that come up to it.
+
+use std::time::Duration;
+
+use rusd_checker::history::record::{FinalState, Record};
+use tokio::time::Instant;
+
+use super::{Run, RunError, Started, folder_error, refused};
+use crate::client::etcd::Client;
+use crate::cluster::readiness;
+use crate::report::Phase;
+use crate::watcher;
+
+/// Longest wait for all watches to come up to the final revision.
+const WATCHES_MAX: Duration = Duration::from_secs(20);
+/// Longest wait for watches to close.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// Longest wait for the final state of a member.
+const FINAL_MAX: Duration = Duration::from_secs(30);
+
+impl Run {
+    /// Waits for every member, records what it holds, and lets the watches come up to that.
+    pub(super) async fn settle(&mut self, started: &mut Started) -> Result<(), RunError> {
+        self.phase(Phase::Settling)?;
+        let ended = started.cluster.ended_by_themselves();
+        self.report.incidents.extend(ended.iter().map(ToString::to_string));
+        if !self.report.recorded {
+            return Ok(());
+        }
+        self.live.step("healed; reading what every member holds");
+        let mut final_revision = 0;
+        for member in 0..started.cluster.count() {
+            readiness::ready(&started.cluster, member).await?;
+            let state = self.final_state(started, member).await?;
+            final_revision = final_revision.max(state.revision);
+            started.recorder.record(Record::Final(state)).await;
+        }
+        self.report.watches.final_revision = final_revision;
+        self.drain(started, final_revision).await;
+        Ok(())
+    }
+
+    async fn final_state(&self, started: &Started, member: u32) -> Result<FinalState, RunError> {
+        let read = async {
+            let endpoint =
+                &started.cluster.endpoints()[usize::try_from(member).expect("few members")];
+            let client = Client::connect(endpoint)
+                .await
+                .map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+            let call_ns = self.clock.now_ns();
+            let (revision, kvs) = readiness::whole_store(&client).await?;
+            let return_ns = self.clock.now_ns();
+            let hash = client.hash_kv(revision).await?;
+            Ok(FinalState { member, call_ns, return_ns, revision, kvs, hash })
+        };
+        let state = tokio::time::timeout(FINAL_MAX, read).await;
+        state
+            .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer")))
+            .map_err(refused("cannot read the final state of a member"))
+    }
+
+    async fn drain(&mut self, started: &mut Started, final_revision: i64) {
+        let count = started.watches.len();
+        self.live.step(&format!("waiting for {count} watches to reach revision {final_revision}"));
+        started.phase.send_replace(watcher::Phase::Draining);
+        let deadline = Instant::now() + WATCHES_MAX;
+        let mut complete = 0;
+        for watch in &mut started.watches {
+            let reached = watch.reached.wait_for(|reached| *reached >= final_revision);
+            if matches!(tokio::time::timeout_at(deadline, reached).await, Ok(Ok(_))) {
+                complete += 1;
+            }
+        }
+        self.report.watches.count = count;
+        self.report.watches.complete = complete;
+    }
+
+    /// Closes watches and history.
+    pub(super) async fn close(&mut self, started: Started) -> Result<(), RunError> {
+        started.phase.send_replace(watcher::Phase::Closed);
+        let deadline = Instant::now() + CLOSE_MAX;
+        for watch in started.watches {
+            let abort = watch.task.abort_handle();
+            if tokio::time::timeout_at(deadline, watch.task).await.is_err() {
+                abort.abort();
+            }
+        }
+        drop(started.recorder);
+        let Some(writing) = started.writing else { return Ok(()) };
+        let lines = tokio::task::spawn_blocking(|| writing.finish()).await;
+        let lines = lines.expect("the writer does not panic");
+        self.report.history_lines = Some(lines.map_err(folder_error(&self.folder))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! The beginning of a run: members that serve, an open history, watches from the first revision.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use rusd_checker::history::record::{FORMAT_VERSION, Header, WatchRequest};
+use rusd_checker::history::text::Text;
+use tokio::sync::watch;
+
+use super::{HISTORY, Run, RunError, Started, folder_error, refused};
+use crate::client::etcd::Client;
+use crate::cluster::{Cluster, ClusterError, readiness};
+use crate::keys::prefix_end;
+use crate::recorder::Recorder;
+use crate::watcher;
+use crate::workload::{System, WatchStart};
+
+/// A number that differs between runs.
+pub(super) fn distinct() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// Commit of the repository that we are in, if git is there to ask.
+pub(super) fn commit() -> Option<String> {
+    let answer = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
+    let text = String::from_utf8(answer.stdout).ok()?.trim().to_owned();
+    (answer.status.success() && !text.is_empty()).then_some(text)
+}
+
+impl Run {
+    pub(super) async fn cluster(&mut self) -> Result<Cluster, RunError> {
+        let cluster = match &self.settings.endpoints {
+            Some(endpoints) => Cluster::attach(endpoints),
+            None => {
+                let spec = &self.settings.workload.cluster;
+                let (count, system) = (self.settings.workload.members(), spec.system.name());
+                self.live.step(&format!("starting {count} members of {system}"));
+                Cluster::start(spec, &self.folder).await?
+            }
+        };
+        self.report.endpoints = cluster.endpoints().to_vec();
+        Ok(cluster)
+    }
+
+    pub(super) async fn start(&mut self, cluster: Arc<Cluster>) -> Result<Started, RunError> {
+        let mut version = String::new();
+        for member in 0..cluster.count() {
+            version = readiness::ready(&cluster, member).await?.version;
+        }
+        self.report.system = self.system(&cluster, &version);
+        self.live.step(&format!(
+            "{} serves at {}",
+            self.report.system,
+            cluster.endpoints().join(" ")
+        ));
+        let (first_revision, initial) = self.first_state(&cluster).await?;
+        let (recorder, writing) = if self.report.recorded {
+            let header = Header {
+                version: FORMAT_VERSION,
+                workload: self.report.workload.clone(),
+                seed: self.report.seed,
+                system: self.report.system.clone(),
+                first_revision,
+                initial,
+            };
+            let path = self.folder.join(HISTORY);
+            let (recorder, writing) =
+                Recorder::start(&path, &header).map_err(folder_error(&path))?;
+            (recorder, Some(writing))
+        } else {
+            (Recorder::off(), None)
+        };
+        let (phase, receiver) = watch::channel(watcher::Phase::Running);
+        let shared = watcher::Shared {
+            endpoints: cluster.endpoints(),
+            clock: self.clock,
+            recorder: recorder.clone(),
+            next_watch: Arc::new(AtomicU64::new(0)),
+            phase: receiver,
+        };
+        let watches = self.watches(first_revision, cluster.count());
+        let watches = watches
+            .into_iter()
+            .map(|(member, request)| watcher::start(shared.clone(), member, request))
+            .collect();
+        Ok(Started { cluster, recorder, writing, watches, phase, first_revision })
+    }
+
+    /// Revision and content of the store before the run.
+    async fn first_state(
+        &self,
+        cluster: &Cluster,
+    ) -> Result<(i64, Vec<rusd_checker::history::record::KeyValue>), RunError> {
+        let endpoint = &cluster.endpoints()[0];
+        let client = Client::connect(endpoint).await.map_err(|error| ClusterError::NotReady {
+            member: 0,
+            endpoint: endpoint.clone(),
+            waited: std::time::Duration::ZERO,
+            last: error.to_string(),
+        })?;
+        readiness::whole_store(&client).await.map_err(refused("cannot read the store"))
+    }
+
+    /// What is under test, for people.
+    fn system(&self, cluster: &Cluster, version: &str) -> String {
+        let system = self.settings.workload.cluster.system;
+        let own = || {
+            let output = Command::new(cluster.program()?).arg("--version").output().ok()?;
+            let text = String::from_utf8(output.stdout).ok()?;
+            text.lines().find(|line| line.starts_with("rusd")).map(ToOwned::to_owned)
+        };
+        match system {
+            System::Rusd => own().unwrap_or_else(|| format!("rusd (as etcd {version})")),
+            System::Etcd => format!("etcd {version}"),
+        }
+    }
+
+    /// The watches of the run: on every member one on all keys, if the run is recorded, and those
+    /// that the workload declares.
+    fn watches(&self, first_revision: i64, members: u32) -> Vec<(u32, WatchRequest)> {
+        let beginning = first_revision + 1;
+        let mut watches = Vec::new();
+        if self.report.recorded {
+            let all = Text::from("\0");
+            watches.extend((0..members).map(|member| {
+                // The first one asks for more, so that this too is checked on all keys.
+                let request = WatchRequest {
+                    key: all.clone(),
+                    range_end: all.clone(),
+                    start_revision: beginning,
+                    prev_kv: member == 0,
+                    no_put: false,
+                    no_delete: false,
+                    resumes: None,
+                };
+                (member, request)
+            }));
+        }
+        for group in &self.settings.workload.watches {
+            let (key, range_end) = if group.prefix.is_empty() {
+                (Text::from("\0"), Text::from("\0"))
+            } else {
+                (Text::from(&group.prefix), Text::from(&prefix_end(group.prefix.as_bytes())))
+            };
+            watches.extend((0..group.count).map(|place| {
+                let request = WatchRequest {
+                    key: key.clone(),
+                    range_end: range_end.clone(),
+                    start_revision: match group.start {
+                        WatchStart::Beginning => beginning,
+                        WatchStart::Now => 0,
+                    },
+                    prev_kv: group.prev_kv,
+                    no_put: group.no_put,
+                    no_delete: group.no_delete,
+                    resumes: None,
+                };
+                (place % members, request)
+            }));
+        }
+        watches
+    }
+}

@@ -1,0 +1,375 @@
+//! How long operations took, and how many there were, per kind and per slice of time.
+//!
+//! Response time counts from when an operation was due, service time from when it was sent. The
+//! difference is waiting that a closed-loop measurement hides.
+//!
+//! Invariant: workers write into a shard of their own, so measuring does not make them wait for
+//! each other; a [`Summary`] is a pure function of the merged shards.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::clock::nanos;
+use crate::generator::OpKind;
+
+/// Shards; more than workers that measure at the same instant on common machines.
+const SHARDS: usize = 8;
+/// Longest time told apart, in microseconds; longer ones count as this.
+const LATENCY_US_MAX: u64 = 120_000_000;
+/// Width of a slice of the time series.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// The nearest float; exact below 2^53.
+pub fn approximate(value: u64) -> f64 {
+    let high = u32::try_from(value >> 32).expect("32 bits remain");
+    let low = u32::try_from(value & u64::from(u32::MAX)).expect("32 bits remain");
+    f64::from(high) * 4_294_967_296.0 + f64::from(low)
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Answered.
+    Ok,
+    /// Provably not applied.
+    Fail,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// One operation, as it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// What it was.
+    pub kind: OpKind,
+    /// How it ended.
+    pub ended: Ended,
+    /// When it was due.
+    pub due_ns: u64,
+    /// When it was sent.
+    pub sent_ns: u64,
+    /// When it ended.
+    pub ended_ns: u64,
+}
+
+/// What was measured so far.
+#[derive(Debug)]
+pub struct Stats {
+    shards: Vec<Mutex<Shard>>,
+    completed: AtomicU64,
+    failed: AtomicU64,
+    unknown: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    kinds: BTreeMap<OpKind, KindShard>,
+    slices: Vec<SliceShard>,
+}
+
+#[derive(Debug)]
+struct KindShard {
+    response: Histogram<u64>,
+    service: Histogram<u64>,
+    fail: u64,
+    unknown: u64,
+}
+
+#[derive(Debug)]
+struct SliceShard {
+    response: Histogram<u64>,
+    errors: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Stats {
+            shards,
+            completed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Counts so far, for a progress line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Answered operations.
+    pub ok: u64,
+    /// Operations that were provably not applied.
+    pub fail: u64,
+    /// Operations of which nobody knows.
+    pub unknown: u64,
+}
+
+impl Stats {
+    /// Counts one operation of the worker with this index.
+    pub fn record(&self, worker: usize, sample: Sample) {
+        let counter = match sample.ended {
+            Ended::Ok => &self.completed,
+            Ended::Fail => &self.failed,
+            Ended::Unknown => &self.unknown,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let shard = &self.shards[worker % SHARDS];
+        shard.lock().expect("no holder panics").record(sample);
+    }
+
+    /// Counts so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            ok: self.completed.load(Ordering::Relaxed),
+            fail: self.failed.load(Ordering::Relaxed),
+            unknown: self.unknown.load(Ordering::Relaxed),
+        }
+    }
+
+    /// All that was measured, for a load that took `elapsed`.
+    pub fn summary(&self, elapsed: Duration) -> Summary {
+        let mut merged = Shard::default();
+        for shard in &self.shards {
+            merged.add(&shard.lock().expect("no holder panics"));
+        }
+        merged.summary(elapsed, self.counts())
+    }
+}
+
+impl Shard {
+    fn record(&mut self, sample: Sample) {
+        let response_us = sample.ended_ns.saturating_sub(sample.due_ns) / 1000;
+        let service_us = sample.ended_ns.saturating_sub(sample.sent_ns) / 1000;
+        let kind = self.kinds.entry(sample.kind).or_insert_with(KindShard::new);
+        let slice = usize::try_from(sample.ended_ns / nanos(SLICE)).expect("runs are short");
+        if self.slices.len() <= slice {
+            self.slices.resize_with(slice + 1, SliceShard::new);
+        }
+        match sample.ended {
+            Ended::Ok => {
+                kind.response.saturating_record(response_us);
+                kind.service.saturating_record(service_us);
+                self.slices[slice].response.saturating_record(response_us);
+            }
+            Ended::Fail => {
+                kind.fail += 1;
+                self.slices[slice].errors += 1;
+            }
+            Ended::Unknown => {
+                kind.unknown += 1;
+                self.slices[slice].errors += 1;
+            }
+        }
+    }
+
+    fn add(&mut self, other: &Shard) {
+        for (kind, theirs) in &other.kinds {
+            let ours = self.kinds.entry(*kind).or_insert_with(KindShard::new);
+            ours.response.add(&theirs.response).expect("equal bounds");
+            ours.service.add(&theirs.service).expect("equal bounds");
+            ours.fail += theirs.fail;
+            ours.unknown += theirs.unknown;
+        }
+        if self.slices.len() < other.slices.len() {
+            self.slices.resize_with(other.slices.len(), SliceShard::new);
+        }
+        for (ours, theirs) in self.slices.iter_mut().zip(&other.slices) {
+            ours.response.add(&theirs.response).expect("equal bounds");
+            ours.errors += theirs.errors;
+        }
+    }
+
+    fn summary(&self, elapsed: Duration, counts: Counts) -> Summary {
+        let mut response = histogram(3);
+        let mut service = histogram(3);
+        let mut kinds = BTreeMap::new();
+        for (kind, shard) in &self.kinds {
+            response.add(&shard.response).expect("equal bounds");
+            service.add(&shard.service).expect("equal bounds");
+            kinds.insert(kind.name(), shard.summary());
+        }
+        let per_second = approximate(counts.ok) / elapsed.as_secs_f64().max(1e-9);
+        Summary {
+            counts,
+            elapsed_s: elapsed.as_secs_f64(),
+            per_second,
+            response_us: Quantiles::of(&response),
+            service_us: Quantiles::of(&service),
+            kinds,
+            slices: self.slices.iter().enumerate().map(SliceShard::summary).collect(),
+        }
+    }
+}
+
+impl KindShard {
+    fn new() -> KindShard {
+        KindShard { response: histogram(3), service: histogram(3), fail: 0, unknown: 0 }
+    }
+
+    fn summary(&self) -> KindSummary {
+        KindSummary {
+            counts: Counts { ok: self.response.len(), fail: self.fail, unknown: self.unknown },
+            response_us: Quantiles::of(&self.response),
+            service_us: Quantiles::of(&self.service),
+        }
+    }
+}
+
+impl SliceShard {
+    fn new() -> SliceShard {
+        SliceShard { response: histogram(2), errors: 0 }
+    }
+
+    fn summary((index, slice): (usize, &SliceShard)) -> SliceSummary {
+        let index = u64::try_from(index).expect("usize fits u64");
+        let start_s = approximate(index) * SLICE.as_secs_f64();
+        SliceSummary {
+            start_s,
+            per_second: approximate(slice.response.len()) / SLICE.as_secs_f64(),
+            errors: slice.errors,
+            p50_us: slice.response.value_at_quantile(0.5),
+            p99_us: slice.response.value_at_quantile(0.99),
+        }
+    }
+}
+
+/// A histogram of microseconds that grows to what it has to hold.
+fn histogram(significant_digits: u8) -> Histogram<u64> {
+    let mut histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, significant_digits)
+        .expect("the bounds are valid");
+    histogram.auto(false);
+    histogram
+}
+
+/// All that was measured in a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Operations by how they ended.
+    pub counts: Counts,
+    /// How long load was offered.
+    pub elapsed_s: f64,
+    /// Answered operations per second.
+    pub per_second: f64,
+    /// From due to answered, in microseconds.
+    pub response_us: Quantiles,
+    /// From sent to answered, in microseconds.
+    pub service_us: Quantiles,
+    /// The same for each kind of operation.
+    pub kinds: BTreeMap<&'static str, KindSummary>,
+    /// Over time.
+    pub slices: Vec<SliceSummary>,
+}
+
+/// One kind of operation.
+#[derive(Debug, Clone, Serialize)]
+pub struct KindSummary {
+    /// Operations by how they ended.
+    pub counts: Counts,
+    /// From due to answered, in microseconds.
+    pub response_us: Quantiles,
+    /// From sent to answered, in microseconds.
+    pub service_us: Quantiles,
+}
+
+/// Half a second of a run.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SliceSummary {
+    /// When it begins, in seconds since the start of the run's clock.
+    pub start_s: f64,
+    /// Answered operations per second.
+    pub per_second: f64,
+    /// Operations that were not answered.
+    pub errors: u64,
+    /// Median response time.
+    pub p50_us: u64,
+    /// 99th percentile of the response time.
+    pub p99_us: u64,
+}
+
+/// Where a distribution of latencies lies, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// 99.9th percentile.
+    pub p999: u64,
+    /// Largest.
+    pub max: u64,
+}
+
+impl Quantiles {
+    fn of(histogram: &Histogram<u64>) -> Quantiles {
+        Quantiles {
+            p50: histogram.value_at_quantile(0.5),
+            p90: histogram.value_at_quantile(0.9),
+            p99: histogram.value_at_quantile(0.99),
+            p999: histogram.value_at_quantile(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+/// Seconds as a duration of this clock's slices; used to place fault windows.
+pub fn seconds(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn sample(ended: Ended, due_ms: u64, sent_ms: u64, ended_ms: u64) -> Sample {
+        Sample {
+            kind: OpKind::Put,
+            ended,
+            due_ns: due_ms * MS,
+            sent_ns: sent_ms * MS,
+            ended_ns: ended_ms * MS,
+        }
+    }
+
+    #[test]
+    fn waiting_counts_as_response_time_but_not_as_service_time() {
+        let stats = Stats::default();
+        for worker in 0..100 {
+            stats.record(worker, sample(Ended::Ok, 0, 90, 100));
+        }
+        let summary = stats.summary(Duration::from_secs(2));
+        let near = |value: u64, expected: u64| value.abs_diff(expected) <= expected / 500;
+        assert!(near(summary.response_us.p50, 100_000), "{:?}", summary.response_us);
+        assert!(near(summary.service_us.p50, 10_000), "{:?}", summary.service_us);
+        assert!((summary.per_second - 50.0).abs() < 1e-9);
+        assert_eq!(summary.kinds["put"].counts.ok, 100);
+    }
+
+    #[test]
+    fn errors_are_counted_apart_and_have_no_latency() {
+        let stats = Stats::default();
+        stats.record(0, sample(Ended::Ok, 0, 0, 1));
+        stats.record(1, sample(Ended::Fail, 0, 0, 700));
+        stats.record(2, sample(Ended::Unknown, 0, 0, 5000));
+        let summary = stats.summary(Duration::from_secs(1));
+        assert_eq!(summary.counts, Counts { ok: 1, fail: 1, unknown: 1 });
+        assert!(summary.response_us.max < 2000);
+        let errors: Vec<u64> = summary.slices.iter().map(|slice| slice.errors).collect();
+        assert_eq!(errors, [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn floats_are_near() {
+        for value in [0_u64, 1, 1 << 33, (1 << 53) - 1] {
+            assert_eq!(format!("{:.0}", approximate(value)), value.to_string());
+        }
+    }
+}

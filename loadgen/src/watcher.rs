@@ -1,0 +1,221 @@
+//! A background watch: recorded, and resumed when its stream breaks.
+//!
+//! Each watch has a stream of its own, to one member, for the whole run. What it has received so
+//! far it tells through a [`tokio::sync::watch`] channel, so that the end of the run can wait until
+//! every watch has come up to the final revision.
+//!
+//! Invariant: a watch that goes on after a break starts at the revision after the last one that
+//! arrived whole; between two responses nothing is assumed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rusd_checker::history::record::{Record, WatchBody, WatchRequest, WatchResponse};
+use rusd_proto::etcdserverpb as pb;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::client::convert;
+use crate::client::etcd::{Client, WatchStream};
+use crate::clock::Clock;
+use crate::recorder::Recorder;
+
+/// Pause before a broken stream is opened again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often a watch asks how far it has come.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// The same at the end of the run, when somebody waits for the answer.
+const PROGRESS_EVERY_AT_END: Duration = Duration::from_millis(50);
+
+/// What watches are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Watch.
+    Running,
+    /// The load has ended: come up to the final revision.
+    Draining,
+    /// Close.
+    Closed,
+}
+
+/// What every watch of a run shares.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Addresses of the members.
+    pub endpoints: Arc<[String]>,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Where responses go.
+    pub recorder: Recorder,
+    /// Ids of watches.
+    pub next_watch: Arc<AtomicU64>,
+    /// What to do.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// A running watch.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Everything up to this revision has arrived.
+    pub reached: watch::Receiver<i64>,
+    /// The task.
+    pub task: JoinHandle<()>,
+}
+
+struct Task {
+    shared: Shared,
+    member: u32,
+    /// The next creation.
+    request: WatchRequest,
+    id: u64,
+    reached: watch::Sender<i64>,
+}
+
+/// Why one stream came to its end.
+enum End {
+    /// Closed by us.
+    Closed,
+    /// Broken, or cancelled by the server; go on.
+    Broken,
+}
+
+/// Starts a watch on a member.
+pub fn start(shared: Shared, member: u32, request: WatchRequest) -> Watcher {
+    let (sender, reached) = watch::channel(0);
+    let id = shared.next_watch.fetch_add(1, Ordering::Relaxed);
+    let task = Task { shared, member, request, id, reached: sender };
+    Watcher { reached, task: tokio::spawn(task.run()) }
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut phase = self.shared.phase.clone();
+        loop {
+            // Cancel-safe: an unopened watch is in no record.
+            let stream = tokio::select! {
+                () = closed(&mut phase) => return,
+                stream = self.open() => stream,
+            };
+            match self.follow(stream).await {
+                End::Closed => return,
+                End::Broken => {}
+            }
+        }
+    }
+
+    async fn open(&self) -> WatchStream {
+        let endpoint = &self.shared.endpoints[usize::try_from(self.member).expect("few members")];
+        loop {
+            if let Ok(client) = Client::connect(endpoint).await
+                && let Ok(stream) = client.watch(convert::watch_create(&self.request)).await
+            {
+                return stream;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn follow(&mut self, mut stream: WatchStream) -> End {
+        let mut created = false;
+        let mut phase = self.shared.phase.clone();
+        loop {
+            let current = *phase.borrow_and_update();
+            let ask_after = match current {
+                Phase::Running => PROGRESS_EVERY,
+                Phase::Draining => PROGRESS_EVERY_AT_END,
+                Phase::Closed => {
+                    if created {
+                        self.record(0, WatchBody::Closed { by_client: true }).await;
+                    }
+                    return End::Closed;
+                }
+            };
+            // Cancel-safe: `message` keeps a half-read message in the stream.
+            tokio::select! {
+                biased;
+                _ = phase.changed() => {}
+                message = stream.responses.message() => match message {
+                    Ok(Some(response)) => {
+                        if let Some(end) = self.take(response, &mut created).await {
+                            return end;
+                        }
+                    }
+                    Ok(None) | Err(_) => return self.broken(created).await,
+                },
+                () = tokio::time::sleep(ask_after) => stream.ask_progress(),
+            }
+        }
+    }
+
+    async fn broken(&mut self, created: bool) -> End {
+        if created {
+            self.record(0, WatchBody::Closed { by_client: false }).await;
+            self.resume(Some(self.id));
+        }
+        tokio::time::sleep(RETRY).await;
+        End::Broken
+    }
+
+    /// Makes the next creation go on where this watch has come to.
+    fn resume(&mut self, resumes: Option<u64>) {
+        let reached = *self.reached.borrow();
+        if reached > 0 {
+            self.request.start_revision = self.request.start_revision.max(reached + 1);
+        }
+        self.request.resumes = resumes;
+        self.id = self.shared.next_watch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn take(&mut self, response: pb::WatchResponse, created: &mut bool) -> Option<End> {
+        let revision = convert::revision(response.header.as_ref());
+        if response.created && !response.canceled {
+            *created = true;
+            self.record(revision, WatchBody::Created(self.request.clone())).await;
+            if self.request.start_revision == 0 {
+                self.reached.send_replace(revision);
+            }
+        } else if response.canceled {
+            let compact_revision = response.compact_revision;
+            let reason = response.cancel_reason;
+            self.record(revision, WatchBody::Canceled { reason, compact_revision }).await;
+            self.resume((compact_revision == 0).then_some(self.id));
+            if compact_revision > 0 {
+                // What was compacted is gone: a new watch, from the oldest revision there is.
+                self.request.start_revision = compact_revision;
+            }
+            tokio::time::sleep(RETRY).await;
+            return Some(End::Broken);
+        } else if response.events.is_empty() {
+            self.record(revision, WatchBody::Progress).await;
+            self.advance(revision);
+        } else {
+            let fragment = response.fragment;
+            let events: Vec<_> = response.events.into_iter().map(convert::event).collect();
+            let last = events.last().map_or(0, |event| event.kv.mod_revision);
+            self.record(revision, WatchBody::Events { events, fragment }).await;
+            self.advance(if fragment { last - 1 } else { last });
+        }
+        None
+    }
+
+    fn advance(&self, revision: i64) {
+        self.reached.send_if_modified(|reached| {
+            let further = revision > *reached;
+            *reached = (*reached).max(revision);
+            further
+        });
+    }
+
+    async fn record(&self, revision: i64, body: WatchBody) {
+        let arrived_ns = self.shared.clock.now_ns();
+        let member = self.member;
+        let response = WatchResponse { watch: self.id, member, arrived_ns, revision, body };
+        self.shared.recorder.record(Record::Watch(response)).await;
+    }
+}
+
+async fn closed(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the sender is gone, and with it the run.
+    drop(phase.wait_for(|phase| *phase == Phase::Closed).await);
+}

@@ -1,0 +1,147 @@
+//! One logical client: asks, waits, records, again.
+//!
+//! Order within an operation: due (pacing) -> connected -> called -> sent -> ended -> recorded ->
+//! learned. An operation in flight when the load ends is waited for, up to its timeout, so that
+//! its outcome is known if it can be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusd_checker::history::record::{Operation, Outcome, Record, Request};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::failure;
+use crate::client::link::{Connected, Link};
+use crate::clock::Clock;
+use crate::generator::{Generator, OpKind};
+use crate::pacing::Pacer;
+use crate::recorder::Recorder;
+use crate::stats::{Ended, Sample, Stats};
+
+/// What every client of a run shares.
+#[derive(Debug)]
+pub struct Shared {
+    /// The run's clock.
+    pub clock: Clock,
+    /// Where histories go.
+    pub recorder: Recorder,
+    /// Where latencies go.
+    pub stats: Stats,
+    /// When operations are due.
+    pub pacer: Pacer,
+    /// When a client gives up.
+    pub request_timeout: Duration,
+    /// Set when the load has ended.
+    pub stop: CancellationToken,
+}
+
+/// One logical client.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its place among the clients.
+    pub index: usize,
+    /// What it asks.
+    pub generator: Generator,
+    /// How it asks.
+    pub link: Arc<Link>,
+    /// What it shares.
+    pub shared: Arc<Shared>,
+}
+
+impl Worker {
+    /// Offers load until the run's stop.
+    pub async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        while !stop.is_cancelled() {
+            let due_ns = self.shared.pacer.due_ns(self.shared.clock.now_ns());
+            let ready = async {
+                tokio::time::sleep_until(self.shared.clock.instant(due_ns)).await;
+                self.link.connected().await
+            };
+            // Cancel-safe: nothing was asked yet.
+            let connected = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                connected = ready => connected,
+            };
+            let (kind, request) = self.generator.next_request();
+            self.ask(kind, request, due_ns, &connected).await;
+        }
+    }
+
+    /// Puts the keys of these indexes once, whatever it takes.
+    pub async fn preload(&mut self, indexes: impl Iterator<Item = usize>) {
+        let stop = self.shared.stop.clone();
+        for index in indexes {
+            loop {
+                let connected = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    connected = self.link.connected() => connected,
+                };
+                let (kind, request) = self.generator.preload(index);
+                let now_ns = self.shared.clock.now_ns();
+                if self.ask(kind, request, now_ns, &connected).await == Ended::Ok {
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        kind: OpKind,
+        request: Request,
+        due_ns: u64,
+        connected: &Connected,
+    ) -> Ended {
+        let process = self.generator.process();
+        let call_ns = self.shared.clock.now_ns();
+        let answer =
+            tokio::time::timeout(self.shared.request_timeout, connected.client.execute(&request));
+        let (outcome, broken) = match answer.await {
+            Ok(Ok(response)) => (Outcome::Ok(response), false),
+            Ok(Err(status)) => {
+                let broken = !is_refusal(status.code());
+                (failure::outcome(&request, &status), broken)
+            }
+            Err(_) => (failure::timed_out(&request), true),
+        };
+        let ended_ns = self.shared.clock.now_ns();
+        let ended = match outcome {
+            Outcome::Ok(_) => Ended::Ok,
+            Outcome::Fail(_) => Ended::Fail,
+            Outcome::Unknown(_) => Ended::Unknown,
+        };
+        let sample = Sample { kind, ended, due_ns, sent_ns: call_ns, ended_ns };
+        self.shared.stats.record(self.index, sample);
+        self.generator.observe(kind, &request, &outcome);
+        if broken {
+            self.link.failed(connected).await;
+        }
+        if self.shared.recorder.is_on() {
+            let return_ns = (ended != Ended::Unknown).then_some(ended_ns);
+            let member = connected.member;
+            let operation = Operation { process, member, call_ns, return_ns, request, outcome };
+            self.shared.recorder.record(Record::Op(operation)).await;
+        }
+        ended
+    }
+}
+
+/// Whether the member is well and only refused this request.
+fn is_refusal(code: tonic::Code) -> bool {
+    use tonic::Code;
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unauthenticated
+            | Code::ResourceExhausted
+            | Code::Unimplemented
+    )
+}

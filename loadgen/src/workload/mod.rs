@@ -1,0 +1,425 @@
+//! The workload file: what to run, against what, for how long, and what to break meanwhile.
+//!
+//! [`Workload::parse`] reads the text, [`Workload::validate`] says whether it can be run. Both
+//! report file, line and column, and suggest the word that was probably meant. Overrides from the
+//! command line are applied in between, so that what is validated is what runs.
+
+mod error;
+mod units;
+mod validate;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use error::WorkloadError;
+pub use units::{parse_duration, parse_size};
+pub use validate::Origin;
+
+/// A workload, as its file declares it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Name of the folder in `results/`; the file's stem if absent.
+    #[serde(default)]
+    pub name: String,
+    /// How long load is offered.
+    #[serde(deserialize_with = "units::duration")]
+    pub duration: Duration,
+    /// Logical clients: operations in flight at most.
+    pub clients: Spanned<u32>,
+    /// Connections the clients share; one per client if absent.
+    #[serde(default)]
+    pub connections: Option<Spanned<u32>>,
+    /// A client gives up after this long; what it asked may still be applied.
+    #[serde(default = "default_request_timeout", deserialize_with = "units::duration")]
+    pub request_timeout: Duration,
+    /// Seed of every random choice; drawn and printed if absent.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// Write the history and judge it.
+    #[serde(default = "default_true")]
+    pub record: bool,
+    /// Put every key once before the load begins.
+    #[serde(default)]
+    pub preload: bool,
+    /// Wait this long after the load before the members' CPU time is read.
+    #[serde(default, deserialize_with = "units::duration")]
+    pub settle: Duration,
+    /// What to start.
+    #[serde(default)]
+    pub cluster: ClusterSpec,
+    /// When operations start.
+    #[serde(default)]
+    pub pacing: Pacing,
+    /// The keys.
+    pub keys: Keys,
+    /// The values.
+    #[serde(default)]
+    pub values: Values,
+    /// Weights of the kinds of operations.
+    pub mix: Spanned<Mix>,
+    /// How leases are used.
+    #[serde(default)]
+    pub leases: Leases,
+    /// How history is dropped.
+    #[serde(default)]
+    pub compaction: Compaction,
+    /// Watches beside the all-keys watch that a recording run keeps on every member.
+    #[serde(default)]
+    pub watches: Vec<Watches>,
+    /// What to break.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// What to start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSpec {
+    /// Which server.
+    pub system: System,
+    /// How many members.
+    pub members: Spanned<u32>,
+    /// The server's executable, if not where it is built.
+    pub binary: Option<PathBuf>,
+    /// Passed as `--heartbeat-interval`, in milliseconds.
+    #[serde(deserialize_with = "units::optional_duration")]
+    pub heartbeat_interval: Option<Duration>,
+    /// Passed as `--election-timeout`, in milliseconds.
+    #[serde(deserialize_with = "units::optional_duration")]
+    pub election_timeout: Option<Duration>,
+    /// Further flags, passed as they are.
+    pub args: Vec<String>,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        ClusterSpec {
+            system: System::Rusd,
+            members: Spanned::new(0..0, 1),
+            binary: None,
+            heartbeat_interval: None,
+            election_timeout: None,
+            args: Vec::new(),
+        }
+    }
+}
+
+/// Which server is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum System {
+    /// The server of this repository.
+    Rusd,
+    /// The server it is compared with.
+    Etcd,
+}
+
+impl System {
+    /// Name of the system, and of its executable.
+    pub fn name(self) -> &'static str {
+        match self {
+            System::Rusd => "rusd",
+            System::Etcd => "etcd",
+        }
+    }
+}
+
+/// When operations start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pacing {
+    /// Closed or open loop.
+    pub mode: Spanned<PacingMode>,
+    /// Operations per second of all clients together; only of `constant`.
+    pub rate: Option<Spanned<u32>>,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Pacing { mode: Spanned::new(0..0, PacingMode::Closed), rate: None }
+    }
+}
+
+/// Closed or open loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PacingMode {
+    /// A client starts the next operation when the last one has ended.
+    Closed,
+    /// Operations are due at a constant rate, whether or not the last ones have ended. Latency
+    /// counts from when an operation was due.
+    Constant,
+}
+
+/// The keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// How many.
+    pub count: Spanned<u32>,
+    /// What all of them start with.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// How often each is chosen.
+    #[serde(default)]
+    pub distribution: Distribution,
+    /// Skew of `zipf`: the k-th key is chosen in proportion to `1 / k^exponent`.
+    #[serde(default)]
+    pub exponent: Option<Spanned<f64>>,
+}
+
+/// How often each key is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distribution {
+    /// All alike.
+    #[default]
+    Uniform,
+    /// Few keys get most of the load.
+    Zipf,
+}
+
+/// The values.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Values {
+    /// Bytes of a value; a value is never shorter than what makes it unique.
+    #[serde(deserialize_with = "units::size")]
+    pub size: usize,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Values { size: 64 }
+    }
+}
+
+/// Weights of the kinds of operations. Absent is 0.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mix {
+    /// Put of one key.
+    pub put: u32,
+    /// Linearizable read of one key.
+    pub get: u32,
+    /// Linearizable read of a few neighbouring keys.
+    pub range: u32,
+    /// Linearizable read of all keys under the prefix, cut by a limit.
+    pub range_limit: u32,
+    /// Read of one key from what the asked member has.
+    pub get_serializable: u32,
+    /// Read of a few keys as they were at an earlier revision.
+    pub range_historical: u32,
+    /// Delete of one key.
+    pub delete: u32,
+    /// Delete of a few neighbouring keys.
+    pub delete_range: u32,
+    /// Transaction: put if the key is still as last seen.
+    pub txn_cas: u32,
+    /// Transaction: several puts, deletes and reads at once.
+    pub txn_multi: u32,
+    /// Read, then put if the key is still as just read: two operations.
+    pub txn_read_modify_write: u32,
+    /// Grant of a lease. What is not kept alive expires.
+    pub lease_grant: u32,
+    /// Put of one key with a lease attached.
+    pub put_lease: u32,
+    /// Renewal of a lease.
+    pub lease_keep_alive: u32,
+    /// Revocation of a lease, with its keys.
+    pub lease_revoke: u32,
+    /// Dropping of history.
+    pub compact: u32,
+}
+
+/// How leases are used.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Leases {
+    /// Asked-for time to live, in whole seconds.
+    #[serde(deserialize_with = "units::duration")]
+    pub ttl: Duration,
+    /// Leases a client uses at a time; a further grant leaves the oldest to expire.
+    pub per_client: u32,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Leases { ttl: Duration::from_secs(3), per_client: 4 }
+    }
+}
+
+/// How history is dropped.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compaction {
+    /// Revisions that a compaction leaves readable.
+    pub keep: u32,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Compaction { keep: 10_000 }
+    }
+}
+
+/// A group of like watches.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watches {
+    /// What the watched keys start with, the keys' own prefix included; all keys if empty.
+    #[serde(default)]
+    pub prefix: String,
+    /// How many watches, spread over the members.
+    #[serde(default = "default_one")]
+    pub count: u32,
+    /// Events carry the key-value before.
+    #[serde(default)]
+    pub prev_kv: bool,
+    /// Puts are left out.
+    #[serde(default)]
+    pub no_put: bool,
+    /// Deletes are left out.
+    #[serde(default)]
+    pub no_delete: bool,
+    /// Where they start.
+    #[serde(default)]
+    pub start: WatchStart,
+}
+
+/// Where a watch starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchStart {
+    /// With the first revision of the run.
+    #[default]
+    Beginning,
+    /// With what comes after its creation.
+    Now,
+}
+
+/// What to break, when, for how long.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// What is done.
+    pub kind: Spanned<FaultKind>,
+    /// To whom.
+    pub target: Spanned<Target>,
+    /// Once, this long after the load began.
+    #[serde(default, deserialize_with = "units::optional_spanned_duration")]
+    pub at: Option<Spanned<Duration>>,
+    /// Again and again, this long from start to start.
+    #[serde(default, deserialize_with = "units::optional_spanned_duration")]
+    pub every: Option<Spanned<Duration>>,
+    /// Each start is moved by up to this much, either way.
+    #[serde(default, deserialize_with = "units::duration")]
+    pub jitter: Duration,
+    /// How long it lasts.
+    #[serde(rename = "for", deserialize_with = "units::spanned_duration")]
+    pub lasts: Spanned<Duration>,
+    /// How a partition cuts; `hold` if absent.
+    #[serde(default)]
+    pub mode: Option<Spanned<CutMode>>,
+    /// After a kill, take from the log on disk what was not yet synced, as a power cut would.
+    #[serde(default)]
+    pub lose_unsynced: Option<Spanned<bool>>,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// SIGKILL, then a restart.
+    Kill,
+    /// SIGSTOP, then SIGCONT.
+    Pause,
+    /// Nothing gets from or to the member's peers.
+    Partition,
+}
+
+impl FaultKind {
+    /// Name in workload files and histories.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Kill => "kill",
+            FaultKind::Pause => "pause",
+            FaultKind::Partition => "partition",
+        }
+    }
+}
+
+/// To which members a fault is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The one that leads when the fault begins.
+    Leader,
+    /// One that does not lead.
+    Follower,
+    /// One, by chance.
+    Any,
+    /// Every one.
+    All,
+}
+
+impl Target {
+    /// Name in workload files and histories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Leader => "leader",
+            Target::Follower => "follower",
+            Target::Any => "any",
+            Target::All => "all",
+        }
+    }
+}
+
+/// How a partition cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutMode {
+    /// Bytes stay where they are and new connections hang, as when a cable is pulled.
+    #[default]
+    Hold,
+    /// Connections are closed, and new ones at once after they were made.
+    Reset,
+}
+
+fn default_request_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_one() -> u32 {
+    1
+}
+
+fn default_prefix() -> String {
+    "key/".to_owned()
+}
+
+impl Workload {
+    /// Reads a workload from the text of the file `file`.
+    pub fn parse(file: &str, text: &str) -> Result<Workload, WorkloadError> {
+        let mut workload: Workload =
+            toml::from_str(text).map_err(|error| WorkloadError::from_toml(file, text, &error))?;
+        if workload.name.is_empty() {
+            let stem = std::path::Path::new(file).file_stem().and_then(|stem| stem.to_str());
+            stem.unwrap_or("workload").clone_into(&mut workload.name);
+        }
+        Ok(workload)
+    }
+
+    /// Members that the cluster has when it is started by us.
+    pub fn members(&self) -> u32 {
+        *self.cluster.members.get_ref()
+    }
+}

@@ -1,0 +1,193 @@
+//! Whether a workload can be run: what each part means together with the others.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::{
+    Distribution, Fault, FaultKind, Mix, PacingMode, System, Target, Workload, WorkloadError,
+};
+
+/// More members than anybody runs; a typo rather than a wish.
+const MEMBERS_MAX: u32 = 9;
+
+/// Where the run gets its cluster from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// We start it.
+    Started,
+    /// It is already there.
+    Attached,
+}
+
+impl Workload {
+    /// Says why the workload cannot be run, if it cannot. `file` and `text` are what it was read
+    /// from.
+    pub fn validate(&self, file: &str, text: &str, origin: Origin) -> Result<(), WorkloadError> {
+        let rules = Rules { workload: self, origin };
+        match rules.broken() {
+            Some((span, message)) => Err(WorkloadError::at(file, text, span, message)),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Rules<'a> {
+    workload: &'a Workload,
+    origin: Origin,
+}
+
+type Broken = Option<(Range<usize>, String)>;
+
+impl Rules<'_> {
+    fn broken(&self) -> Broken {
+        self.sizes()
+            .or_else(|| self.pacing())
+            .or_else(|| self.keys())
+            .or_else(|| self.mix())
+            .or_else(|| self.workload.faults.iter().find_map(|fault| self.fault(fault)))
+    }
+
+    fn sizes(&self) -> Broken {
+        let workload = self.workload;
+        let members = &workload.cluster.members;
+        if !(1..=MEMBERS_MAX).contains(members.get_ref()) {
+            return broken(members.span(), format!("members must be 1 to {MEMBERS_MAX}"));
+        }
+        if *workload.clients.get_ref() == 0 {
+            return broken(workload.clients.span(), "clients must be at least 1".to_owned());
+        }
+        match &workload.connections {
+            Some(connections) if *connections.get_ref() == 0 => {
+                broken(connections.span(), "connections must be at least 1".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn pacing(&self) -> Broken {
+        let pacing = &self.workload.pacing;
+        match (pacing.mode.get_ref(), &pacing.rate) {
+            (PacingMode::Closed, Some(rate)) => broken(
+                rate.span(),
+                "a closed loop has no rate; write mode = \"constant\" or leave rate out".to_owned(),
+            ),
+            (PacingMode::Constant, None) => {
+                broken(pacing.mode.span(), "constant pacing needs a rate".to_owned())
+            }
+            (PacingMode::Constant, Some(rate)) if *rate.get_ref() == 0 => {
+                broken(rate.span(), "rate must be at least 1 operation per second".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn keys(&self) -> Broken {
+        let keys = &self.workload.keys;
+        if *keys.count.get_ref() == 0 {
+            return broken(keys.count.span(), "count must be at least 1".to_owned());
+        }
+        let exponent = keys.exponent.as_ref()?;
+        if keys.distribution == Distribution::Uniform {
+            return broken(exponent.span(), "only zipf keys have an exponent".to_owned());
+        }
+        if !(0.0..=10.0).contains(exponent.get_ref()) {
+            return broken(exponent.span(), "exponent must be 0 to 10".to_owned());
+        }
+        None
+    }
+
+    fn mix(&self) -> Broken {
+        let Mix { lease_grant, put_lease, lease_keep_alive, lease_revoke, .. } =
+            self.workload.mix.get_ref();
+        let span = self.workload.mix.span();
+        if self.workload.mix.get_ref().weights().iter().all(|&(_, weight)| weight == 0) {
+            return broken(span, "every weight is 0: there is nothing to do".to_owned());
+        }
+        if *lease_grant == 0 && put_lease + lease_keep_alive + lease_revoke > 0 {
+            return broken(span, "leases are used but never granted: set lease_grant".to_owned());
+        }
+        None
+    }
+
+    fn fault(&self, fault: &Fault) -> Broken {
+        self.fault_place(fault).or_else(|| self.fault_time(fault)).or_else(|| self.fault_how(fault))
+    }
+
+    fn fault_place(&self, fault: &Fault) -> Broken {
+        let kind = *fault.kind.get_ref();
+        if self.origin == Origin::Attached {
+            return broken(
+                fault.kind.span(),
+                format!(
+                    "{} needs members that we started; drop --endpoints or add --no-faults",
+                    kind.name()
+                ),
+            );
+        }
+        let alone = self.workload.members() == 1;
+        match (kind, *fault.target.get_ref()) {
+            (FaultKind::Partition, _) if alone => broken(
+                fault.kind.span(),
+                "a cluster of 1 member has no peer links to cut".to_owned(),
+            ),
+            (_, Target::Follower) if alone => broken(
+                fault.target.span(),
+                "a cluster of 1 member has no follower; target leader or any".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    fn fault_time(&self, fault: &Fault) -> Broken {
+        let duration = self.workload.duration;
+        if fault.lasts.get_ref().is_zero() {
+            return broken(fault.lasts.span(), "a fault must last longer than 0".to_owned());
+        }
+        match (&fault.at, &fault.every) {
+            (Some(_), Some(every)) => {
+                broken(every.span(), "a fault has `at` or `every`, not both".to_owned())
+            }
+            (None, None) => broken(
+                fault.kind.span(),
+                "when? a fault needs `at` (once) or `every` (again and again)".to_owned(),
+            ),
+            (Some(at), None) => {
+                let earliest = at.get_ref().saturating_sub(fault.jitter);
+                late(at.span(), earliest.max(*at.get_ref()), duration)
+            }
+            (None, Some(every)) if every.get_ref() <= fault.lasts.get_ref() => broken(
+                every.span(),
+                "the fault would begin again before it has ended: `every` must exceed `for`"
+                    .to_owned(),
+            ),
+            (None, Some(every)) => late(every.span(), *every.get_ref(), duration),
+        }
+    }
+
+    fn fault_how(&self, fault: &Fault) -> Broken {
+        let kind = *fault.kind.get_ref();
+        if let (Some(mode), FaultKind::Kill | FaultKind::Pause) = (&fault.mode, kind) {
+            return broken(mode.span(), "only a partition has a mode".to_owned());
+        }
+        let lose = fault.lose_unsynced.as_ref()?;
+        if kind != FaultKind::Kill {
+            return broken(lose.span(), "only a kill can lose what was not synced".to_owned());
+        }
+        if *lose.get_ref() && self.workload.cluster.system != System::Rusd {
+            return broken(
+                lose.span(),
+                "lose_unsynced needs rusd, which notes how far its log is synced".to_owned(),
+            );
+        }
+        None
+    }
+}
+
+fn late(span: Range<usize>, start: Duration, duration: Duration) -> Broken {
+    (start >= duration)
+        .then(|| (span, format!("begins when the load has ended (duration is {duration:?})")))
+}
+
+fn broken(span: Range<usize>, message: String) -> Broken {
+    Some((span, message))
+}
