@@ -1,0 +1,5 @@
+//! What a member does by itself. Background work *proposes*; it never changes state.
+
+pub mod lease_clock;
+pub mod lease_expiry;
+pub mod leases;

@@ -1,0 +1,304 @@
+//! The driver thread: alone owns the raft node and its log.
+//!
+//! A turn: take what waits (messages, proposals, reads), step the node, let it persist what it has
+//! to with one write and one sync, send, hand committed entries on. Never waits for the applier:
+//! when the applier's queue is full, only the *range* of what it still has to get is remembered,
+//! and the entries are read back from the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+use prost::Message as _;
+use rusd_proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
+use rusd_raft::log::LogStore;
+use rusd_raft::{Fatal, Index, Node, Outbox, Outgoing, StepError, Turn};
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::{InboxReceiver, PeerInput, Proposal, ReadWaiter, drain};
+use super::progress::Progress;
+use super::proposer::Waiters;
+use super::read_barrier::{ProvenReads, Rounds};
+use super::transport::Transport;
+use crate::applier::CommittedRun;
+
+/// Messages and proposals stepped in one turn, so that a turn ends and its sync is shared.
+const INPUTS_PER_TURN_MAX: usize = 1024;
+/// Bytes of entries handed to a lagging applier at once.
+const BACKLOG_BYTES_PER_RUN: u64 = 4 * 1024 * 1024;
+/// Runs of committed entries waiting for the applier. Full: the range is remembered instead.
+pub const COMMITTED_RUNS_QUEUED_MAX: usize = 64;
+
+/// Why the driver had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The node or its log failed.
+    #[error(transparent)]
+    Raft(#[from] Fatal),
+    /// A committed membership change cannot be read.
+    #[error("entry {index} holds no membership change: {source}")]
+    MalformedConfChange {
+        /// Index of the entry.
+        index: u64,
+        /// What is wrong with it.
+        #[source]
+        source: prost::DecodeError,
+    },
+}
+
+/// Owns the node.
+pub struct Driver<L: LogStore> {
+    node: Node<L>,
+    inbox: InboxReceiver,
+    transport: Transport,
+    committed: Committed,
+    reads: Reads,
+    waiters: Arc<Waiters>,
+    progress: Arc<Progress>,
+    clock: Clock,
+}
+
+/// Everything the driver is connected to.
+pub struct Wiring {
+    /// What waits for the driver.
+    pub inbox: InboxReceiver,
+    /// The way to the peers.
+    pub transport: Transport,
+    /// The way to the applier.
+    pub committed: Sender<CommittedRun>,
+    /// Reads on their way to the applier.
+    pub(crate) proven_reads: Arc<ProvenReads>,
+    /// Who still waits for a proposal.
+    pub waiters: Arc<Waiters>,
+    /// Where the driver announces how far it is.
+    pub progress: Arc<Progress>,
+}
+
+struct Reads {
+    rounds: Rounds,
+    proven: Arc<ProvenReads>,
+}
+
+struct Clock {
+    interval: Duration,
+    ticks: u64,
+    next_at: Instant,
+}
+
+impl<L: LogStore> Driver<L> {
+    /// A driver of `node`, ticking every `tick_interval`. `applied` is what the applier has.
+    pub fn new(node: Node<L>, wiring: Wiring, applied: u64, tick_interval: Duration) -> Self {
+        Driver {
+            node,
+            inbox: wiring.inbox,
+            transport: wiring.transport,
+            committed: Committed::new(wiring.committed, applied),
+            reads: Reads { rounds: Rounds::default(), proven: wiring.proven_reads },
+            waiters: wiring.waiters,
+            progress: wiring.progress,
+            clock: Clock {
+                interval: tick_interval,
+                ticks: 0,
+                next_at: Instant::now() + tick_interval,
+            },
+        }
+    }
+
+    /// Drives until `stop`, which is looked at once a tick, or until the log fails.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<(), DriverError> {
+        while !stop.is_cancelled() {
+            let wait = self.clock.next_at.saturating_duration_since(Instant::now());
+            // Rung, or time for a tick: either way there is a turn to take.
+            drop(self.inbox.bell.recv_timeout(wait));
+            self.tick_if_due(Instant::now());
+            self.poll_once()?;
+        }
+        Ok(())
+    }
+
+    /// Ticks when it is time. After a pause (a stopped process) it ticks once, not for every tick
+    /// missed: the peers' messages that wait should be heard before an election starts.
+    fn tick_if_due(&mut self, now: Instant) {
+        if now < self.clock.next_at {
+            return;
+        }
+        self.clock.ticks += 1;
+        self.clock.next_at = now.max(self.clock.next_at + self.clock.interval);
+        self.node.tick();
+        let late = self.reads.rounds.give_up(self.clock.ticks);
+        self.start_round(late);
+    }
+
+    /// One turn.
+    pub fn poll_once(&mut self) -> Result<(), DriverError> {
+        self.step_messages()?;
+        self.step_proposals();
+        self.step_reads();
+        let mut outbox = TransportOutbox(&self.transport);
+        let turn = self.node.poll(&mut outbox)?;
+        self.announce();
+        self.hand_on(turn)
+    }
+
+    fn step_messages(&mut self) -> Result<(), Fatal> {
+        for input in drain(&self.inbox.messages, INPUTS_PER_TURN_MAX) {
+            let stepped = match input {
+                PeerInput::Message(message) => self.node.step(message),
+                PeerInput::Vote(request) => self.node.step_vote(&request),
+                PeerInput::Unreachable(peer) => {
+                    self.node.report_unreachable(peer);
+                    Ok(())
+                }
+            };
+            match stepped {
+                Ok(()) => {}
+                Err(StepError::Fatal(fatal)) => return Err(fatal),
+                Err(error) => tracing::debug!(%error, "a peer's message was not taken"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Without a leader proposals wait in their queue, as they do in etcd, until one is elected or
+    /// their callers give up.
+    fn step_proposals(&mut self) {
+        if self.inbox.proposals.is_empty() || self.node.leader_id() == 0 {
+            return;
+        }
+        let leads_in = self.node.is_leader().then(|| self.node.term());
+        let waiters = &self.waiters;
+        let wanted = |proposal: &Proposal| {
+            waiters.is_waiting(proposal.id)
+                && proposal.leader_term.is_none_or(|term| leads_in == Some(term))
+        };
+        let payloads = drain(&self.inbox.proposals, INPUTS_PER_TURN_MAX)
+            .filter(wanted)
+            .map(|proposal| proposal.payload);
+        if let Err(error) = self.node.propose_batch(payloads) {
+            // Dropped: the callers time out, which is all that can be said of their fate.
+            tracing::debug!(%error, "proposals were dropped");
+        }
+    }
+
+    fn step_reads(&mut self) {
+        if self.inbox.reads.is_empty() || !self.reads.rounds.has_room() {
+            return;
+        }
+        let waiters: Vec<_> = self.inbox.reads.try_iter().collect();
+        self.start_round(waiters);
+    }
+
+    fn start_round(&mut self, waiters: Vec<ReadWaiter>) {
+        if !waiters.is_empty() {
+            let context = self.reads.rounds.start(self.clock.ticks, waiters);
+            if !self.node.read_index(context) {
+                tracing::debug!("no leader to ask for a read index yet");
+            }
+        }
+    }
+
+    fn announce(&self) {
+        self.progress.set_log(self.node.committed().0, self.node.last_index().0);
+        self.progress.set_leader(self.node.term(), self.node.leader_id());
+    }
+
+    fn hand_on(&mut self, turn: Turn) -> Result<(), DriverError> {
+        for read in turn.reads {
+            let waiters = self.reads.rounds.finish(read.context);
+            self.reads.proven.proven(read.index, waiters);
+        }
+        let node = &mut self.node;
+        let mut conf_states = Vec::new();
+        for entry in &turn.committed {
+            if entry.r#type() == EntryType::EntryConfChange {
+                let index = entry.index();
+                let change = ConfChange::decode(entry.data.clone().unwrap_or_default())
+                    .map_err(|source| DriverError::MalformedConfChange { index, source })?;
+                conf_states.push((index, node.apply_conf_change(&change)?));
+            }
+        }
+        if let Some((_, conf_state)) = conf_states.last() {
+            self.progress.set_learner(conf_state.learners.contains(&self.progress.member_id()));
+        }
+        self.committed.push(turn.committed, conf_states);
+        self.committed.send(&self.node)?;
+        Ok(())
+    }
+}
+
+/// Hands messages to the transport in the order in which the node gives them.
+struct TransportOutbox<'a>(&'a Transport);
+
+impl Outbox for TransportOutbox<'_> {
+    fn send(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Message(message) => self.0.send(message),
+            Outgoing::Vote(request) => self.0.ask_for_vote(request),
+        }
+    }
+}
+
+/// Committed entries that the applier has not got yet.
+struct Committed {
+    applier: Sender<CommittedRun>,
+    /// Fresh from the node, not yet sent. Empty while `sent < fresh_from - 1`.
+    fresh: Vec<Entry>,
+    /// Last entry that the applier was sent.
+    sent: Index,
+    /// Last entry that is committed.
+    committed: Index,
+    /// The voters and learners after each membership change that is not yet sent.
+    conf_states: BTreeMap<u64, ConfState>,
+}
+
+impl Committed {
+    fn new(applier: Sender<CommittedRun>, applied: u64) -> Self {
+        let applied = Index(applied);
+        Committed {
+            applier,
+            fresh: Vec::new(),
+            sent: applied,
+            committed: applied,
+            conf_states: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what the node gave as committed.
+    fn push(&mut self, entries: Vec<Entry>, conf_states: Vec<(u64, ConfState)>) {
+        let Some(last) = entries.last().map(Entry::index) else { return };
+        let first = entries[0].index();
+        assert_eq!(first, self.committed.0 + 1, "committed entries come without gaps");
+        self.conf_states.extend(conf_states);
+        if self.sent == self.committed {
+            self.fresh = entries;
+        }
+        self.committed = Index(last);
+    }
+
+    /// Sends what the applier's queue takes.
+    fn send<L: LogStore>(&mut self, node: &Node<L>) -> Result<(), Fatal> {
+        while self.sent < self.committed {
+            let entries = if self.fresh.is_empty() {
+                let (low, high) = (Index(self.sent.0 + 1), Index(self.committed.0 + 1));
+                node.entries(low, high, BACKLOG_BYTES_PER_RUN)?
+            } else {
+                std::mem::take(&mut self.fresh)
+            };
+            let last = entries.last().map(Entry::index).expect("committed entries are in the log");
+            let later = self.conf_states.split_off(&(last + 1));
+            let due = std::mem::replace(&mut self.conf_states, later);
+            let run = CommittedRun { entries, conf_states: due.into_iter().collect() };
+            match self.applier.try_send(run) {
+                Ok(()) => self.sent = Index(last),
+                Err(TrySendError::Full(run)) => {
+                    self.conf_states.extend(run.conf_states);
+                    break;
+                }
+                // The applier has stopped; its own error says why.
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+        }
+        Ok(())
+    }
+}

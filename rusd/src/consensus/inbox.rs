@@ -1,0 +1,133 @@
+//! What waits for the driver: proposals, reads, messages of peers.
+//!
+//! Three bounded queues and one bell. A sender puts its item into a queue and rings; the driver
+//! sleeps on the bell and then drains every queue, so a burst costs it one wake-up.
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
+use tokio::sync::oneshot;
+
+/// Proposals waiting for the driver. Full means overload: the caller gets `TooManyRequests` at
+/// once, which a client can retry; waiting here would only hide the queue.
+const PROPOSALS_QUEUED_MAX: usize = 4096;
+/// Reads waiting for a ReadIndex round. Full: refused, as proposals are.
+const READS_QUEUED_MAX: usize = 16_384;
+/// Messages of peers waiting for the driver. Full: dropped, raft sends again.
+const MESSAGES_QUEUED_MAX: usize = 4096;
+
+/// A proposal on its way to the driver.
+#[derive(Debug)]
+pub struct Proposal {
+    /// Id under which the proposer waits for the outcome.
+    pub id: u64,
+    /// An encoded `InternalRaftRequest`.
+    pub payload: Bytes,
+    /// Propose it only if this member leads in this term; drop it otherwise.
+    pub leader_term: Option<u64>,
+}
+
+/// A read that waits for the driver to prove how far it must see.
+pub type ReadWaiter = oneshot::Sender<()>;
+
+/// A message of a peer.
+#[derive(Debug)]
+pub enum PeerInput {
+    /// Anything but a vote request.
+    Message(PeerMessage),
+    /// A request for a vote or pre-vote.
+    Vote(VoteRequest),
+    /// The stream to this peer broke.
+    Unreachable(u64),
+}
+
+/// The queue is full, or the driver is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Full: try again later.
+    #[error("the queue is full")]
+    Full,
+    /// The driver has stopped.
+    #[error("the member is stopping")]
+    Stopped,
+}
+
+/// The senders' ends.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    proposals: Sender<Proposal>,
+    reads: Sender<ReadWaiter>,
+    messages: Sender<PeerInput>,
+    bell: Sender<()>,
+}
+
+/// The driver's ends.
+#[derive(Debug)]
+pub struct InboxReceiver {
+    /// Proposals, in the order of arrival.
+    pub proposals: Receiver<Proposal>,
+    /// Reads that wait for a round.
+    pub reads: Receiver<ReadWaiter>,
+    /// Messages of peers.
+    pub messages: Receiver<PeerInput>,
+    /// Rung after each push. At most one ring is remembered.
+    pub bell: Receiver<()>,
+}
+
+/// A new inbox with both its ends.
+pub fn inbox() -> (Inbox, InboxReceiver) {
+    let (proposals, proposals_out) = bounded(PROPOSALS_QUEUED_MAX);
+    let (reads, reads_out) = bounded(READS_QUEUED_MAX);
+    let (messages, messages_out) = bounded(MESSAGES_QUEUED_MAX);
+    let (bell, bell_out) = bounded(1);
+    (
+        Inbox { proposals, reads, messages, bell },
+        InboxReceiver {
+            proposals: proposals_out,
+            reads: reads_out,
+            messages: messages_out,
+            bell: bell_out,
+        },
+    )
+}
+
+impl Inbox {
+    /// Queues a proposal.
+    pub fn propose(&self, proposal: Proposal) -> Result<(), Refused> {
+        self.push(&self.proposals, proposal)
+    }
+
+    /// Queues a read.
+    pub fn read(&self, waiter: ReadWaiter) -> Result<(), Refused> {
+        self.push(&self.reads, waiter)
+    }
+
+    /// Queues a peer's message, or drops it if the queue is full.
+    pub fn message(&self, message: PeerInput) -> Result<(), Refused> {
+        self.push(&self.messages, message)
+    }
+
+    /// Wakes the driver without giving it anything new.
+    pub fn ring(&self) {
+        // A full bell already wakes the driver; a closed one means that it is gone.
+        drop(self.bell.try_send(()));
+    }
+
+    fn push<T>(&self, queue: &Sender<T>, item: T) -> Result<(), Refused> {
+        queue.try_send(item).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Full,
+            TrySendError::Disconnected(_) => Refused::Stopped,
+        })?;
+        self.ring();
+        Ok(())
+    }
+}
+
+/// Takes what is queued now, at most `max`.
+pub fn drain<T>(queue: &Receiver<T>, max: usize) -> impl Iterator<Item = T> {
+    std::iter::from_fn(move || match queue.try_recv() {
+        Ok(item) => Some(item),
+        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+    })
+    .take(max)
+}

@@ -1,0 +1,19 @@
+//! Consensus inside the member: who proposes, who drives the node, who talks to peers.
+//!
+//! ```text
+//!  api --propose--> Proposer --queue--> driver thread --committed--> applier
+//!  api --wait-----> ReadBarrier -queue->   | ^
+//!                                 messages v | messages
+//!                                      transport <--> peers
+//! ```
+//!
+//! The driver thread alone touches the node and its log. Everyone else reaches it through bounded
+//! queues and is told when it moved through [`progress::Progress`].
+
+pub mod driver;
+pub mod inbox;
+pub mod membership;
+pub mod progress;
+pub mod proposer;
+pub mod read_barrier;
+pub mod transport;

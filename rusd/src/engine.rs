@@ -1,0 +1,153 @@
+//! The engine thread: makes applied changes durable behind the applier's back.
+//!
+//! The log is the durability; this only bounds how much of it a start replays. Every
+//! [`FLUSH_INTERVAL`] or [`FLUSH_BYTES`] the write-behind buffer becomes one transaction; when the
+//! member is idle the images are folded, and a logged compaction is carried out in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use nix::time::{ClockId, clock_gettime};
+use parking_lot::{Condvar, Mutex};
+use rusd_state::storage::{FoldProgress, History, StorageError};
+use rusd_state::{Compactor, Progress};
+
+/// Longest time that a change waits in the buffer.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
+/// A buffer of this size is flushed at once.
+const FLUSH_BYTES: usize = 16 * 1024 * 1024;
+/// A buffer of this size holds up the applier until the engine has caught up.
+const BUFFER_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Without a change for this long, the member counts as idle and the images are folded.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// Keys folded in one step: a few milliseconds, so that a stop or a burst is not held up.
+const FOLD_KEYS_PER_STEP: usize = 512;
+/// Blocks looked at in one step of a compaction.
+const COMPACT_BLOCKS_PER_STEP: usize = 64;
+
+/// Wakes the engine thread, and waits for it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EngineBell {
+    history: Arc<History>,
+    bell: Sender<()>,
+    flushed: Arc<(Mutex<()>, Condvar)>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl EngineBell {
+    /// Returns when the buffer has room; rings when it is worth a flush.
+    pub fn wait_for_room(&self) {
+        let pending = self.history.pending_bytes();
+        if pending < FLUSH_BYTES {
+            return;
+        }
+        self.ring();
+        if pending < BUFFER_BYTES_MAX {
+            return;
+        }
+        let (lock, condvar) = &*self.flushed;
+        let mut guard = lock.lock();
+        while self.history.pending_bytes() >= BUFFER_BYTES_MAX
+            && !self.stopped.load(Ordering::Acquire)
+        {
+            condvar.wait_for(&mut guard, FLUSH_INTERVAL);
+        }
+    }
+
+    fn ring(&self) {
+        // A full bell already wakes the engine.
+        drop(self.bell.try_send(()));
+    }
+}
+
+/// Owns the writing side of the engine.
+#[derive(Debug)]
+pub struct Engine {
+    history: Arc<History>,
+    compactor: Compactor,
+    bell: Receiver<()>,
+    flushed: Arc<(Mutex<()>, Condvar)>,
+    stopped: Arc<AtomicBool>,
+    fold_nanos: Arc<AtomicU64>,
+}
+
+impl Engine {
+    /// An engine over `history`, and the bell to wake it. It runs until every bell is gone.
+    pub fn new(history: Arc<History>, compactor: Compactor) -> (Engine, EngineBell) {
+        let (bell, bell_out) = bounded(1);
+        let flushed = Arc::new((Mutex::new(()), Condvar::new()));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let engine = Engine {
+            history: Arc::clone(&history),
+            compactor,
+            bell: bell_out,
+            flushed: Arc::clone(&flushed),
+            stopped: Arc::clone(&stopped),
+            fold_nanos: Arc::default(),
+        };
+        (engine, EngineBell { history, bell, flushed, stopped })
+    }
+
+    /// Nanoseconds of CPU time spent in folding, as they add up.
+    pub fn fold_nanos(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.fold_nanos)
+    }
+
+    /// Flushes until the last bell is dropped, and then once more.
+    pub fn run(mut self) -> Result<(), StorageError> {
+        let outcome = self.flush_until_stopped();
+        self.stopped.store(true, Ordering::Release);
+        self.flushed.1.notify_all();
+        outcome
+    }
+
+    fn flush_until_stopped(&mut self) -> Result<(), StorageError> {
+        let mut changed_at = Instant::now();
+        let mut work_left = true;
+        loop {
+            let wait = if work_left { Duration::ZERO } else { FLUSH_INTERVAL };
+            let rung = self.bell.recv_timeout(wait);
+            if self.flush()? {
+                changed_at = Instant::now();
+            }
+            if rung == Err(RecvTimeoutError::Disconnected) {
+                return Ok(());
+            }
+            let compacting = self.compact()?;
+            let idle = changed_at.elapsed() >= IDLE_AFTER;
+            let folding = idle && !compacting && self.fold()?;
+            // While writes come in, a turn lasts the whole interval: few large transactions.
+            work_left = (compacting || folding) && idle;
+        }
+    }
+
+    /// True if there was something to flush.
+    fn flush(&self) -> Result<bool, StorageError> {
+        let flushed = self.history.flush()?;
+        self.flushed.1.notify_all();
+        Ok(flushed.bytes > 0)
+    }
+
+    /// True if there is more to compact.
+    fn compact(&mut self) -> Result<bool, StorageError> {
+        Ok(self.compactor.step(COMPACT_BLOCKS_PER_STEP)? == Progress::More)
+    }
+
+    /// True if there is more to fold.
+    fn fold(&self) -> Result<bool, StorageError> {
+        let before = thread_cpu_nanos();
+        let progress = self.history.fold_step(FOLD_KEYS_PER_STEP)?;
+        let spent = thread_cpu_nanos().saturating_sub(before);
+        self.fold_nanos.fetch_add(spent, Ordering::Relaxed);
+        Ok(progress != FoldProgress::Idle)
+    }
+}
+
+/// CPU time of this thread.
+fn thread_cpu_nanos() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .expect("every thread has a clock for its own CPU time");
+    u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).unwrap_or(0)
+}

@@ -1,0 +1,52 @@
+//! What the api layer may do with this member, and nothing more.
+
+use std::sync::Arc;
+
+use rusd_state::View;
+
+use crate::background::leases::Leases;
+use crate::consensus::progress::Progress;
+use crate::consensus::proposer::Proposer;
+use crate::consensus::read_barrier::ReadBarrier;
+use crate::watch::hub::Hub;
+
+/// Who this member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Id of the cluster.
+    pub cluster_id: u64,
+    /// Id of this member.
+    pub member_id: u64,
+    /// Its `--name`.
+    pub name: String,
+}
+
+/// Limits on requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `--max-request-bytes`.
+    pub request_bytes_max: usize,
+    /// `--max-txn-ops`.
+    pub txn_ops_max: usize,
+}
+
+/// This member, as the api layer sees it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Writes.
+    pub proposer: Proposer,
+    /// What linearizable reads wait for.
+    pub read_barrier: ReadBarrier,
+    /// Reads.
+    pub view: View,
+    /// Watches.
+    pub hub: Hub,
+    /// Lease questions.
+    pub leases: Leases,
+    /// How far this member is.
+    pub progress: Arc<Progress>,
+    /// Limits on requests.
+    pub limits: Limits,
+}

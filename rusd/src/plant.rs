@@ -1,0 +1,41 @@
+//! Bugs planted on purpose, so that the harness can prove that it catches them.
+//!
+//! Only a build with the cargo feature `planted-bugs` can have one; without it [`Plant`] has no
+//! constructor that gives one, and the optimiser removes every trace.
+
+/// A bug planted on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// Linearizable reads are served without asking the leader.
+    StaleRead,
+    /// Writes are acknowledged before the log is synced.
+    AckBeforeSync,
+    /// One watch event in a thousand is dropped.
+    DropWatchEvent,
+    /// A transaction's operations are applied in two revisions.
+    SplitTxn,
+}
+
+impl Plant {
+    /// The bug that the environment variable `RUSD_PLANT` names.
+    ///
+    /// # Panics
+    /// On an unknown name: a run meant to be broken must not be sound by a typing error.
+    #[cfg(feature = "planted-bugs")]
+    pub fn from_env() -> Option<Plant> {
+        let name = std::env::var("RUSD_PLANT").ok()?;
+        Some(match name.as_str() {
+            "stale-read" => Plant::StaleRead,
+            "ack-before-sync" => Plant::AckBeforeSync,
+            "drop-watch-event" => Plant::DropWatchEvent,
+            "split-txn" => Plant::SplitTxn,
+            other => panic!("RUSD_PLANT names no planted bug: {other:?}"),
+        })
+    }
+
+    /// None: this build has no planted bugs.
+    #[cfg(not(feature = "planted-bugs"))]
+    pub const fn from_env() -> Option<Plant> {
+        None
+    }
+}

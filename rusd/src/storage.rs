@@ -1,0 +1,141 @@
+//! What a member has on disk: the log and the engine in one locked data directory.
+//!
+//! ```text
+//! <data-dir>/rusd.lock
+//! <data-dir>/member/wal/*.wal      the log, in etcd's format
+//! <data-dir>/member/engine/        the engine's files
+//! ```
+//!
+//! Opening refuses, with everything on disk left as it was, a directory that is in use, that
+//! belongs to another member or cluster, or whose log is corrupt or does not reach the engine.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusd_raft::log::{DataDirLock, LogStore as _, Wal, WalOptions};
+use rusd_raft::{BootstrapMember, Metadata, bootstrap};
+use rusd_state::storage::{
+    Backend, HistoryOptions, MemoryBackend, SledBackend, SledOptions, StorageError,
+};
+use rusd_state::{Options, StateMachine};
+
+use crate::consensus::membership::InitialCluster;
+
+/// Which engine keeps the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackendKind {
+    /// sled, in the data directory.
+    Sled,
+    /// Memory only, for tests: what the log does not hold is lost with the process.
+    Memory,
+}
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made.
+    #[error("cannot create data directory {}: {source}", path.display())]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] rusd_raft::Fatal),
+    /// The engine cannot be used.
+    #[error(transparent)]
+    Engine(#[from] StorageError),
+    /// The state cannot be loaded.
+    #[error(transparent)]
+    State(#[from] rusd_state::Fatal),
+}
+
+/// How to open a member's storage.
+#[derive(Debug)]
+pub struct StorageOptions {
+    /// `--data-dir`.
+    pub data_dir: PathBuf,
+    /// `--backend`.
+    pub backend: BackendKind,
+    /// Settings of the state machine.
+    pub state: Options,
+}
+
+/// A member's open storage.
+#[derive(Debug)]
+pub struct Storage {
+    /// Keeps other processes out.
+    pub lock: DataDirLock,
+    /// The log.
+    pub wal: Wal,
+    /// The state as the engine had it.
+    pub state: StateMachine,
+}
+
+/// Where the log lies.
+pub fn wal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("member").join("wal")
+}
+
+/// Where the engine's files lie.
+pub fn engine_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("member").join("engine")
+}
+
+impl Storage {
+    /// Opens what is there, or makes the storage of a new member of `cluster`.
+    pub fn open(
+        options: StorageOptions,
+        cluster: &InitialCluster,
+        metadata: Metadata,
+    ) -> Result<Self, OpenError> {
+        let data_dir = &options.data_dir;
+        let create = |source| OpenError::Create { path: data_dir.clone(), source };
+        fs::create_dir_all(data_dir.join("member")).map_err(create)?;
+        let lock = DataDirLock::acquire(data_dir)?;
+        let wal = open_wal(&wal_dir(data_dir), cluster, metadata)?;
+        let backend = open_backend(options.backend, &engine_dir(data_dir))?;
+        let state = StateMachine::open(backend, HistoryOptions::default(), options.state)?;
+        Ok(Storage { lock, wal, state })
+    }
+}
+
+fn open_wal(
+    dir: &Path,
+    cluster: &InitialCluster,
+    metadata: Metadata,
+) -> Result<Wal, rusd_raft::Fatal> {
+    let mut wal = if Wal::exists(dir) {
+        Wal::open(dir, metadata, WalOptions::default())?
+    } else {
+        Wal::create(dir, metadata, WalOptions::default())?
+    };
+    // A crash may have come between the creation and the first entries.
+    if wal.last_index().0 == 0 {
+        let members: Vec<_> = cluster
+            .contexts()
+            .into_iter()
+            .map(|(id, context)| BootstrapMember { id, context })
+            .collect();
+        let (entries, hard_state) = bootstrap(&members);
+        wal.append(&entries, Some(hard_state))?;
+        wal.sync()?;
+    }
+    Ok(wal)
+}
+
+/// Opens the engine in `dir`.
+pub(crate) fn open_backend(
+    kind: BackendKind,
+    dir: &Path,
+) -> Result<Arc<dyn Backend>, StorageError> {
+    Ok(match kind {
+        BackendKind::Sled => Arc::new(SledBackend::open(dir, SledOptions::default())?),
+        BackendKind::Memory => Arc::new(MemoryBackend::new()),
+    })
+}
