@@ -95,7 +95,9 @@ impl<'a> BlockWriter<'a> {
             self.close();
             self.block = Block::starting_at(first.revision.main);
         }
-        entries.iter().for_each(|entry| self.block.push(entry));
+        for entry in entries {
+            self.block.push(entry);
+        }
     }
 
     /// Closes the last block.
@@ -114,7 +116,9 @@ impl<'a> BlockWriter<'a> {
 /// Puts a block of chosen entries back under the key it had.
 pub(crate) fn rewrite(main: i64, survivors: &[RawEntry], batch: &mut Batch) {
     let mut block = Block::starting_at(main);
-    survivors.iter().for_each(|entry| block.push_raw(entry));
+    for entry in survivors {
+        block.push_raw(entry);
+    }
     block.put_into(batch);
 }
 

@@ -178,7 +178,9 @@ impl Chunk {
             }
         }
         if survivors.len() >= dead.len() {
-            dead.iter().for_each(|(key, _)| self.walk.left_behind.insert(key));
+            for (key, _) in &dead {
+                self.walk.left_behind.insert(key);
+            }
             return Ok(());
         }
         if survivors.is_empty() {

@@ -161,7 +161,9 @@ impl Backend for MemoryBackend {
         if let Some(crash) = &self.crash {
             let mut crash = crash.lock();
             let units = std::mem::take(&mut crash.unsynced);
-            units.iter().for_each(|unit| unit.apply(&mut crash.synced));
+            for unit in &units {
+                unit.apply(&mut crash.synced);
+            }
         }
         Ok(())
     }

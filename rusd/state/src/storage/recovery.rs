@@ -270,25 +270,13 @@ impl Recovered {
             }
             let Some(last) = revisions.last().copied() else { continue };
             let latest = match &value {
-                Some((other, row)) if *other == key => self.latest(&key, row, last)?,
+                Some((other, row)) if *other == key => latest_in(&key, row, last)?,
                 _ => None,
             };
             let key = latest.as_ref().map_or(key, |kv| kv.key.clone());
             visit(Replayed::Key(RecoveredKey { key, revisions, latest }));
         }
         Ok(())
-    }
-
-    /// The value in the image, if it is the one of the key's last revision.
-    fn latest(
-        &self,
-        key: &[u8],
-        row: &Bytes,
-        last: (Revision, EntryKind),
-    ) -> Result<Option<Arc<KeyValue>>, StorageError> {
-        let kv = decode_kv(key, row)?;
-        let is_latest = last.1 == EntryKind::Put && kv.mod_revision == last.0.main;
-        Ok(is_latest.then(|| Arc::new(kv)))
     }
 
     fn replay_history(
@@ -307,6 +295,17 @@ impl Recovered {
             Ok(ControlFlow::Continue(()))
         })
     }
+}
+
+/// The value in the image, if it is the one of the key's last revision.
+fn latest_in(
+    key: &[u8],
+    row: &Bytes,
+    last: (Revision, EntryKind),
+) -> Result<Option<Arc<KeyValue>>, StorageError> {
+    let kv = decode_kv(key, row)?;
+    let is_latest = last.1 == EntryKind::Put && kv.mod_revision == last.0.main;
+    Ok(is_latest.then(|| Arc::new(kv)))
 }
 
 /// Decodes a row of `kv`.

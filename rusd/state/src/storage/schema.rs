@@ -167,11 +167,9 @@ pub(crate) fn unseal(tree: Tree, key: &[u8], value: &Bytes) -> Result<Bytes, Sto
     };
     let (body, crc) = value.split_at(len);
     let computed = crc32c::crc32c_append(crc32c::crc32c(key), body);
-    if computed.to_be_bytes() != *crc {
-        let reason = format!(
-            "checksum is {computed:08x}, but the value says {}",
-            crc.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        );
+    let stored = u32::from_be_bytes(crc.try_into().expect("split at its length"));
+    if computed != stored {
+        let reason = format!("the checksum is {computed:08x}, but {stored:08x} was stored");
         return Err(StorageError::corrupt(tree, key, reason));
     }
     Ok(value.slice(..len))
@@ -217,7 +215,7 @@ mod tests {
             let mut flipped = sealed.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let error = unseal(Tree::Meta, b"key", &Bytes::from(flipped)).unwrap_err();
-            assert!(error.to_string().contains("tree meta, key \"key\": checksum"), "{error}");
+            assert!(error.to_string().contains("tree meta, key \"key\": the checksum"), "{error}");
         }
         unseal(Tree::Meta, b"key", &Bytes::from_static(b"abc")).unwrap_err();
     }
