@@ -5,11 +5,13 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::findings::Findings;
 use crate::history::History;
 use crate::history::error::InputError;
 use crate::history::jsonl::Reader;
 use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
-use crate::verdict::{Counts, Engine, Report, Timing, Verdict};
+use crate::linear::revision;
+use crate::verdict::{Counts, Engine, Report, Timing};
 
 /// How to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +63,11 @@ pub fn check_records(
 /// Judges a history.
 pub fn check(history: &History, options: &Options) -> Report {
     let start = Instant::now();
-    let counts = count(history);
-    let verdict = Verdict::Unknown { reason: "no engine".into() };
-    let _ = options;
+    let mut counts = count(history);
+    let mut findings = Findings::new(options.violations_per_rule_max);
+    let _ = revision::check(history, options, &mut counts, &mut findings);
     Report {
-        verdict,
+        verdict: findings.verdict(),
         engine: options.engine,
         workload: history.header.workload.clone(),
         system: history.header.system.clone(),

@@ -9,6 +9,9 @@ pub mod model;
 pub mod verdict;
 
 mod check;
+mod findings;
+mod linear;
+mod render;
 
 pub use check::{Options, check, check_file, check_records};
 pub use history::error::InputError;

@@ -134,6 +134,25 @@ impl Path {
         }
         Path { succeeded, nested }
     }
+
+    /// The branches that an answer says were taken.
+    pub(crate) fn claimed(txn: &Txn, response: &TxnResponse) -> Path {
+        let ops = branch(txn, response.succeeded);
+        let mut answers = response.responses.iter().filter_map(|response| match response {
+            TxnOpResponse::Txn(response) => Some(response),
+            _ => None,
+        });
+        let txns = ops.iter().filter_map(|op| match op {
+            TxnOp::Txn(txn) => Some(txn),
+            _ => None,
+        });
+        let nested = txns.map(|txn| match answers.next() {
+            Some(response) => Path::claimed(txn, response),
+            // An answer that lacks a nested one is wrong anyway.
+            None => Path::claimed(txn, &TxnResponse::default()),
+        });
+        Path { succeeded: response.succeeded, nested: nested.collect() }
+    }
 }
 
 /// The operations of a branch.

@@ -1,0 +1,249 @@
+//! What the history tells of the content of gaps: by events, and by key-values that carry the
+//! gap's revision.
+//!
+//! Pins come from answers, which a broken store may get wrong. That does no harm: a wrong pin can
+//! only make a wrong history look wrong in another place.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::timeline::{Rank, Timeline};
+use crate::history::History;
+use crate::history::record::{
+    EventKind, KeyValue, Outcome, Put, Range, Request, ResponseBody, Txn, TxnOp, TxnOpResponse,
+    TxnResponse, WatchBody, WatchRequest,
+};
+use crate::history::text::Text;
+use crate::model::execute::branch;
+use crate::model::keyspace::{Change, Span};
+
+/// What is known of one key at one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pin {
+    /// It was deleted.
+    Deleted,
+    /// It was written.
+    Written(KeyValue),
+    /// It was written, but value and lease are not known.
+    WrittenSomehow(KeyValue),
+}
+
+impl Pin {
+    fn allows(&self, change: &Change) -> bool {
+        match (self, &change.after) {
+            (Pin::Deleted, None) => true,
+            (Pin::Written(kv), Some(after)) => after.is(kv),
+            (Pin::WrittenSomehow(kv), Some(after)) => {
+                after.version == kv.version && after.create_revision == kv.create_revision
+            }
+            (Pin::Deleted, Some(_)) | (Pin::Written(_) | Pin::WrittenSomehow(_), None) => false,
+        }
+    }
+}
+
+/// What is known of one revision.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) keys: BTreeMap<Text, Pin>,
+    /// Nothing but `keys` changed.
+    pub(crate) complete: bool,
+}
+
+impl Known {
+    /// Whether these changes can be what happened.
+    pub(crate) fn allows(&self, changes: &[Change]) -> bool {
+        if self.complete && changes.len() != self.keys.len() {
+            return false;
+        }
+        self.keys
+            .iter()
+            .all(|(key, pin)| changes.iter().any(|change| change.key == *key && pin.allows(change)))
+    }
+}
+
+/// What is known of all gaps.
+#[derive(Debug, Default)]
+pub(crate) struct Pins {
+    gaps: HashMap<Rank, Known>,
+    nothing: Known,
+}
+
+impl Pins {
+    /// Collects everything that is told of the timeline's gaps.
+    pub(crate) fn collect(timeline: &Timeline<'_>) -> Pins {
+        let mut pins = Pins::default();
+        if timeline.gaps().next().is_none() {
+            return pins;
+        }
+        each_key_value(timeline.history, &mut |kv, whole| pins.see(timeline, kv, whole));
+        pins.see_events(timeline);
+        pins.see_coverage(timeline);
+        pins
+    }
+
+    /// What is known of a gap.
+    pub(crate) fn of(&self, rank: Rank) -> &Known {
+        self.gaps.get(&rank).unwrap_or(&self.nothing)
+    }
+
+    /// Whether anything is known of a gap.
+    pub(crate) fn is_pinned(&self, rank: Rank) -> bool {
+        self.gaps.get(&rank).is_some_and(|known| !known.keys.is_empty())
+    }
+
+    fn see(&mut self, timeline: &Timeline<'_>, kv: &KeyValue, whole: bool) {
+        let Some(rank) = timeline.rank(kv.mod_revision).filter(|rank| timeline.is_gap(*rank))
+        else {
+            return;
+        };
+        let keys = &mut self.gaps.entry(rank).or_default().keys;
+        if whole {
+            keys.insert(kv.key.clone(), Pin::Written(kv.clone()));
+        } else {
+            keys.entry(kv.key.clone()).or_insert_with(|| Pin::WrittenSomehow(kv.clone()));
+        }
+    }
+
+    fn see_events(&mut self, timeline: &Timeline<'_>) {
+        for line in &timeline.history.watches {
+            let WatchBody::Events { events, .. } = &line.response.body else { continue };
+            for event in events {
+                match event.kind {
+                    EventKind::Put => self.see(timeline, &event.kv, true),
+                    EventKind::Delete => {
+                        let rank = timeline.rank(event.kv.mod_revision);
+                        let Some(rank) = rank.filter(|rank| timeline.is_gap(*rank)) else {
+                            continue;
+                        };
+                        let keys = &mut self.gaps.entry(rank).or_default().keys;
+                        keys.insert(event.kv.key.clone(), Pin::Deleted);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks the gaps that a watch on all keys has passed: what it showed is all there was.
+    fn see_coverage(&mut self, timeline: &Timeline<'_>) {
+        let Some(touched) = Touched::collect(timeline.history) else { return };
+        for (_, lines) in timeline.history.watches_by_id() {
+            let mut start = None;
+            let mut reached = 0;
+            for line in lines {
+                match &line.response.body {
+                    WatchBody::Created(request) if touched.all_in(request) => {
+                        start = Some(first_watched(request, line.response.revision));
+                    }
+                    WatchBody::Created(_) => break,
+                    WatchBody::Progress => reached = reached.max(line.response.revision),
+                    WatchBody::Events { events, fragment } => {
+                        let newest = events.iter().map(|event| event.kv.mod_revision).max();
+                        let newest = newest.map_or(0, |newest| newest - i64::from(*fragment));
+                        reached = reached.max(newest);
+                    }
+                    WatchBody::Canceled { .. } | WatchBody::Closed { .. } => break,
+                }
+            }
+            let Some(start) = start else { continue };
+            for (rank, known) in &mut self.gaps {
+                let revision = timeline.revision(*rank);
+                known.complete |= start <= revision && revision <= reached;
+            }
+        }
+    }
+}
+
+/// The first revision whose events a watch delivers.
+pub(crate) fn first_watched(request: &WatchRequest, created_revision: i64) -> i64 {
+    if request.start_revision > 0 { request.start_revision } else { created_revision + 1 }
+}
+
+/// The lowest and the highest key that can ever have existed.
+struct Touched {
+    lowest: Text,
+    highest: Text,
+}
+
+impl Touched {
+    fn collect(history: &History) -> Option<Touched> {
+        let mut touched: Option<Touched> = None;
+        let mut touch = |key: &Text| match &mut touched {
+            None => touched = Some(Touched { lowest: key.clone(), highest: key.clone() }),
+            Some(touched) if *key < touched.lowest => touched.lowest = key.clone(),
+            Some(touched) if *key > touched.highest => touched.highest = key.clone(),
+            Some(_) => {}
+        };
+        for kv in &history.header.initial {
+            touch(&kv.key);
+        }
+        for line in &history.operations {
+            match &line.operation.request {
+                Request::Put(put) => touch(&put.key),
+                Request::Txn(txn) => each_put(txn, &mut |put| touch(&put.key)),
+                _ => {}
+            }
+        }
+        touched
+    }
+
+    fn all_in(&self, request: &WatchRequest) -> bool {
+        let span = Span::new(&request.key, &request.range_end);
+        let filtered = request.no_put || request.no_delete;
+        !filtered && span.contains(&self.lowest) && span.contains(&self.highest)
+    }
+}
+
+/// Every put of a transaction, whichever branch it is in.
+pub(crate) fn each_put<'a>(txn: &'a Txn, see: &mut impl FnMut(&'a Put)) {
+    for op in txn.success.iter().chain(&txn.failure) {
+        match op {
+            TxnOp::Put(put) => see(put),
+            TxnOp::Txn(txn) => each_put(txn, see),
+            TxnOp::Range(_) | TxnOp::DeleteRange(_) => {}
+        }
+    }
+}
+
+/// Every key-value that an answer holds, and whether value and lease are told too.
+pub(crate) fn each_key_value(history: &History, see: &mut impl FnMut(&KeyValue, bool)) {
+    for line in &history.operations {
+        let Outcome::Ok(response) = &line.operation.outcome else { continue };
+        match (&line.operation.request, &response.body) {
+            (Request::Range(range), ResponseBody::Range(body)) => {
+                body.kvs.iter().for_each(|kv| see(kv, is_whole(range)));
+            }
+            (_, ResponseBody::Put(put)) => put.prev_kv.iter().for_each(|kv| see(kv, true)),
+            (_, ResponseBody::DeleteRange(delete)) => {
+                delete.prev_kvs.iter().for_each(|kv| see(kv, true));
+            }
+            (Request::Txn(txn), ResponseBody::Txn(body)) => txn_key_values(txn, body, see),
+            _ => {}
+        }
+    }
+    for line in &history.finals {
+        line.state.kvs.iter().for_each(|kv| see(kv, true));
+    }
+    for line in &history.watches {
+        let WatchBody::Events { events, .. } = &line.response.body else { continue };
+        events.iter().flat_map(|event| &event.prev_kv).for_each(|kv| see(kv, true));
+    }
+}
+
+fn is_whole(range: &Range) -> bool {
+    !range.keys_only
+}
+
+fn txn_key_values(txn: &Txn, body: &TxnResponse, see: &mut impl FnMut(&KeyValue, bool)) {
+    for (op, response) in branch(txn, body.succeeded).iter().zip(&body.responses) {
+        match (op, response) {
+            (TxnOp::Range(range), TxnOpResponse::Range(body)) => {
+                body.kvs.iter().for_each(|kv| see(kv, is_whole(range)));
+            }
+            (_, TxnOpResponse::Put(put)) => put.prev_kv.iter().for_each(|kv| see(kv, true)),
+            (_, TxnOpResponse::DeleteRange(delete)) => {
+                delete.prev_kvs.iter().for_each(|kv| see(kv, true));
+            }
+            (TxnOp::Txn(txn), TxnOpResponse::Txn(body)) => txn_key_values(txn, body, see),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The revision-guided check, from a history to findings and the replayed changes.
+
+use super::floating::{self, Filled};
+use super::gaps::{Maker, Makers};
+use super::leases::Leases;
+use super::pins::Pins;
+use super::replay::{Replay, Walked};
+use super::solver::Solved;
+use super::timeline::{Rank, Timeline};
+use crate::check::Options;
+use crate::findings::Findings;
+use crate::history::History;
+use crate::model::keyspace::Change;
+use crate::verdict::{Counts, Rule};
+
+/// What happened at each revision, as far as the history tells.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    /// Revision of rank 0.
+    pub(crate) first: i64,
+    /// The highest revision of the history.
+    pub(crate) last: i64,
+    /// Up to here what happened is certain.
+    pub(crate) certain: i64,
+    /// Up to here something is known to have happened.
+    pub(crate) done: i64,
+    changes: Vec<Change>,
+    ends: Vec<usize>,
+}
+
+impl Replayed {
+    /// The changes made at a revision above the first, ascending by operation.
+    pub(crate) fn at(&self, revision: i64) -> &[Change] {
+        let place = |revision: i64| usize::try_from(revision - self.first).ok();
+        let Some(rank) = place(revision).filter(|rank| (1..self.ends.len()).contains(rank)) else {
+            return &[];
+        };
+        &self.changes[self.ends[rank - 1]..self.ends[rank]]
+    }
+}
+
+/// Checks a history; `None` if its revisions are beyond replaying.
+pub(crate) fn check(
+    history: &History,
+    options: &Options,
+    counts: &mut Counts,
+    findings: &mut Findings,
+) -> Option<Replayed> {
+    let timeline = Timeline::new(history, findings)?;
+    let leases = Leases::collect(history);
+    let pins = Pins::collect(&timeline);
+    count(&timeline, &pins, counts);
+    let makers = Makers::collect(&timeline, &leases);
+    let mut replay = Replay::new(&timeline, &pins, &makers, options.search_steps_max, findings);
+    if timeline.cut > timeline.top {
+        floating::check_relaxed(&timeline, &leases, findings);
+    }
+    let mut certain = usize::MAX;
+    let mut steps = options.search_steps_max;
+    loop {
+        match replay.walk(findings) {
+            Walked::Through if findings.any() => break,
+            Walked::Through => match place_floating(&timeline, &leases, &replay, &mut steps) {
+                Solved::Yes => break,
+                Solved::TooLong => {
+                    findings
+                        .undecided("the search for an order of leases and refusals grew too long");
+                    break;
+                }
+                Solved::No(left) => {
+                    if !replay.reject() {
+                        floating::note(&timeline, &left, findings);
+                        break;
+                    }
+                }
+            },
+            Walked::Nowhere(disagreement) => {
+                certain = replay.done();
+                findings.add(disagreement.rule, || disagreement.broken);
+                break;
+            }
+            Walked::TooLong => {
+                findings.undecided(format!(
+                    "{} revisions have no known writer, and no way of filling them was found within \
+                     {} steps",
+                    counts.gaps, options.search_steps_max
+                ));
+                break;
+            }
+        }
+    }
+    let certain = certain.min(replay.certain()).min(timeline.cut - 1);
+    Some(replay.finish(certain))
+}
+
+/// Whether what floats has an order, with the gaps filled by anyone who could have.
+fn place_floating(
+    timeline: &Timeline<'_>,
+    leases: &Leases,
+    replay: &Replay<'_, '_>,
+    steps: &mut u64,
+) -> Solved {
+    let made = replay.matching().made();
+    let first = made.iter().map(|(rank, maker, _)| (*rank, *maker)).collect();
+    let filled = Filled { replay, made: first };
+    let solved = floating::check_strict(timeline, leases, &filled, steps);
+    if !matches!(solved, Solved::No(_)) || made.iter().all(|(_, _, makers)| makers.len() == 1) {
+        return solved;
+    }
+    let mut others = Others { timeline, leases, replay, made: &made, tried: 0, failed: solved };
+    match others.try_all(&mut Vec::new(), steps) {
+        Some(true) => Solved::Yes,
+        Some(false) => others.failed,
+        None => Solved::TooLong,
+    }
+}
+
+/// All ways to say who filled the gaps.
+struct Others<'a, 'h, 'r> {
+    timeline: &'a Timeline<'h>,
+    leases: &'a Leases,
+    replay: &'a Replay<'h, 'r>,
+    made: &'a [(Rank, Maker, &'a [Maker])],
+    tried: usize,
+    failed: Solved,
+}
+
+/// Ways that are tried before giving up.
+const OTHERS_MAX: usize = 5_000;
+
+impl Others<'_, '_, '_> {
+    fn try_all(&mut self, chosen: &mut Vec<(Rank, Maker)>, steps: &mut u64) -> Option<bool> {
+        let Some((rank, _, makers)) = self.made.get(chosen.len()) else {
+            self.tried += 1;
+            if self.tried > OTHERS_MAX {
+                return None;
+            }
+            let filled = Filled { replay: self.replay, made: chosen.clone() };
+            return match floating::check_strict(self.timeline, self.leases, &filled, steps) {
+                Solved::Yes => Some(true),
+                Solved::No(_) => Some(false),
+                Solved::TooLong => None,
+            };
+        };
+        for maker in *makers {
+            if chosen.iter().any(|(_, taken)| taken == maker) {
+                continue;
+            }
+            chosen.push((*rank, *maker));
+            if self.try_all(chosen, steps)? {
+                return Some(true);
+            }
+            chosen.pop();
+        }
+        Some(false)
+    }
+}
+
+fn count(timeline: &Timeline<'_>, pins: &Pins, counts: &mut Counts) {
+    counts.revisions = (timeline.first, timeline.revision(timeline.top));
+    for rank in timeline.gaps() {
+        counts.gaps += 1;
+        if pins.is_pinned(rank) {
+            counts.gaps_pinned += 1;
+        } else {
+            counts.gaps_unpinned += 1;
+        }
+    }
+}
+
+impl Replay<'_, '_> {
+    fn finish(self, certain: Rank) -> Replayed {
+        let timeline = self.timeline();
+        let (first, last) = (timeline.first, timeline.revision(timeline.top));
+        let certain = timeline.revision(certain);
+        let done = timeline.revision(self.done());
+        let (changes, ends) = self.into_log();
+        Replayed { first, last, certain, done, changes, ends }
+    }
+}
+
+/// Rules that tell that the order of writes itself is wrong, so that contents mean little.
+pub(crate) fn is_out_of_order(findings: &Findings) -> bool {
+    [Rule::LostWrite, Rule::RevisionDuplicate].iter().any(|rule| findings.breaks(*rule))
+}
