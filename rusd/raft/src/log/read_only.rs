@@ -123,7 +123,7 @@ pub(super) fn entries(
             next = entry.index() + 1;
             entries.push(entry);
         }
-        if bytes >= bytes_max {
+        if bytes > bytes_max {
             break;
         }
     }

@@ -267,22 +267,20 @@ impl LogStore for Wal {
     fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>, Fatal> {
         let from_disk = high.0.min(self.cache.first_index());
         let mut entries = Vec::new();
-        let mut left = bytes_max;
+        let mut bytes = 0;
         if low.0 < from_disk {
             entries = read_only::entries(&self.segments, &self.index, low.0, from_disk, bytes_max)?;
             if entries.last().is_some_and(|last| last.index() + 1 < from_disk) {
                 return Ok(entries);
             }
-            let taken = entries.iter().map(|entry| length(entry.data())).sum();
-            left = left.saturating_sub(taken);
+            bytes = entries.iter().map(|entry| length(entry.data())).sum();
         }
         for index in low.0.max(from_disk)..high.0 {
             let entry = self.cache.get(index).expect("the cache reaches to the last entry");
-            let bytes = length(entry.data());
-            if bytes > left && !entries.is_empty() {
+            bytes += length(entry.data());
+            if bytes > bytes_max && !entries.is_empty() {
                 break;
             }
-            left = left.saturating_sub(bytes);
             entries.push(entry.clone());
         }
         Ok(entries)
