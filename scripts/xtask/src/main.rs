@@ -10,16 +10,22 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod bite;
 mod check;
+mod client;
+mod crash;
 mod demo;
 mod golden;
 mod peers;
 mod report;
+mod run_folder;
+mod seeds;
 mod server;
 mod steps;
 mod test;
 mod tidy;
 mod transcript;
+mod versus;
 mod workspace;
 
 /// The task runner of the rusd workspace.
@@ -40,6 +46,10 @@ enum Verb {
     Golden(golden::Args),
     Peers(peers::Args),
     Transcript(transcript::Args),
+    Bite(bite::Args),
+    Crash(crash::Args),
+    Seeds(seeds::Args),
+    Versus(versus::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +62,10 @@ fn main() -> ExitCode {
         Verb::Golden(_) => golden::run(),
         Verb::Peers(args) => peers::run(&args),
         Verb::Transcript(args) => transcript::run(&args),
+        Verb::Bite(args) => bite::run(&args),
+        Verb::Crash(args) => crash::run(&args),
+        Verb::Seeds(args) => seeds::run(&args),
+        Verb::Versus(args) => versus::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         report::error(&format!("{error:#}"));

@@ -2,6 +2,12 @@
 //!
 //! Results go to stdout, so that they can be kept with `>`; what is going on goes to stderr.
 
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::workspace;
+
 /// Prints a line of a result.
 #[expect(clippy::print_stdout, reason = "results of a verb are its output")]
 pub(crate) fn line(text: &str) {
@@ -16,6 +22,15 @@ pub(crate) fn progress(text: &str) {
 /// Tells why the verb failed.
 pub(crate) fn error(text: &str) {
     eprintln!("xtask: error: {text}");
+}
+
+/// Keeps a result in `results/`, with its table as it was printed.
+pub(crate) fn keep(name: &str, lines: &[String]) -> Result<()> {
+    let path = workspace::root().join("results").join(name);
+    fs::write(&path, lines.join("\n") + "\n")
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    progress(&format!("kept in {}", path.display()));
+    Ok(())
 }
 
 /// Lays rows out in columns, each as wide as its widest cell; the first row is the heading.

@@ -122,6 +122,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it answers `/health`.
     pub(crate) fn start(options: &Options) -> Result<Self> {
+        let mut server = Self::spawn(options)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Starts it and does not wait.
+    pub(crate) fn spawn(options: &Options) -> Result<Self> {
         let scratch = Scratch::new(options.system.name())?;
         let data_dir = options.data_dir.clone().unwrap_or_else(|| scratch.path().join("data"));
         let log = scratch.path().join("log");
@@ -134,10 +141,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("cannot start {}", options.binary.display()))?;
         let client = options.addresses.client;
-        let mut server =
-            Self { child, system: options.system, client, log, scratch: Some(scratch) };
-        server.wait_until_ready()?;
-        Ok(server)
+        Ok(Self { child, system: options.system, client, log, scratch: Some(scratch) })
     }
 
     /// Where clients connect to.

@@ -51,8 +51,8 @@ impl Steps {
         !self.steps.iter().any(|step| matches!(step.outcome, Outcome::Failed(_)))
     }
 
-    /// The table and the closing lines.
-    pub(crate) fn summary(&self, title: &str) -> Vec<String> {
+    /// A row per step.
+    pub(crate) fn table(&self) -> Vec<String> {
         let mut rows = vec![vec!["step", "result", "time", "what was seen"]]
             .into_iter()
             .map(|row| row.into_iter().map(str::to_owned).collect())
@@ -62,8 +62,13 @@ impl Steps {
             let time = format!("{:.1} s", step.elapsed.as_secs_f64());
             rows.push(vec![step.name.clone(), result.to_owned(), time, first_line(note)]);
         }
+        report::table(&rows)
+    }
+
+    /// The table and the closing lines.
+    pub(crate) fn summary(&self, title: &str) -> Vec<String> {
         let mut lines = vec![String::new(), title.to_owned(), String::new()];
-        lines.extend(report::table(&rows));
+        lines.extend(self.table());
         lines.push(String::new());
         lines.push(format!("running {} steps", self.steps.len()));
         for step in &self.steps {

@@ -5,11 +5,12 @@
 //! etcd is skipped without it, and the summary says so. An unknown verdict is a failure.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
+use crate::run_folder::{Ended, Run};
 use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
 use crate::{check, peers, report, transcript, workspace};
@@ -73,50 +74,20 @@ fn model(operations: u64) -> Result<Outcome> {
 
 /// A cluster of three under load and faults.
 fn judged(kept: &Path, duration: &str) -> Result<Outcome> {
-    let out = kept.join("mixed-faults");
-    if out.exists() {
-        fs::remove_dir_all(&out).with_context(|| format!("cannot clear {}", out.display()))?;
+    let workload = Path::new("workloads/mixed-faults.toml");
+    let rusd = workspace::target().join("release/rusd");
+    let run = Run::of(workload, &rusd, &kept.join("mixed-faults"), |command| {
+        command.args(["--seed", "1", "--duration", duration]);
+    })?;
+    let note = format!("{}; {}", run.ended.name(), run.place());
+    if run.ended == Ended::Failed {
+        return Ok(Outcome::Failed(note));
     }
-    let release = workspace::target().join("release");
-    let status = workspace::status(
-        Command::new(release.join("loadgen"))
-            .args(["run", "workloads/mixed-faults.toml", "--seed", "1", "--duration", duration])
-            .arg("--binary")
-            .arg(release.join("rusd"))
-            .arg("--out")
-            .arg(&out)
-            .current_dir(workspace::root()),
-    )?;
-    let folder = newest_run(&out);
-    let place = folder.as_deref().unwrap_or(&out).display().to_string();
-    match status.code() {
-        Some(0) => {}
-        Some(1) => bail!("INVALID: a promise was broken; see {place}"),
-        Some(3) => bail!("UNKNOWN: the history could not be judged; see {place}"),
-        _ => bail!("the run failed ({status}); see {place}"),
-    }
-    let folder = folder.context("loadgen left no run.json")?;
+    let folder = run.folder.context("loadgen left no run.json")?;
     for name in ["summary.md", "junit.xml"] {
         let (from, to) = (folder.join(name), kept.join(format!("mixed-faults-{name}")));
         fs::copy(&from, to).with_context(|| format!("loadgen left no {}", from.display()))?;
     }
-    Ok(Outcome::Passed(format!("valid; {place}")))
-}
-
-/// The folder below `out` whose `run.json` is the newest.
-pub(crate) fn newest_run(out: &Path) -> Option<PathBuf> {
-    let mut newest = None;
-    let mut open = vec![out.to_path_buf()];
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(&folder).ok()?.flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.file_name().is_some_and(|name| name == "run.json") {
-                let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-                newest = newest.max(Some((modified, folder.clone())));
-            }
-        }
-    }
-    newest.map(|(_, folder)| folder)
+    // Unknown is not good enough: nothing was proven.
+    Ok(if run.ended == Ended::Valid { Outcome::Passed(note) } else { Outcome::Failed(note) })
 }

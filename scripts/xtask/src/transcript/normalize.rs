@@ -24,6 +24,9 @@ const RULES: &[Rule] = &[
     Rule { pattern: r#""(?:Version|StorageVersion)" : "([^"]*)""#, why: "the version line" },
     Rule { pattern: r"took = ([0-9.]+[mµn]?s)", why: "a duration" },
     Rule { pattern: r#""took":"([^"]*)""#, why: "a duration" },
+    Rule { pattern: r"remaining\((\d+)s\)", why: "a duration" },
+    Rule { pattern: r#""ttl":(\d+)"#, why: "a duration: what remains" },
+    Rule { pattern: r#""TTL" : (\d+)"#, why: "a duration: what remains" },
     Rule { pattern: r#""Took" : (\S+)"#, why: "a duration" },
     Rule { pattern: r#""ts":"([^"]*)""#, why: "the time of a log line of etcdctl" },
     Rule { pattern: r#""target":"([^"]*)""#, why: "an address of etcdctl's memory" },
@@ -57,11 +60,17 @@ const STATUS_COLUMNS: [usize; 8] = [2, 3, 4, 5, 6, 10, 11, 12];
 /// How many columns the simple form of `endpoint status` has.
 const STATUS_WIDTH: usize = 16;
 
+/// Lists without an order (a hash map in etcd): what stands before one, and what separates it.
+const SETS: [(&str, &str, char); 2] = [("attached keys([", " ", ']'), ("\"keys\":[", ",", ']')];
+
 /// Takes out what may differ.
 pub(super) fn normalize(text: &str, endpoint: &str) -> String {
     let mut text = text.replace(endpoint, "ENDPOINT");
     for pattern in COMPILED.iter() {
         text = mask(pattern, &text);
+    }
+    for (before, separator, end) in SETS {
+        text = sorted(&text, before, separator, end);
     }
     let mut headings = Vec::new();
     let lines: Vec<String> =
@@ -79,6 +88,20 @@ fn mask(pattern: &Regex, text: &str) -> String {
     }
     masked.push_str(&text[end..]);
     masked
+}
+
+fn sorted(text: &str, before: &str, separator: &str, end: char) -> String {
+    let mut parts = text.split(before);
+    let mut sorted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (list, rest) = part.split_at(part.find(end).unwrap_or(0));
+        let mut items: Vec<&str> = list.split(separator).collect();
+        items.sort_unstable();
+        sorted.push_str(before);
+        sorted.push_str(&items.join(separator));
+        sorted.push_str(rest);
+    }
+    sorted
 }
 
 /// A line of a table without its padding, since a column is as wide as what it masks.
@@ -100,7 +123,7 @@ fn columns(line: &str, headings: &mut Vec<String>) -> String {
         return format!("│ {} │", masked(&cells, is_masked).join(" │ "));
     }
     let cells: Vec<&str> = line.split(", ").collect();
-    if line.starts_with("ENDPOINT, ") && cells.len() == STATUS_WIDTH {
+    if line.trim_start_matches("http://").starts_with("ENDPOINT, ") && cells.len() == STATUS_WIDTH {
         return masked(&cells, |column| STATUS_COLUMNS.contains(&column)).join(", ");
     }
     line.to_owned()
@@ -135,6 +158,13 @@ mod tests {
             "h:1, 2e, 3.7.3, 3.7.0, 20 kB, 16 kB, 20%, 2.1 GB, true, false, 2, 4, 4, , , false";
         let wanted = "ENDPOINT, 2e, *, *, *, *, *, 2.1 GB, true, false, *, *, *, , , false";
         assert_eq!(normalize(line, "h:1"), wanted);
+    }
+
+    #[test]
+    fn keys_of_a_lease_have_no_order() {
+        assert_eq!(normalize("attached keys([b a])", "x"), "attached keys([a b])");
+        assert_eq!(normalize(r#""keys":["Yg==","YQ=="]"#, "x"), r#""keys":["YQ==","Yg=="]"#);
+        assert_eq!(normalize("attached keys([])", "x"), "attached keys([])");
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! A small client of the KV service, for the verbs that load a server themselves.
+//!
+//! It tells only whether an operation was acknowledged. Every error is returned as it is: the
+//! caller must take the operation as unknown.
+
+use std::time::Duration;
+
+use rusd_proto::etcdserverpb::kv_client::KvClient;
+use rusd_proto::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader,
+    TxnRequest, request_op::Request,
+};
+use rusd_proto::mvccpb::KeyValue;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long one operation may take.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a write does to one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    /// Its new value; `None` deletes it.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// A connection to one member.
+#[derive(Clone)]
+pub(crate) struct Client {
+    kv: KvClient<Channel>,
+}
+
+impl Client {
+    /// Connects at the first use.
+    pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?.timeout(OPERATION_TIMEOUT);
+        let kv = KvClient::new(endpoint.connect_lazy());
+        Ok(Self { kv: kv.max_decoding_message_size(usize::MAX) })
+    }
+
+    /// Writes one key; the revision it got.
+    pub(crate) async fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<i64, Status> {
+        revision(self.kv.put(put(key, value)).await?.into_inner().header)
+    }
+
+    /// Does all effects in one revision.
+    pub(crate) async fn apply(&mut self, effects: Vec<Effect>) -> Result<i64, Status> {
+        let operation = |effect: Effect| {
+            let request = match effect.value {
+                Some(value) => Request::RequestPut(put(effect.key, value)),
+                None => Request::RequestDeleteRange(DeleteRangeRequest {
+                    key: effect.key.into(),
+                    ..Default::default()
+                }),
+            };
+            RequestOp { request: Some(request) }
+        };
+        let success = effects.into_iter().map(operation).collect();
+        let request = TxnRequest { success, ..Default::default() };
+        revision(self.kv.txn(request).await?.into_inner().header)
+    }
+
+    /// The value of one key now, by a linearizable read.
+    pub(crate) async fn get(&mut self, key: Vec<u8>) -> Result<Option<KeyValue>, Status> {
+        self.get_at(key, 0).await
+    }
+
+    /// The value a key had at a revision.
+    pub(crate) async fn get_at(
+        &mut self,
+        key: Vec<u8>,
+        revision: i64,
+    ) -> Result<Option<KeyValue>, Status> {
+        let request = RangeRequest { key: key.into(), revision, ..Default::default() };
+        Ok(self.kv.range(request).await?.into_inner().kvs.into_iter().next())
+    }
+
+    /// Every key, and the revision of the store.
+    pub(crate) async fn all(&mut self) -> Result<(i64, Vec<KeyValue>), Status> {
+        let everything = || vec![0_u8].into();
+        let request =
+            RangeRequest { key: everything(), range_end: everything(), ..Default::default() };
+        let response = self.kv.range(request).await?.into_inner();
+        Ok((revision(response.header)?, response.kvs))
+    }
+
+    /// Gives up what is older than a revision.
+    pub(crate) async fn compact(&mut self, revision: i64) -> Result<(), Status> {
+        self.kv.compact(CompactionRequest { revision, physical: false }).await?;
+        Ok(())
+    }
+}
+
+fn put(key: Vec<u8>, value: Vec<u8>) -> PutRequest {
+    PutRequest { key: key.into(), value: value.into(), ..Default::default() }
+}
+
+fn revision(header: Option<ResponseHeader>) -> Result<i64, Status> {
+    header
+        .map(|header| header.revision)
+        .ok_or_else(|| Status::internal("a response without header"))
+}

@@ -1,0 +1,169 @@
+//! What a run of loadgen left in its folder: `run.json`, read back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::workspace;
+
+/// How `loadgen run` ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Every promise was kept.
+    Valid,
+    /// A promise was broken.
+    Invalid,
+    /// The history could not be judged.
+    Unknown,
+    /// Bad input, or the run itself failed; there is no verdict.
+    Failed,
+}
+
+impl Ended {
+    /// By loadgen's exit code.
+    fn of(code: Option<i32>) -> Self {
+        match code {
+            Some(0) => Self::Valid,
+            Some(1) => Self::Invalid,
+            Some(3) => Self::Unknown,
+            _ => Self::Failed,
+        }
+    }
+
+    /// For tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Invalid => "INVALID",
+            Self::Unknown => "UNKNOWN",
+            Self::Failed => "RUN FAILED",
+        }
+    }
+}
+
+/// A run of loadgen that has ended.
+pub(crate) struct Run {
+    /// Its exit code, read.
+    pub(crate) ended: Ended,
+    /// Its folder; `None` if it never came to have one.
+    pub(crate) folder: Option<PathBuf>,
+    report: Value,
+}
+
+impl Run {
+    /// Runs a workload against members of `rusd`, with its results below `out`, which is emptied.
+    pub(crate) fn of(
+        workload: &Path,
+        rusd: &Path,
+        out: &Path,
+        adjust: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
+        if out.exists() {
+            fs::remove_dir_all(out).with_context(|| format!("cannot clear {}", out.display()))?;
+        }
+        let mut command = Command::new(workspace::target().join("release/loadgen"));
+        command.arg("run").arg(workload).arg("--binary").arg(rusd).arg("--out").arg(out);
+        command.current_dir(workspace::root());
+        adjust(&mut command);
+        let ended = Ended::of(workspace::status(&mut command)?.code());
+        let folder = newest(out);
+        let report = match &folder {
+            Some(folder) => serde_json::from_str(&fs::read_to_string(folder.join("run.json"))?)
+                .with_context(|| format!("{} is not a report", folder.display()))?,
+            None => Value::Null,
+        };
+        Ok(Self { ended, folder, report })
+    }
+
+    /// Where to look.
+    pub(crate) fn place(&self) -> String {
+        self.folder.as_ref().map_or_else(|| "no folder".to_owned(), |f| f.display().to_string())
+    }
+
+    /// A number of the report, by JSON pointer; 0 if absent.
+    pub(crate) fn count(&self, pointer: &str) -> u64 {
+        self.report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Faults of a kind that were really done, on a target if one is given.
+    pub(crate) fn faults(&self, kind: &str, target: Option<&str>) -> usize {
+        let faults = self.report["faults"].as_array().map_or(&[][..], Vec::as_slice);
+        let is_meant = |fault: &&Value| {
+            fault["fault"] == kind
+                && fault["error"].is_null()
+                && target.is_none_or(|target| fault["target"] == target)
+        };
+        faults.iter().filter(is_meant).count()
+    }
+
+    /// The rules that broke, the likeliest cause first.
+    pub(crate) fn rules(&self) -> Vec<String> {
+        let violations = self.report.pointer("/judgement/violations").and_then(Value::as_array);
+        let mut rules = Vec::new();
+        for violation in violations.map_or(&[][..], Vec::as_slice) {
+            let rule = violation["rule"].as_str().unwrap_or("unnamed").to_owned();
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        rules
+    }
+}
+
+/// The folder below `out` whose `run.json` is the newest.
+fn newest(out: &Path) -> Option<PathBuf> {
+    let mut newest = None;
+    let mut open = vec![out.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).ok()?.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.file_name().is_some_and(|name| name == "run.json") {
+                let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+                newest = newest.max(Some((modified, folder.clone())));
+            }
+        }
+    }
+    newest.map(|(_, folder)| folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(report: &str) -> Run {
+        let report = serde_json::from_str(report).unwrap();
+        Run { ended: Ended::Invalid, folder: None, report }
+    }
+
+    #[test]
+    fn a_fault_that_could_not_be_done_does_not_count() {
+        let run =
+            run(r#"{"faults":[{"fault":"kill","target":"leader"},{"fault":"kill","target":"any"},
+               {"fault":"pause","target":"any","error":"nobody to pause"}]}"#);
+        assert_eq!(run.faults("kill", None), 2);
+        assert_eq!(run.faults("kill", Some("leader")), 1);
+        assert_eq!(run.faults("pause", None), 0);
+    }
+
+    #[test]
+    fn rules_come_once_and_in_order_of_blame() {
+        let run = run(r#"{"judgement":{"violations":[{"rule":"txn/atomic"},{"rule":"txn/atomic"},
+               {"rule":"final/hash"}]}}"#);
+        assert_eq!(run.rules(), ["txn/atomic", "final/hash"]);
+    }
+
+    #[test]
+    fn only_exit_code_0_is_valid() {
+        let codes = [Some(0), Some(1), Some(2), Some(3), Some(4), None];
+        let ended = codes.map(|code| Ended::of(code).name());
+        assert_eq!(
+            ended,
+            ["valid", "INVALID", "RUN FAILED", "UNKNOWN", "RUN FAILED", "RUN FAILED"]
+        );
+    }
+}

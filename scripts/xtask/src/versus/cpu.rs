@@ -1,0 +1,128 @@
+//! CPU time of a server, and when it has done its work.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::{SysconfVar, sysconf};
+
+use crate::server::{Server, System};
+
+/// How long flushing or folding may take.
+const DONE_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Pause between two looks: short for the gauges, and long enough to see whether CPU is used.
+const POLL: Duration = Duration::from_millis(25);
+const IDLE_WINDOW: Duration = Duration::from_secs(1);
+
+/// An idle etcd still ticks; more than this in a second is work.
+const IDLE_SECONDS_MAX: f64 = 0.03;
+
+/// CPU used so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cpu {
+    /// User and system time of all threads.
+    pub(super) total_seconds: f64,
+    /// What of it was spent folding; 0 for etcd.
+    pub(super) fold_seconds: f64,
+}
+
+/// Reads both counters.
+pub(super) fn read(server: &Server) -> Result<Cpu> {
+    let fold_seconds = metric(server, "rusd_fold_cpu_seconds_total").unwrap_or(0.0);
+    Ok(Cpu { total_seconds: process_seconds(server.pid())?, fold_seconds })
+}
+
+/// Waits until everything written is in the engine and synced.
+pub(super) fn wait_until_flushed(server: &Server, system: System) -> Result<()> {
+    match system {
+        // Its backend commits every 100 ms.
+        System::Etcd => wait_until_idle(server),
+        System::Rusd => wait_for(server, "flushed", || {
+            let applied = metric(server, "rusd_applied_index")?;
+            let durable = metric(server, "rusd_engine_durable_index")?;
+            Ok(metric(server, "rusd_engine_pending_bytes")? == 0.0 && durable >= applied)
+        }),
+    }
+}
+
+/// Waits until rusd has folded everything; etcd has nothing of the kind.
+pub(super) fn wait_until_folded(server: &Server, system: System) -> Result<()> {
+    match system {
+        System::Etcd => Ok(()),
+        System::Rusd => wait_for(server, "folded", || {
+            Ok(metric(server, "rusd_fold_revision")? >= metric(server, "rusd_revision")?)
+        }),
+    }
+}
+
+fn wait_for(server: &Server, what: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + DONE_TIMEOUT;
+    while !is_done()? {
+        if Instant::now() > deadline {
+            bail!("not {what} after {} s\n{}", DONE_TIMEOUT.as_secs(), server.log_tail());
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+fn wait_until_idle(server: &Server) -> Result<()> {
+    let deadline = Instant::now() + DONE_TIMEOUT;
+    let mut before = process_seconds(server.pid())?;
+    while Instant::now() < deadline {
+        thread::sleep(IDLE_WINDOW);
+        let now = process_seconds(server.pid())?;
+        if now - before <= IDLE_SECONDS_MAX {
+            return Ok(());
+        }
+        before = now;
+    }
+    bail!("not idle after {} s", DONE_TIMEOUT.as_secs())
+}
+
+/// A metric without labels, from `/metrics` on the client port.
+fn metric(server: &Server, name: &str) -> Result<f64> {
+    let text = server.http_get("/metrics")?;
+    let value = value(&text, name).with_context(|| format!("no metric {name}"))?;
+    value.parse().with_context(|| format!("{name} is {value}"))
+}
+
+fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::trim)
+}
+
+/// Field 14 (user) and 15 (system) of `/proc/PID/stat`, of all threads, dead ones included.
+fn process_seconds(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("the server is gone")?;
+    let ticks = ticks(&text).context("an unknown form of /proc/PID/stat")?;
+    let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;
+    Ok(f64::from(u32::try_from(ticks)?) / f64::from(i32::try_from(per_second)?))
+}
+
+fn ticks(stat: &str) -> Option<u64> {
+    // The second field is the name in parentheses, and may hold spaces.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    Some(field(14)? + field(15)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_any_name() {
+        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 8 0 1 2 3";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("7 (etcd"), None);
+    }
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let text = "# TYPE rusd_revision gauge\nrusd_revision_old 1\nrusd_revision 42\n";
+        assert_eq!(value(text, "rusd_revision"), Some("42"));
+        assert_eq!(value(text, "rusd_rev"), None);
+    }
+}
