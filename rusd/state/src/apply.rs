@@ -224,6 +224,10 @@ impl StateMachine {
     }
 }
 
+/// Name of the record that a store was compacted to revision 0. That drops nothing, but a second
+/// such request is refused, on a member that was restarted in between as on any other.
+pub(crate) const COMPACTED_TO_ZERO: &str = "compacted-to-zero";
+
 /// Keys that the eviction hand visits per batch.
 const KEYS_EVICTED_MAX: usize = 4096;
 
@@ -368,6 +372,10 @@ impl Run<'_> {
         }
         store.set_compact(request.revision);
         self.changes.meta.push(MetaChange::CompactRevision(request.revision));
+        if request.revision == 0 {
+            let mark = Some(Bytes::new());
+            self.changes.meta.push(MetaChange::Named(COMPACTED_TO_ZERO.to_owned(), mark));
+        }
         Ok(Response::Compact(CompactionResponse { header: Some(header(store.current())) }))
     }
 

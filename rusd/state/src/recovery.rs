@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 use rusd_proto::raftpb::ConfState;
 
+use crate::apply::COMPACTED_TO_ZERO;
 use crate::error::Fatal;
 use crate::lease::lessor::Lessor;
 use crate::members::Members;
@@ -28,7 +29,7 @@ pub(crate) fn load(
 ) -> Result<State, Fatal> {
     let mut store = Store::new(options.resident_bytes_max);
     let compact = match recovered.compact_revision {
-        0 => NEVER_COMPACTED,
+        0 if !recovered.named.contains_key(COMPACTED_TO_ZERO) => NEVER_COMPACTED,
         compact => compact,
     };
     let mut without_value = Vec::new();
