@@ -22,6 +22,7 @@
 //!
 //! Not here: any judgement of a history; that is the checker's.
 
+pub mod agreement;
 pub mod client;
 pub mod clock;
 pub mod cluster;

@@ -9,10 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use rusd_loadgen::agreement::{self, Agreement};
+use rusd_loadgen::client::etcd::Client;
 use rusd_loadgen::cluster::{ClusterError, process};
 use rusd_loadgen::report::{Outcome, RunReport};
 use rusd_loadgen::runner::{self, Settings};
-use rusd_loadgen::workload::{Origin, System, Workload, parse_duration};
+use rusd_loadgen::workload::{ClusterSpec, Origin, System, Workload, parse_duration};
 use tokio_util::sync::CancellationToken;
 use toml::Spanned;
 
@@ -33,6 +35,8 @@ const EXIT_CODES: &str = "Exit codes: 0 valid, or done if nothing was recorded; 
 enum Verb {
     /// Run a workload and judge the history.
     Run(RunArguments),
+    /// Compare the checker's model with a live server, answer by answer.
+    Model(ModelArguments),
     /// Become a member of a cluster under test; used by `run` itself.
     #[command(name = process::GUARD_VERB, hide = true)]
     BecomeMember {
@@ -44,6 +48,26 @@ enum Verb {
 }
 
 #[derive(clap::Args)]
+struct ModelArguments {
+    /// Client address of a fresh server, instead of starting one.
+    #[arg(long)]
+    endpoints: Option<String>,
+    /// How many operations.
+    #[arg(long, default_value_t = 10_000)]
+    operations: u64,
+    /// Seed of every random choice.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Which server to start.
+    #[arg(long, value_enum, default_value = "etcd")]
+    system: System,
+    /// The server's executable.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct RunArguments {
     /// The workload file.
     file: PathBuf,
@@ -82,6 +106,7 @@ struct RunArguments {
 fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Run(arguments) => run(arguments),
+        Verb::Model(arguments) => model(arguments),
         Verb::BecomeMember { parent, program, arguments } => {
             let Err(error) = process::guard(parent, &program, &arguments);
             eprintln!("cannot become {}: {error}", program.display());
@@ -115,6 +140,48 @@ fn run(arguments: RunArguments) -> ExitCode {
             refuse(BAD_INPUT, &error.to_string())
         }
         Err(error) => refuse(RUN_FAILED, &error.to_string()),
+    }
+}
+
+fn model(arguments: ModelArguments) -> ExitCode {
+    let seed = arguments.seed.unwrap_or_else(runner::drawn_seed);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(RUN_FAILED, &error.to_string()),
+    };
+    let operations = arguments.operations;
+    eprintln!("comparing {operations} operations (seed {seed})");
+    let compared = runtime.block_on(async {
+        if let Some(endpoint) = &arguments.endpoints {
+            let client = Client::connect(endpoint).await.map_err(|error| error.to_string())?;
+            return Ok(agreement::compare(&client, operations, seed).await);
+        }
+        let (system, binary) = (arguments.system, arguments.binary);
+        let spec = ClusterSpec { system, binary, ..ClusterSpec::default() };
+        let folder = std::env::temp_dir().join(format!("loadgen-model-{}", std::process::id()));
+        let compared = agreement::compare_started(&spec, &folder, operations, seed).await;
+        // Left over at worst; it is in the system's folder for such things.
+        drop(std::fs::remove_dir_all(&folder));
+        compared.map_err(|error| error.to_string())
+    });
+    match compared {
+        Ok(agreement) => {
+            print_agreement(&agreement);
+            ExitCode::from(u8::from(agreement.disagreement.is_some()))
+        }
+        Err(message) => refuse(RUN_FAILED, &message),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the result is what the verb is for")]
+fn print_agreement(agreement: &Agreement) {
+    let Agreement { operations, refusals, disagreement } = agreement;
+    println!("{operations} answers agree, {refusals} of them refusals");
+    if let Some(differs) = disagreement {
+        println!("operation {} differs:", differs.operation);
+        println!("  request {:?}", differs.request);
+        println!("  model   {:?}", differs.model);
+        println!("  server  {:?}", differs.server);
     }
 }
 

@@ -10,16 +10,15 @@ use std::path::{Path, PathBuf};
 use rusd_loadgen::workload::{Origin, Workload};
 
 fn error(file: &str, text: &str) -> String {
-    let origin =
-        if text.starts_with("# attached") { Origin::Attached } else { Origin::Started };
-    let result = Workload::parse(file, text)
-        .and_then(|workload| workload.validate(file, text, origin));
+    let origin = if text.starts_with("# attached") { Origin::Attached } else { Origin::Started };
+    let result =
+        Workload::parse(file, text).and_then(|workload| workload.validate(file, text, origin));
     result.expect_err(file).to_string()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(folder).expect("the folder is in the repository");
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     files

@@ -179,6 +179,10 @@ fn txn_body(answer: pb::TxnResponse) -> Result<TxnResponse, Status> {
     Ok(TxnResponse { succeeded: answer.succeeded, responses })
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "every answer is made alike, and some can be malformed"
+)]
 fn respond(header: Option<pb::ResponseHeader>, body: ResponseBody) -> Answered {
     Ok(Response { revision: revision(header.as_ref()), body })
 }

@@ -63,17 +63,14 @@ impl Link {
             if let Some(connected) = &state.connected {
                 return connected.clone();
             }
-            match Client::connect(&self.endpoints[state.member]).await {
-                Ok(client) => {
-                    state.generation += 1;
-                    let member = u32::try_from(state.member).expect("members are few");
-                    let generation = state.generation;
-                    state.connected = Some(Connected { client, member, generation });
-                }
-                Err(_) => {
-                    self.go_on(&mut state);
-                    tokio::time::sleep(RETRY).await;
-                }
+            if let Ok(client) = Client::connect(&self.endpoints[state.member]).await {
+                state.generation += 1;
+                let member = u32::try_from(state.member).expect("members are few");
+                let generation = state.generation;
+                state.connected = Some(Connected { client, member, generation });
+            } else {
+                self.go_on(&mut state);
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

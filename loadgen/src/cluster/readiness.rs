@@ -11,7 +11,7 @@ use super::{Cluster, ClusterError};
 use crate::client::etcd::Client;
 
 /// Longest wait for a member to become ready: covers a restart with a log to replay.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_mins(1);
 /// Longest wait for one answer of a member that may be cut off or stopped.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for there to be a leader.

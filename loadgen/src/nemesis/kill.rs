@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, ClusterError};
 
 /// Where a member notes how far its log is synced: "segment offset".
 const SYNCED: &str = "SYNCED";
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 pub(super) async fn begin(
     cluster: &Cluster,

@@ -123,9 +123,8 @@ impl RunReport {
             Some(Verdict::Invalid { .. }) => Outcome::Violation,
             _ if !self.incidents.is_empty() => Outcome::Failed,
             Some(Verdict::Unknown { .. }) => Outcome::Unknown,
-            Some(Verdict::Valid) => Outcome::Ok,
             None if self.recorded || self.phase != Phase::Done => Outcome::Failed,
-            None => Outcome::Ok,
+            Some(Verdict::Valid) | None => Outcome::Ok,
         }
     }
 

@@ -15,7 +15,7 @@ impl Run {
         match checked {
             Ok(Ok(judgement)) => self.report.judgement = Some(judgement),
             Ok(Err(error)) => {
-                self.report.incidents.push(format!("the history is malformed: {error}"))
+                self.report.incidents.push(format!("the history is malformed: {error}"));
             }
             Err(error) => self.report.incidents.push(format!("the checker failed: {error}")),
         }

@@ -32,14 +32,13 @@ pub(super) fn commit() -> Option<String> {
 
 impl Run {
     pub(super) async fn cluster(&mut self) -> Result<Cluster, RunError> {
-        let cluster = match &self.settings.endpoints {
-            Some(endpoints) => Cluster::attach(endpoints),
-            None => {
-                let spec = &self.settings.workload.cluster;
-                let (count, system) = (self.settings.workload.members(), spec.system.name());
-                self.live.step(&format!("starting {count} members of {system}"));
-                Cluster::start(spec, &self.folder).await?
-            }
+        let cluster = if let Some(endpoints) = &self.settings.endpoints {
+            Cluster::attach(endpoints)
+        } else {
+            let spec = &self.settings.workload.cluster;
+            let (count, system) = (self.settings.workload.members(), spec.system.name());
+            self.live.step(&format!("starting {count} members of {system}"));
+            Cluster::start(spec, &self.folder).await?
         };
         self.report.endpoints = cluster.endpoints().to_vec();
         Ok(cluster)

@@ -19,8 +19,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" => return Err(format!("`{text}` has no unit; write `{text}s` or `{text}ms`")),
         other => return Err(format!("unknown unit `{other}`; use us, ms, s, m or h")),
     };
-    let count: u64 =
-        number.parse().map_err(|_| format!("`{text}` is not a whole number with a unit"))?;
+    let count: u64 = number.parse().map_err(|error| format!("`{text}`: {error}"))?;
     count
         .checked_mul(nanos_per_unit)
         .map(Duration::from_nanos)
@@ -37,8 +36,7 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
         "" => return Err(format!("`{text}` has no unit; write `{text}B` or `{text}KiB`")),
         other => return Err(format!("unknown unit `{other}`; use B, KiB or MiB")),
     };
-    let count: usize =
-        number.parse().map_err(|_| format!("`{text}` is not a whole number with a unit"))?;
+    let count: usize = number.parse().map_err(|error| format!("`{text}`: {error}"))?;
     count.checked_mul(bytes_per_unit).ok_or_else(|| format!("`{text}` is too large"))
 }
 
@@ -124,11 +122,11 @@ mod tests {
         for (text, expected) in [
             ("30s", Ok(Duration::from_secs(30))),
             ("500ms", Ok(Duration::from_millis(500))),
-            ("2m", Ok(Duration::from_secs(120))),
+            ("2m", Ok(Duration::from_mins(2))),
             ("7us", Ok(Duration::from_micros(7))),
             ("30", Err("`30` has no unit; write `30s` or `30ms`".to_owned())),
             ("30sec", Err("unknown unit `sec`; use us, ms, s, m or h".to_owned())),
-            ("s", Err("`s` is not a whole number with a unit".to_owned())),
+            ("s", Err("`s`: cannot parse integer from empty string".to_owned())),
             ("99999999999h", Err("`99999999999h` is too long".to_owned())),
         ] {
             assert_eq!(parse_duration(text), expected, "{text}");

@@ -188,6 +188,7 @@ fn late(span: Range<usize>, start: Duration, duration: Duration) -> Broken {
         .then(|| (span, format!("begins when the load has ended (duration is {duration:?})")))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a rule that is broken returns")]
 fn broken(span: Range<usize>, message: String) -> Broken {
     Some((span, message))
 }
