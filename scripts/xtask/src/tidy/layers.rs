@@ -55,6 +55,7 @@ pub(super) const PACKAGES: &[Package] = &[
         tiers: &[
             &["main"],
             &["server"],
+            &["net"],
             &["api"],
             &["member"],
             &["background"],
@@ -63,7 +64,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["applier"],
             &["watch"],
             &["engine", "storage"],
-            &["metrics", "net", "plant", "version"],
+            &["metrics", "plant", "version"],
         ],
     },
     Package {
@@ -75,7 +76,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["main"],
             &["check"],
             &["finals", "linear", "watch"],
-            &["render"],
+            &["render", "report"],
             &["findings", "model"],
             &["verdict"],
             &["history"],
