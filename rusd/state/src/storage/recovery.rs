@@ -82,11 +82,21 @@ pub struct RecoveredKey {
     pub latest: Option<Arc<KeyValue>>,
 }
 
-/// Reads the small records.
+/// Reads the small records, and sees to it that the images can be trusted or are forgotten.
 pub(crate) fn open(
     backend: &Arc<dyn Backend>,
     options: HistoryOptions,
 ) -> Result<Recovered, StorageError> {
+    let mut recovered = read(backend)?;
+    // An image that was lost, as a whole, is made again from history.
+    if options.rebuild_images || !recovered.has_images()? {
+        recovered.forget_images()?;
+    }
+    Ok(recovered)
+}
+
+/// Reads the small records. Changes nothing.
+pub(crate) fn read(backend: &Arc<dyn Backend>) -> Result<Recovered, StorageError> {
     let mut recovered = Recovered::fresh(Arc::clone(backend));
     let mut format = None;
     let mut visit = |key: &[u8], value: Bytes| {
@@ -103,9 +113,6 @@ pub(crate) fn open(
     check_format(&**backend, format)?;
     recovered.read_leases()?;
     recovered.check()?;
-    if options.rebuild_images {
-        recovered.forget_images()?;
-    }
     Ok(recovered)
 }
 
@@ -233,6 +240,12 @@ impl Recovered {
         Ok(())
     }
 
+    /// Whether both images have anything, or nothing was folded.
+    pub(crate) fn has_images(&self) -> Result<bool, StorageError> {
+        let has = |tree| first_key(&*self.backend, tree).map(|key| key.is_some());
+        Ok(self.fold_revision == 0 || (has(Tree::Index)? && has(Tree::Kv)?))
+    }
+
     fn forget_images(&mut self) -> Result<(), StorageError> {
         let mut batch = crate::storage::Batch::default();
         batch.remove(Tree::Meta, &MetaKey::Fold.encode());
@@ -247,14 +260,10 @@ impl Recovered {
     /// Tells everything that is known about keys; see [`Replayed`] for the order. Nothing may be
     /// flushed, folded or compacted before it is over.
     pub fn replay(&self, visit: &mut dyn FnMut(Replayed)) -> Result<(), StorageError> {
-        // An image that was lost, as a whole, is made again from history.
-        let has_images =
-            self.fold_revision > 0 && first_key(&*self.backend, Tree::Index)?.is_some();
-        let fold_revision = if has_images { self.fold_revision } else { 0 };
-        if has_images {
+        if self.fold_revision > 0 {
             self.replay_images(visit)?;
         }
-        self.replay_history(fold_revision + 1, visit)
+        self.replay_history(self.fold_revision + 1, visit)
     }
 
     fn replay_images(&self, visit: &mut dyn FnMut(Replayed)) -> Result<(), StorageError> {

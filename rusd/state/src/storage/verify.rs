@@ -21,7 +21,6 @@ use crate::storage::blocks::{RawEntry, ReadBlock};
 use crate::storage::change::EntryKind;
 use crate::storage::error::StorageError;
 use crate::storage::fold::{self, IndexEntry};
-use crate::storage::history::HistoryOptions;
 use crate::storage::keycode;
 use crate::storage::recovery::{self, Recovered, Rows};
 use crate::storage::schema::{self, Tree};
@@ -80,7 +79,7 @@ impl VerifyReport {
 /// Checks everything that an engine holds. `Err` if the small records do not even say what to
 /// check, or the engine fails.
 pub fn verify(backend: &Arc<dyn Backend>) -> Result<VerifyReport, StorageError> {
-    let recovered = recovery::open(backend, HistoryOptions::default())?;
+    let recovered = recovery::read(backend)?;
     let report = VerifyReport {
         applied_index: recovered.applied_index,
         term: recovered.term,
@@ -244,20 +243,16 @@ impl Verifier<'_> {
     }
 
     fn check_images(&mut self) -> Result<(), StorageError> {
-        let mut index = Rows::of(self.backend, Tree::Index);
-        let mut values = Rows::of(self.backend, Tree::Kv);
-        if self.recovered.fold_revision == 0 {
+        // A lost image is made again from history; it is no damage.
+        if self.recovered.fold_revision == 0 || !self.recovered.has_images()? {
+            self.report.fold_revision = 0;
             return Ok(());
         }
+        let mut index = Rows::of(self.backend, Tree::Index);
+        let mut values = Rows::of(self.backend, Tree::Kv);
         let keys = std::mem::take(&mut self.keys);
         let mut history = keys.iter().peekable();
         let mut index_row = index.next()?;
-        if index_row.is_none() {
-            // A lost image is made again from history; it is not damage.
-            self.report.fold_revision = 0;
-            self.keys = keys;
-            return Ok(());
-        }
         let mut value_row = values.next()?;
         let nothing = KeyFacts::default();
         loop {
@@ -344,9 +339,11 @@ impl Verifier<'_> {
             || later.iter().any(|change| same(&change));
         // Compaction may have taken the value that the fold saw, if a later change replaced it.
         let compact = self.recovered.compact_revision;
-        let is_replaced = kv.mod_revision <= fold_revision
-            && later.first().is_some_and(|((revision, _), _)| revision.main <= compact)
-            && expected.is_none_or(|((revision, _), _)| revision.main < kv.mod_revision);
+        let is_newest = |main| expected.is_none_or(|((revision, _), _)| revision.main < main);
+        let is_replaced = is_newest(kv.mod_revision)
+            && later
+                .iter()
+                .any(|((revision, _), _)| (kv.mod_revision + 1..=compact).contains(&revision.main));
         if is_current || is_replaced {
             return Ok(());
         }
