@@ -74,7 +74,7 @@ pub(super) const PACKAGES: &[Package] = &[
         is_pure: false,
         tiers: &[
             &["main"],
-            &["check"],
+            &["check", "synthetic"],
             &["finals", "linear", "watch"],
             &["render", "report"],
             &["findings", "model"],

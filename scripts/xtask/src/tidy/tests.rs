@@ -150,6 +150,12 @@ fn build_output_is_found_wherever_it_lies() {
 }
 
 #[test]
+fn what_a_test_reads_is_no_build_output() {
+    let kept = ("rusd/raft/testdata/wal/0-0.wal", "");
+    assert_eq!(files::blobs(&tree(&[kept])), []);
+}
+
+#[test]
 fn a_golden_file_without_a_test_is_found() {
     let found = finding(goldens::tested, &[("rusd/state/testdata/orphan/case", "x")]);
     assert_eq!(found.place, "rusd/state/testdata/orphan/case");
