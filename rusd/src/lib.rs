@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The member: gRPC, peers, threads, disk and time around the state machine.
+
+pub mod api;
+pub mod applier;
+pub mod background;
+pub mod config;
+pub mod consensus;
+pub mod engine;
+pub mod logging;
+pub mod member;
+pub mod metrics;
+pub mod net;
+pub mod plant;
+pub mod server;
+pub mod storage;
+pub mod verify;
+pub mod version;
+pub mod watch;

@@ -227,7 +227,7 @@ impl Leases {
                 Some(Body::LeaseForwardReply(reply)) => {
                     if let Some((_, waiter)) = self.shared.asked.remove(&reply.request_id) {
                         // The asker may have given up.
-                        drop(waiter.send(reply));
+                        waiter.send(reply).ok();
                     }
                 }
                 _ => {}

@@ -110,7 +110,7 @@ impl<L: LogStore> Driver<L> {
         while !stop.is_cancelled() {
             let wait = self.clock.next_at.saturating_duration_since(Instant::now());
             // Rung, or time for a tick: either way there is a turn to take.
-            drop(self.inbox.bell.recv_timeout(wait));
+            self.inbox.bell.recv_timeout(wait).ok();
             self.tick_if_due(Instant::now());
             self.poll_once()?;
         }

@@ -26,9 +26,13 @@ pub struct InitialMember {
 }
 
 impl InitialCluster {
-    /// From the members' names with their peer URLs, and the cluster's token.
-    pub fn new(members: impl IntoIterator<Item = (String, Vec<String>)>, token: &str) -> Self {
-        let members = members.into_iter().map(|(name, mut peer_urls)| {
+    /// From pairs of name and peer URL (a name may stand more than once) and the cluster's token.
+    pub fn new(pairs: impl IntoIterator<Item = (String, String)>, token: &str) -> Self {
+        let mut by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, url) in pairs {
+            by_name.entry(name).or_default().push(url);
+        }
+        let members = by_name.into_iter().map(|(name, mut peer_urls)| {
             peer_urls.sort();
             (member_id(&peer_urls, token), InitialMember { name, peer_urls })
         });
@@ -87,21 +91,22 @@ fn hash_id(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn member(name: &str, urls: &[&str]) -> (String, Vec<String>) {
-        (name.to_owned(), urls.iter().map(ToString::to_string).collect())
+    fn cluster(pairs: &[(&str, &str)], token: &str) -> InitialCluster {
+        let pairs = pairs.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned()));
+        InitialCluster::new(pairs, token)
     }
 
     /// Ids that etcd 3.7.3 shows for the default flags: `etcdctl member list`.
     #[test]
     fn default_flags_give_etcds_ids() {
-        let cluster = InitialCluster::new([member("default", &["http://localhost:2380"])], "etcd-cluster");
+        let cluster = cluster(&[("default", "http://localhost:2380")], "etcd-cluster");
         assert_eq!(cluster.id_of("default"), Some(0x8e9e_05c5_2164_694d));
         assert_eq!(cluster.cluster_id(), 0xcdf8_1819_4e3a_8c32);
     }
 
     #[test]
     fn contexts_are_etcds_json() {
-        let cluster = InitialCluster::new([member("a", &["http://x:2", "http://x:1"])], "t");
+        let cluster = cluster(&[("a", "http://x:2"), ("a", "http://x:1")], "t");
         let (id, json) = cluster.contexts().remove(0);
         let expected =
             format!(r#"{{"id":{id},"peerURLs":["http://x:1","http://x:2"],"name":"a"}}"#);

@@ -92,7 +92,7 @@ impl Transport {
         message.cluster_id = self.cluster_id;
         message.from = self.member_id;
         if let Some(peer) = self.peers.get(&message.to) {
-            drop(peer.messages.try_send(message));
+            peer.messages.try_send(message).ok();
         }
     }
 
@@ -101,7 +101,7 @@ impl Transport {
         request.cluster_id = self.cluster_id;
         request.from = self.member_id;
         if let Some(peer) = self.peers.get(&request.to) {
-            drop(peer.votes.try_send(request));
+            peer.votes.try_send(request).ok();
         }
     }
 }
@@ -135,7 +135,7 @@ impl Link {
                     "lost the stream to a peer"
                 );
             }
-            drop(self.inbox.message(PeerInput::Unreachable(self.peer)));
+            self.inbox.message(PeerInput::Unreachable(self.peer)).ok();
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(RECONNECT_DELAY_MAX);
             let mut stale = queue.lock().expect("nothing panics under this lock");
@@ -207,9 +207,11 @@ impl PeerHandler {
         // Full queues drop: raft sends again, and a lease question is asked again.
         match message.body {
             Some(Body::LeaseForward(_) | Body::LeaseForwardReply(_)) => {
-                drop(self.lease_messages.try_send(message));
+                self.lease_messages.try_send(message).ok();
             }
-            _ => drop(self.inbox.message(PeerInput::Message(message))),
+            _ => {
+                self.inbox.message(PeerInput::Message(message)).ok();
+            }
         }
     }
 }
@@ -234,7 +236,7 @@ impl Peer for PeerHandler {
     ) -> Result<Response<Accepted>, Status> {
         let request = request.into_inner();
         self.check_address(request.to, request.cluster_id)?;
-        drop(self.inbox.message(PeerInput::Vote(request)));
+        self.inbox.message(PeerInput::Vote(request)).ok();
         Ok(Response::new(Accepted {}))
     }
 

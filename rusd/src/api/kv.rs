@@ -1,0 +1,212 @@
+//! The KV service.
+
+use std::sync::Arc;
+
+use rusd_proto::etcdserverpb::kv_server::Kv;
+use rusd_proto::etcdserverpb::request_op::Request as Op;
+use rusd_proto::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
+    InternalRaftRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, RangeStreamResponse,
+    RequestOp, TxnRequest, TxnResponse,
+};
+use rusd_state::apply::Response as Applied;
+use rusd_state::error::ReadError;
+use rusd_state::txn::is_read_only;
+use rusd_state::view::View;
+use tokio::sync::Semaphore;
+use tokio_stream::Empty;
+use tonic::{Request, Response, Status};
+
+use super::status::{self, Rejection};
+use super::{header, validate};
+use crate::member::Member;
+
+/// Reads that may block, at one time; more wait.
+const BLOCKING_READS_MAX: usize = 16;
+/// A range of more keys than this holds up its thread's other requests for too long.
+const KEYS_INLINE_MAX: usize = 1000;
+
+/// Serves KV.
+#[derive(Debug)]
+pub(super) struct KvService {
+    member: Member,
+    blocking_reads: Arc<Semaphore>,
+}
+
+impl KvService {
+    pub(super) fn new(member: Member) -> Self {
+        KvService { member, blocking_reads: Arc::new(Semaphore::new(BLOCKING_READS_MAX)) }
+    }
+
+    async fn propose(&self, request: InternalRaftRequest) -> Result<Applied, Status> {
+        propose(&self.member, request).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        may_block: bool,
+        read: impl FnOnce(&View) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Status> {
+        if !may_block {
+            return read(&self.member.view).map_err(status::of_read);
+        }
+        let view = self.member.view.clone();
+        run_blocking(&self.blocking_reads, move || read(&view)).await?.map_err(status::of_read)
+    }
+
+    fn may_block(&self, request: &RangeRequest) -> bool {
+        let is_long = !request.range_end.is_empty()
+            && !request.count_only
+            && !(1..=KEYS_INLINE_MAX).contains(&usize::try_from(request.limit).unwrap_or(0))
+            && self.member.view.keys_indexed() > KEYS_INLINE_MAX;
+        is_long || self.member.view.would_touch_engine(request)
+    }
+
+    fn txn_may_block(&self, request: &TxnRequest) -> bool {
+        let mut ranges = ranges_of(request);
+        let compared = request.compare.iter().map(|compare| RangeRequest {
+            key: compare.key.clone(),
+            range_end: compare.range_end.clone(),
+            ..RangeRequest::default()
+        });
+        ranges.any(|range| self.may_block(range))
+            || compared.into_iter().any(|range| self.may_block(&range))
+    }
+}
+
+/// Proposes, and turns all that can go wrong into a status.
+pub(super) async fn propose(
+    member: &Member,
+    request: InternalRaftRequest,
+) -> Result<Applied, Status> {
+    if member.progress.is_learner() {
+        return Err(Rejection::NotSupportedForLearner.into());
+    }
+    let outcome = member.proposer.propose(request).await.map_err(status::of)?;
+    outcome.map_err(status::of)
+}
+
+/// Waits until a read is linearizable.
+pub(super) async fn wait_for_barrier(member: &Member) -> Result<(), Status> {
+    if member.progress.is_learner() {
+        return Err(Rejection::NotSupportedForLearner.into());
+    }
+    member.read_barrier.wait().await.map_err(status::of)
+}
+
+/// Runs what may block on a thread that may, when it is its turn.
+pub(super) async fn run_blocking<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    let turn = Arc::clone(turns).acquire_owned().await.expect("never closed");
+    let running = tokio::task::spawn_blocking(move || {
+        let done = run();
+        drop(turn);
+        done
+    });
+    running.await.map_err(|error| Status::internal(error.to_string()))
+}
+
+fn ranges_of(request: &TxnRequest) -> impl Iterator<Item = &RangeRequest> {
+    let ops = request.success.iter().chain(&request.failure);
+    ops.filter_map(|RequestOp { request }| match request {
+        Some(Op::RequestRange(range)) => Some(range),
+        _ => None,
+    })
+}
+
+/// The state machine answers each kind of request with its kind of response.
+macro_rules! response {
+    ($applied:expr, $kind:ident) => {
+        match $applied {
+            Applied::$kind(response) => response,
+            other => return Err(unexpected(&other)),
+        }
+    };
+}
+pub(super) use response;
+
+pub(super) fn unexpected(response: &Applied) -> Status {
+    Status::internal(format!("the request was answered with {response:?}"))
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    async fn range(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangeResponse>, Status> {
+        let request = request.into_inner();
+        validate::range(&request)?;
+        if !request.serializable {
+            wait_for_barrier(&self.member).await?;
+        }
+        let may_block = self.may_block(&request);
+        let mut response = self.read(may_block, move |view| view.range(&request)).await?;
+        header::fill(&self.member, &mut response.header);
+        Ok(Response::new(response))
+    }
+
+    type RangeStreamStream = Empty<Result<RangeStreamResponse, Status>>;
+
+    async fn range_stream(
+        &self,
+        _request: Request<RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(Rejection::Unimplemented.into())
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        let request = request.into_inner();
+        validate::put(&request)?;
+        let request = InternalRaftRequest { put: Some(request), ..InternalRaftRequest::default() };
+        let mut response = response!(self.propose(request).await?, Put);
+        header::fill(&self.member, &mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        let request = request.into_inner();
+        validate::delete_range(&request)?;
+        let request =
+            InternalRaftRequest { delete_range: Some(request), ..InternalRaftRequest::default() };
+        let mut response = response!(self.propose(request).await?, DeleteRange);
+        header::fill(&self.member, &mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        let request = request.into_inner();
+        validate::txn(&request, self.member.limits.txn_ops_max)?;
+        let mut response = if is_read_only(&request) {
+            // etcd waits unless every range is serializable.
+            if ranges_of(&request).any(|range| !range.serializable) {
+                wait_for_barrier(&self.member).await?;
+            }
+            let may_block = self.txn_may_block(&request);
+            self.read(may_block, move |view| view.txn_read_only(&request)).await?
+        } else {
+            let request =
+                InternalRaftRequest { txn: Some(request), ..InternalRaftRequest::default() };
+            response!(self.propose(request).await?, Txn)
+        };
+        header::fill(&self.member, &mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<CompactionRequest>,
+    ) -> Result<Response<CompactionResponse>, Status> {
+        let request = request.into_inner();
+        let request =
+            InternalRaftRequest { compaction: Some(request), ..InternalRaftRequest::default() };
+        let mut response = response!(self.propose(request).await?, Compact);
+        header::fill(&self.member, &mut response.header);
+        Ok(Response::new(response))
+    }
+}

@@ -1,0 +1,158 @@
+//! From a request's path to its service.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::http::{Method, Request, Response};
+use hyper::body::Incoming;
+use rusd_proto::etcdserverpb::cluster_server::ClusterServer;
+use rusd_proto::etcdserverpb::kv_server::KvServer;
+use rusd_proto::etcdserverpb::lease_server::LeaseServer;
+use rusd_proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use rusd_proto::etcdserverpb::watch_server::WatchServer;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tower::Service as _;
+
+use super::cluster::ClusterService;
+use super::http::Plain;
+use super::kv::KvService;
+use super::lease::LeaseService;
+use super::maintenance::MaintenanceService;
+use super::status;
+use super::watch::WatchService;
+use crate::member::Member;
+use crate::metrics::Metrics;
+
+/// What a message may be longer than a request, as in etcd.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
+/// Time between progress notifications, as in etcd.
+const PROGRESS_NOTIFY_INTERVAL: Duration = Duration::from_mins(10);
+const KV_PREFIX: &str = "/etcdserverpb.KV/";
+
+/// The client API of a member.
+#[derive(Debug, Clone)]
+pub struct Api {
+    member: Member,
+    progress_notify_interval: Duration,
+}
+
+/// The client API of `member`.
+pub fn routes(member: &Member) -> Api {
+    Api { member: member.clone(), progress_notify_interval: PROGRESS_NOTIFY_INTERVAL }
+}
+
+impl Api {
+    /// The same, with `--watch-progress-notify-interval`.
+    #[must_use]
+    pub fn with_progress_notify_interval(self, progress_notify_interval: Duration) -> Self {
+        Api { progress_notify_interval, ..self }
+    }
+
+    /// Its routes. Streams end when `stop` is cancelled.
+    pub fn routes(&self, metrics: &Arc<Metrics>, stop: &CancellationToken) -> Routes {
+        let member = &self.member;
+        let message_bytes_max = member.limits.request_bytes_max + MESSAGE_OVERHEAD_BYTES;
+        let watch = WatchService::new(
+            member.clone(),
+            message_bytes_max,
+            self.progress_notify_interval,
+            stop.clone(),
+        );
+        let lease = LeaseService { member: member.clone(), stop: stop.clone() };
+        let cluster = ClusterService { member: member.clone() };
+        let maintenance = MaintenanceService::new(member.clone(), Arc::clone(metrics));
+        // Starts as serving; the listener is open only while that is so.
+        let (_reporter, health) = tonic_health::server::health_reporter();
+        let others = tonic::service::Routes::new(health)
+            .add_service(WatchServer::new(watch).max_decoding_message_size(message_bytes_max))
+            .add_service(LeaseServer::new(lease).max_decoding_message_size(message_bytes_max))
+            .add_service(ClusterServer::new(cluster).max_decoding_message_size(message_bytes_max))
+            .add_service(
+                MaintenanceServer::new(maintenance).max_decoding_message_size(message_bytes_max),
+            )
+            .prepare();
+        let kv = KvService::new(member.clone());
+        Routes {
+            kv: KvServer::new(kv).max_decoding_message_size(message_bytes_max),
+            others,
+            plain: Arc::new(Plain { member: member.clone(), metrics: Arc::clone(metrics) }),
+        }
+    }
+}
+
+/// Answers requests. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    kv: KvServer<KvService>,
+    others: tonic::service::Routes,
+    plain: Arc<Plain>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Routes {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let answer: BoxFuture = if request.method() != Method::POST {
+            let plain = Arc::clone(&self.plain);
+            Box::pin(async move { Ok(plain.answer(&request).await) })
+        } else if request.uri().path().starts_with(KV_PREFIX) {
+            self.kv.clone().call(request)
+        } else {
+            Box::pin(self.others.clone().call(request))
+        };
+        Answer(answer)
+    }
+}
+
+type BoxFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// The answer to a request.
+pub struct Answer(BoxFuture);
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = std::task::ready!(self.0.as_mut().poll(context));
+        Poll::Ready(answer.map(in_etcds_words))
+    }
+}
+
+/// A message that is too long is refused by the gRPC library, which has words of its own for it.
+fn in_etcds_words(response: Response<Body>) -> Response<Body> {
+    let refused = response.extensions().get::<Status>().and_then(|status| {
+        let text = status.message().strip_prefix("Error, decoded message length too large")?;
+        let numbers = text.split(|c: char| !c.is_ascii_digit()).flat_map(str::parse);
+        let numbers: Vec<usize> = numbers.collect();
+        let [found, limit] = numbers[..] else { return None };
+        Some(status::message_too_large(found, limit))
+    });
+    match refused {
+        Some(status) => status.into_http(),
+        None => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_too_long_message_is_refused_as_etcd_does() {
+        let text =
+            "Error, decoded message length too large: found 3000 bytes, the limit is: 2000 bytes";
+        let response = in_etcds_words(Status::out_of_range(text).into_http());
+        assert_eq!(response.headers()["grpc-status"], "8");
+        let message = "grpc:%20received%20message%20larger%20than%20max%20(3000%20vs.%202000)";
+        assert_eq!(response.headers()["grpc-message"], message);
+        let other = in_etcds_words(Status::out_of_range("other").into_http());
+        assert_eq!(other.headers()["grpc-status"], "11");
+    }
+}

@@ -1,0 +1,140 @@
+//! What a command line means, and what is wrong with a bad one.
+
+use super::*;
+
+fn parsed(line: &str) -> Result<Config, String> {
+    let arguments = std::iter::once("rusd").chain(line.split_whitespace()).map(OsString::from);
+    match parse(arguments) {
+        Ok(Ok(Invocation::Serve(config))) => Ok(*config),
+        Ok(Ok(Invocation::Verify { data_dir })) => Err(format!("verify {}", data_dir.display())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(first.trim_start_matches("error: ").to_owned())
+        }
+    }
+}
+
+#[test]
+fn no_flags_are_etcds_single_member() {
+    let config = parsed("").unwrap();
+    assert_eq!(config.name, "default");
+    assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
+    assert_eq!(config.listen_client_urls[0].to_string(), "http://localhost:2379");
+    assert_eq!(config.advertise_client_urls, ["http://localhost:2379"]);
+    assert_eq!(config.listen_peer_urls[0].to_string(), "http://localhost:2380");
+    let own = ("default".to_owned(), config.initial_advertise_peer_urls[0].clone());
+    assert_eq!(config.initial_cluster, [own]);
+    assert_eq!(config.initial_cluster_token, "etcd-cluster");
+    assert_eq!(config.heartbeat_interval, Duration::from_millis(30));
+    assert_eq!(config.election_timeout, Duration::from_millis(150));
+    assert_eq!((config.max_txn_ops, config.max_request_bytes), (128, 1_572_864));
+    assert_eq!(config.backend_cache_bytes, 268_435_456);
+    assert_eq!(config.watch_progress_notify_interval, Duration::from_secs(600));
+}
+
+#[test]
+fn a_cluster_and_single_dashes() {
+    let config = parsed(
+        "-name b -initial-cluster=a=http://10.0.0.1:2380,b=http://10.0.0.2:2380 \
+         --initial-advertise-peer-urls http://10.0.0.2:2380 --election-timeout 1000 \
+         --heartbeat-interval=100 --listen-peer-urls http://0.0.0.0:2380 --log-level debug",
+    )
+    .unwrap();
+    let names = config.initial_cluster.iter().map(|(name, _)| name);
+    assert_eq!(Vec::from_iter(names), ["a", "b"]);
+    assert_eq!(config.data_dir, PathBuf::from("b.etcd"));
+    assert_eq!(config.log_level, LogLevel::Debug);
+    let peers = &config.listen_peer_urls[0];
+    assert_eq!((peers.bind_host(), peers.port()), (Some([0, 0, 0, 0].into()), 2380));
+    let v6: Url = "http://[::1]:2379".parse().unwrap();
+    assert_eq!((v6.host(), v6.bind_host()), ("::1", Some("::1".parse().unwrap())));
+}
+
+#[test]
+fn what_is_wrong_is_told_in_one_line() {
+    for (line, message) in [
+        (
+            "--listen-client-urls http://127.0.0.1:1",
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            "--listen-peer-urls https://127.0.0.1:1",
+            "URL scheme must be http, other schemes are not supported yet: https://127.0.0.1:1",
+        ),
+        (
+            "--listen-peer-urls http://127.0.0.1",
+            "URL address does not have the form \"host:port\": http://127.0.0.1",
+        ),
+        (
+            "--listen-peer-urls http://127.0.0.1:99999",
+            "URL address does not have the form \"host:port\": http://127.0.0.1:99999",
+        ),
+        (
+            "--listen-peer-urls http://127.0.0.1:1/x",
+            "URL must not contain a path: http://127.0.0.1:1/x",
+        ),
+        (
+            "--listen-peer-urls http://example.com:1",
+            "expected IP in URL for binding (http://example.com:1)",
+        ),
+        ("--listen-peer-urls ,", "--listen-peer-urls: no valid URLs given"),
+        (
+            "--initial-advertise-peer-urls http://:1",
+            "--initial-advertise-peer-urls http://:1 must be \"host:port\" (unexpected empty host)",
+        ),
+        (
+            "--initial-cluster a=http://127.0.0.1:1",
+            "couldn't find local name \"default\" in the initial cluster configuration",
+        ),
+        ("--initial-cluster a", "--initial-cluster must be a list of name=URL, but has \"a\""),
+        (
+            "--initial-cluster default=http://127.0.0.1:1,b=http://127.0.0.1:1",
+            "initial cluster default=http://127.0.0.1:1,b=http://127.0.0.1:1 has duplicate url",
+        ),
+        (
+            "--initial-cluster default=http://127.0.0.1:1",
+            "--initial-cluster has default=http://127.0.0.1:1 but --initial-advertise-peer-urls has http://localhost:2380 for it",
+        ),
+        ("--heartbeat-interval 0", "--heartbeat-interval must be >0 (set to 0ms)"),
+        ("--election-timeout 0", "--election-timeout must be >0 (set to 0ms)"),
+        (
+            "--election-timeout 149",
+            "--election-timeout[149ms] should be at least as 5 times as --heartbeat-interval[30ms]",
+        ),
+        (
+            "--election-timeout 50001",
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+        ),
+        (
+            "--watch-progress-notify-interval 5",
+            "bad duration \"5\": write a number and a unit (ms, s, m, h)",
+        ),
+        ("--name=", "--name must not be empty"),
+        ("--no-such-flag", "unexpected argument '--no-such-flag' found"),
+        (
+            "--initial-cluster-state old",
+            "invalid value 'old' for '--initial-cluster-state <STATE>'",
+        ),
+    ] {
+        assert_eq!(parsed(line), Err(message.to_owned()), "{line}");
+    }
+}
+
+#[test]
+fn verify_and_version() {
+    assert_eq!(parsed("verify some/dir"), Err("verify some/dir".to_owned()));
+    let arguments = ["rusd", "--version"].map(OsString::from);
+    let text = parse(arguments).unwrap_err().to_string();
+    assert!(text.starts_with("etcd Version: 3.6.8\nrusd Version: "), "{text}");
+}
+
+#[test]
+fn durations_have_units() {
+    assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+    assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+    for bad in ["", "0s", "5", "s", "5d", "99999999999s"] {
+        assert!(duration(bad).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Metrics in the text form of Prometheus, under etcd's names where etcd has one.
+
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rusd_state::storage::History;
+use rusd_state::view::View;
+
+use crate::consensus::progress::Progress;
+use crate::version;
+
+/// What is measured, read when asked for.
+#[derive(Debug)]
+pub struct Metrics {
+    /// The history and its engine.
+    pub history: Arc<History>,
+    /// The state.
+    pub view: View,
+    /// How far the member is.
+    pub progress: Arc<Progress>,
+    /// CPU time that folding took, in nanoseconds.
+    pub fold_nanos: Arc<AtomicU64>,
+}
+
+impl Metrics {
+    /// Bytes that the engine takes on disk, 0 if it does not know.
+    pub fn engine_bytes(&self) -> i64 {
+        let size = self.history.backend().size_on_disk().unwrap_or(0);
+        i64::try_from(size).unwrap_or(i64::MAX)
+    }
+
+    /// All metrics.
+    pub fn render(&self) -> String {
+        let progress = &self.progress;
+        let durable = self.history.durable();
+        let mut text = Text::default();
+        let version = format!("{{server_version=\"{}\"}}", version::ETCD_VERSION);
+        text.labelled("etcd_server_version", "gauge", &version, 1);
+        let rusd_version = format!("{{version=\"{}\"}}", version::RUSD_VERSION);
+        text.labelled("rusd_version", "gauge", &rusd_version, 1);
+        let has_leader = u8::from(progress.leader() != 0);
+        text.gauge("etcd_server_has_leader", has_leader);
+        text.gauge("etcd_server_is_leader", u8::from(progress.is_leader()));
+        text.gauge("etcd_server_is_learner", u8::from(progress.is_learner()));
+        text.gauge("etcd_server_proposals_committed_total", progress.committed());
+        text.gauge("etcd_server_proposals_applied_total", progress.applied());
+        text.gauge("rusd_raft_term", progress.term());
+        text.gauge("rusd_raft_last_index", progress.last_index());
+        text.gauge("etcd_debugging_mvcc_current_revision", self.view.revision());
+        text.gauge("etcd_debugging_mvcc_compact_revision", self.view.compact_revision());
+        text.gauge("etcd_debugging_mvcc_keys_total", self.view.keys_indexed());
+        text.gauge("etcd_mvcc_db_total_size_in_bytes", self.engine_bytes());
+        text.gauge("rusd_engine_pending_bytes", self.history.pending_bytes());
+        text.gauge("rusd_engine_durable_index", durable.applied_index);
+        let fold = Duration::from_nanos(self.fold_nanos.load(Ordering::Relaxed));
+        text.counter("rusd_engine_fold_seconds_total", fold.as_secs_f64());
+        text.0
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn gauge(&mut self, name: &str, value: impl Display) {
+        self.labelled(name, "gauge", "", value);
+    }
+
+    fn counter(&mut self, name: &str, value: impl Display) {
+        self.labelled(name, "counter", "", value);
+    }
+
+    fn labelled(&mut self, name: &str, kind: &str, labels: &str, value: impl Display) {
+        writeln!(self.0, "# TYPE {name} {kind}\n{name}{labels} {value}")
+            .expect("a string takes everything");
+    }
+}

@@ -1,0 +1,434 @@
+//! Wires the member together and takes it apart again.
+//!
+//! ```text
+//! thread          owns                          fed by                 feeds
+//! api-N           client connections            clients                driver (inbox), views
+//! peer            peer connections, background  peers                  driver (inbox)
+//! driver          raft node, log                inbox, clock           transport, applier
+//! applier         state machine                 driver                 waiters, hub, engine
+//! watch-hub       subscribers                   applier                watch streams
+//! engine          engine's writing side         applier (buffer)       disk
+//! wal-segments    the next log segment          driver                 disk
+//! ```
+//!
+//! Stopping goes against the wiring: clients first, then peers and driver, then the applier, and
+//! the engine flushes last. A thread that fails takes the member down with it: a member that is
+//! half alive would answer what it can no longer know.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::bounded;
+use rusd_proto::etcdserverpb::InternalRaftRequest;
+use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
+use rusd_raft::{Config as RaftConfig, Index, Metadata, Node};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::applier::Applier;
+use crate::background::lease_clock::LeaseClock;
+use crate::background::lease_expiry::LeaseExpiry;
+use crate::background::leases::Leases;
+use crate::config::Config;
+use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Wiring};
+use crate::consensus::inbox::{Inbox, inbox};
+use crate::consensus::membership::InitialCluster;
+use crate::consensus::progress::Progress;
+use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
+use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
+use crate::consensus::transport::{PeerHandler, Transport};
+use crate::engine::Engine;
+use crate::member::{Identity, Limits, Member};
+use crate::metrics::Metrics;
+use crate::net;
+use crate::plant::Plant;
+use crate::storage::{OpenError, Storage, StorageOptions};
+use crate::watch::hub::Hub;
+
+/// The node's clock: etcd's flags in milliseconds are counted in ticks of this.
+pub const TICK: Duration = Duration::from_millis(10);
+/// How long a stop waits for open requests.
+const GRACE: Duration = Duration::from_secs(2);
+/// Pause between attempts to publish this member's attributes.
+const PUBLISH_RETRY: Duration = Duration::from_millis(100);
+
+/// Why a member could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The flags do not fit together.
+    #[error("{0}")]
+    Config(String),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log and the engine do not fit together.
+    #[error(transparent)]
+    Raft(#[from] rusd_raft::Fatal),
+    /// A listener or an api thread could not be made.
+    #[error(transparent)]
+    Net(#[from] net::NetError),
+    /// A runtime or thread could not be made.
+    #[error("cannot {what}: {source}")]
+    Start {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A peer URL is no URL.
+    #[error("bad peer URL: {0}")]
+    PeerUrl(#[from] tonic::transport::Error),
+    /// A thread failed; its own log line says why.
+    #[error("the member had to stop")]
+    Failed,
+}
+
+/// A running member.
+#[derive(Debug)]
+pub struct Server {
+    stop_api: CancellationToken,
+    stop_core: CancellationToken,
+    failed: Arc<AtomicBool>,
+    api: net::ApiThreads,
+    core: Vec<JoinHandle<()>>,
+    peer_runtime: Runtime,
+    _storage_lock: rusd_raft::log::DataDirLock,
+}
+
+impl Server {
+    /// Starts a member. Returns once it serves clients.
+    pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let plant = Plant::from_env();
+        let cluster = InitialCluster::new(
+            config.initial_cluster.iter().map(|(name, url)| (name.clone(), url.to_string())),
+            &config.initial_cluster_token,
+        );
+        let member_id = cluster.id_of(&config.name).ok_or_else(|| {
+            ServerError::Config(format!(
+                "couldn't find local name {:?} in the initial cluster configuration",
+                config.name
+            ))
+        })?;
+        let cluster_id = cluster.cluster_id();
+        let peer_listener = net::bind_peers(&config.listen_peer_urls)?;
+        let client_listeners = net::bind_clients(&config.listen_client_urls)?;
+        let storage = Storage::open(
+            storage_options(config, plant),
+            &cluster,
+            Metadata { node_id: member_id, cluster_id },
+        )?;
+        let identity = Identity { cluster_id, member_id, name: config.name.clone() };
+        let starting = Starting { config, cluster, identity: Arc::new(identity), plant };
+        starting.start(storage, peer_listener, client_listeners)
+    }
+
+    /// Cancelled when the member stops by itself, because a part of it failed.
+    pub fn stopped(&self) -> CancellationToken {
+        self.stop_core.clone()
+    }
+
+    /// Stops the member: open requests get a moment, and everything applied becomes durable.
+    pub fn stop(self) -> Result<(), ServerError> {
+        self.stop_api.cancel();
+        self.api.join(GRACE);
+        self.stop_core.cancel();
+        self.peer_runtime.shutdown_timeout(GRACE);
+        for thread in self.core {
+            if thread.join().is_err() {
+                self.failed.store(true, Ordering::Release);
+            }
+        }
+        if self.failed.load(Ordering::Acquire) { Err(ServerError::Failed) } else { Ok(()) }
+    }
+}
+
+fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
+    let state = rusd_state::Options {
+        resident_bytes_max: config.backend_cache_bytes,
+        #[cfg(feature = "planted-bugs")]
+        planted: rusd_state::options::PlantedBugs { split_txn: plant == Some(Plant::SplitTxn) },
+        ..rusd_state::Options::default()
+    };
+    #[cfg(not(feature = "planted-bugs"))]
+    let _: Option<Plant> = plant;
+    StorageOptions { data_dir: config.data_dir.clone(), backend: config.backend, state }
+}
+
+/// What is known before the first thread starts.
+struct Starting<'a> {
+    config: &'a Config,
+    cluster: InitialCluster,
+    identity: Arc<Identity>,
+    plant: Option<Plant>,
+}
+
+/// Starts threads that take the member down when they fail.
+struct Threads {
+    stop: CancellationToken,
+    failed: Arc<AtomicBool>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn spawn<E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        run: impl FnOnce() -> Result<(), E> + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let (stop, failed) = (self.stop.clone(), Arc::clone(&self.failed));
+        let thread = name.to_owned();
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                // Also on a panic: nobody may go on with a part missing.
+                let _stop = stop.drop_guard();
+                if let Err(error) = run() {
+                    failed.store(true, Ordering::Release);
+                    tracing::error!(thread, %error, "this member can no longer be trusted");
+                }
+            })
+            .map_err(|source| ServerError::Start {
+                what: format!("start thread {name}"),
+                source,
+            })?;
+        self.handles.push(handle);
+        Ok(())
+    }
+}
+
+impl Starting<'_> {
+    fn start(
+        self,
+        storage: Storage,
+        peer_listeners: Vec<TcpListener>,
+        client_listeners: net::ClientListeners,
+    ) -> Result<Server, ServerError> {
+        let Storage { lock, wal, state } = storage;
+        let config = self.config;
+        let member_id = self.identity.member_id;
+        let stop_core = CancellationToken::new();
+        let failed = Arc::new(AtomicBool::new(false));
+        let mut threads =
+            Threads { stop: stop_core.clone(), failed: Arc::clone(&failed), handles: Vec::new() };
+
+        let peer_runtime = peer_runtime()?;
+        let (inbox, inbox_out) = inbox();
+        let (applied, _) = state.applied();
+        let progress = Arc::new(Progress::new(member_id, applied));
+        let waiters = Arc::new(Waiters::default());
+        let proven_reads = Arc::new(ProvenReads::new(Arc::clone(&progress)));
+        let view = state.view();
+        let transport = self.start_transport(&peer_runtime, &inbox, &stop_core)?;
+        let proposer = self.proposer(&inbox, &waiters, &progress);
+        let timeout = request_timeout(config.election_timeout);
+        let read_barrier = ReadBarrier::new(inbox.clone(), timeout, self.plant);
+        let lease_clock = Arc::new(LeaseClock::default());
+        for lease in view.lease_times() {
+            lease_clock.granted(lease.id, lease.ttl);
+        }
+        let leases = Leases::new(
+            Arc::clone(&lease_clock),
+            Arc::clone(&progress),
+            read_barrier.clone(),
+            transport.clone(),
+            timeout,
+        );
+
+        let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
+        let preparer = wal.preparer();
+        threads.spawn("wal-segments", move || preparer.run())?;
+        let conf_state = state.conf_state();
+        let mut node = Node::new(self.raft_config(), wal, Index(applied), conf_state)?;
+        self.plant_in(&mut node);
+        if self.cluster.members().count() == 1 {
+            // Nobody else could lead: no need to wait for an election timeout.
+            node.campaign();
+        }
+        let wiring = Wiring {
+            inbox: inbox_out,
+            transport,
+            committed,
+            proven_reads: Arc::clone(&proven_reads),
+            waiters: Arc::clone(&waiters),
+            progress: Arc::clone(&progress),
+        };
+        let driver = Driver::new(node, wiring, applied, TICK);
+        let stop_driver = stop_core.clone();
+        threads.spawn("driver", move || driver.run(&stop_driver))?;
+
+        let history = state.history();
+        let (hub, events) = Hub::start(view.clone(), view.revision() + 1, self.plant);
+        let (engine, engine_bell) = Engine::new(Arc::clone(&history), state.compactor());
+        let fold_nanos = engine.fold_nanos();
+        threads.spawn("engine", move || engine.run())?;
+        let applier = Applier {
+            state,
+            progress: Arc::clone(&progress),
+            waiters,
+            proven_reads,
+            lease_clock: Arc::clone(&lease_clock),
+            events,
+            engine: engine_bell,
+        };
+        threads.spawn("applier", move || applier.run(&committed_out))?;
+
+        let expiry = LeaseExpiry {
+            clock: lease_clock,
+            progress: Arc::clone(&progress),
+            proposer: proposer.clone(),
+            promotion_extra: config.election_timeout,
+        };
+        peer_runtime.spawn(expiry.run(stop_core.clone()));
+        self.serve_peers(&peer_runtime, peer_listeners, &inbox, &leases, &stop_core)?;
+
+        let stop_api = CancellationToken::new();
+        self.publish(&peer_runtime, &proposer, &stop_core)?;
+        let metrics =
+            Metrics { history, view: view.clone(), progress: Arc::clone(&progress), fold_nanos };
+        let member = Member {
+            identity: Arc::clone(&self.identity),
+            proposer,
+            read_barrier,
+            view,
+            hub,
+            leases,
+            progress,
+            limits: Limits {
+                request_bytes_max: config.max_request_bytes,
+                txn_ops_max: config.max_txn_ops,
+            },
+        };
+        let api = api::routes(&member)
+            .with_progress_notify_interval(config.watch_progress_notify_interval);
+        let api = net::serve_clients(client_listeners, &api, metrics, &stop_api)?;
+        tracing::info!("ready to serve client requests");
+        Ok(Server {
+            stop_api,
+            stop_core,
+            failed,
+            api,
+            core: threads.handles,
+            peer_runtime,
+            _storage_lock: lock,
+        })
+    }
+}
+
+impl Starting<'_> {
+    fn raft_config(&self) -> RaftConfig {
+        let ticks = |time: Duration| {
+            usize::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(usize::MAX)
+        };
+        RaftConfig {
+            election_ticks: ticks(self.config.election_timeout),
+            heartbeat_ticks: ticks(self.config.heartbeat_interval).max(1),
+            ..RaftConfig::new(self.identity.member_id)
+        }
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn plant_in<L: rusd_raft::log::LogStore>(&self, node: &mut Node<L>) {
+        if self.plant == Some(Plant::AckBeforeSync) {
+            // A sync every so often, so that what is lost is the newest part of the log.
+            node.plant(rusd_raft::Plant::AcknowledgeBeforeSync { turns_per_sync: 500 });
+        }
+    }
+
+    #[cfg(not(feature = "planted-bugs"))]
+    #[expect(clippy::unused_self, reason = "same signature as with planted bugs")]
+    fn plant_in<L: rusd_raft::log::LogStore>(&self, _node: &mut Node<L>) {}
+
+    fn start_transport(
+        &self,
+        runtime: &Runtime,
+        inbox: &Inbox,
+        stop: &CancellationToken,
+    ) -> Result<Transport, ServerError> {
+        let Identity { member_id, cluster_id, .. } = *self.identity;
+        let peers = self
+            .cluster
+            .members()
+            .filter(|(id, _)| *id != member_id)
+            .map(|(id, member)| (id, member.peer_urls[0].clone()));
+        let handle = runtime.handle();
+        Ok(Transport::start(handle, (member_id, cluster_id), peers, inbox, stop)?)
+    }
+
+    fn proposer(
+        &self,
+        inbox: &Inbox,
+        waiters: &Arc<Waiters>,
+        progress: &Arc<Progress>,
+    ) -> Proposer {
+        let ids = IdGenerator::new(self.identity.member_id, SystemTime::now());
+        let limits = ProposerLimits {
+            request_bytes_max: self.config.max_request_bytes,
+            timeout: request_timeout(self.config.election_timeout),
+        };
+        let (waiters, progress) = (Arc::clone(waiters), Arc::clone(progress));
+        Proposer::new(inbox.clone(), waiters, progress, Arc::new(ids), limits)
+    }
+
+    fn serve_peers(
+        &self,
+        runtime: &Runtime,
+        listeners: Vec<TcpListener>,
+        inbox: &Inbox,
+        leases: &Leases,
+        stop: &CancellationToken,
+    ) -> Result<(), ServerError> {
+        let Identity { member_id, cluster_id, .. } = *self.identity;
+        let (service, lease_messages) =
+            PeerHandler::service((member_id, cluster_id), inbox.clone());
+        runtime.spawn(leases.clone().serve_peers(lease_messages, stop.clone()));
+        net::serve_peers(runtime.handle(), listeners, service, stop)
+            .map_err(|source| ServerError::Start { what: "serve peers".into(), source })
+    }
+
+    /// Puts this member's name and client URLs into the membership, through the log, as etcd does
+    /// before it calls itself ready. Waits for a leader as long as it takes.
+    fn publish(
+        &self,
+        runtime: &Runtime,
+        proposer: &Proposer,
+        stop: &CancellationToken,
+    ) -> Result<(), ServerError> {
+        let attributes = Attributes {
+            name: self.identity.name.clone(),
+            client_urls: self.config.advertise_client_urls.clone(),
+        };
+        let request = InternalRaftRequest {
+            cluster_member_attr_set: Some(ClusterMemberAttrSetRequest {
+                member_id: self.identity.member_id,
+                member_attributes: Some(attributes),
+            }),
+            ..InternalRaftRequest::default()
+        };
+        let published = runtime.block_on(stop.run_until_cancelled(async {
+            while let Err(error) = proposer.propose(request.clone()).await {
+                tracing::warn!(%error, "failed to publish local member to cluster through raft");
+                tokio::time::sleep(PUBLISH_RETRY).await;
+            }
+        }));
+        published.ok_or(ServerError::Failed)
+    }
+}
+
+/// etcd's `ReqTimeout`: time for the work, and for an election to be lost and won.
+fn request_timeout(election_timeout: Duration) -> Duration {
+    Duration::from_secs(5) + 2 * election_timeout
+}
+
+fn peer_runtime() -> Result<Runtime, ServerError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("peer")
+        .enable_all()
+        .build()
+        .map_err(|source| ServerError::Start { what: "start the peer runtime".into(), source })
+}

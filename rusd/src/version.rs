@@ -1,0 +1,17 @@
+//! Versions that rusd presents.
+
+/// The etcd version whose API is served, as clients and Kubernetes read it. Not 3.7 before
+/// `RangeStream` works: clients choose their calls by it.
+pub const ETCD_VERSION: &str = "3.6.8";
+
+/// The storage version that belongs to it.
+pub const STORAGE_VERSION: &str = "3.6.0";
+
+/// rusd's own version.
+pub const RUSD_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `--version` prints after the word `etcd`. Tools parse the first line.
+pub(crate) fn after_name() -> String {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("Version: {ETCD_VERSION}\nrusd Version: {RUSD_VERSION}\nOS/Arch: {os}/{arch}")
+}

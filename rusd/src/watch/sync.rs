@@ -1,0 +1,242 @@
+//! The watchers of one stream, as a value: a stream's task steps it, and does the waiting.
+//!
+//! In a turn: [`WatchSet::collect`] what the hub delivered; when [`WatchSet::wanted_scan`] asks,
+//! scan the history and [`WatchSet::feed`] it. One scan at a time serves all the watchers of the
+//! stream that are behind, each from where it is; whose turn it is goes round.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rusd_state::view::EventScan;
+
+use super::hub::{Core, Delivery, Interest, Subscription, Wake};
+use super::watcher::{Drained, Options, Watcher};
+
+/// Revisions taken from one watcher before it is the next one's turn, and so the most that one
+/// response carries of what the hub delivered (etcd: 1,000).
+const REVISIONS_PER_TURN_MAX: usize = if cfg!(test) { 2 } else { 1000 };
+
+/// The watchers of one stream.
+#[derive(Debug)]
+pub(crate) struct WatchSet {
+    core: Arc<Core>,
+    wake: Arc<Wake>,
+    watchers: BTreeMap<i64, Watcher>,
+    next_id: i64,
+    /// Have something, or may have.
+    ready: VecDeque<i64>,
+    /// Need the history. Invariant: exactly the watchers that are not synced.
+    behind: BTreeSet<i64>,
+    /// Whose turn the last scan was.
+    last_scanned: i64,
+    /// The newest revision that the client has got anything of.
+    last_revision: i64,
+}
+
+/// What a client wants to watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Creation {
+    /// 0: the stream chooses.
+    pub(crate) watch_id: i64,
+    /// Keys.
+    pub(crate) interest: Interest,
+    /// Filters and the like.
+    pub(crate) options: Options,
+    /// The first revision of interest.
+    pub(crate) start: i64,
+}
+
+/// A watcher of the stream has this id already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DuplicateId;
+
+/// What one watcher has to tell its client.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Whose.
+    pub(crate) watch_id: i64,
+    /// What its client asked for.
+    pub(crate) options: Options,
+    /// Whole revisions in order, never empty.
+    pub(crate) deliveries: Vec<Delivery>,
+}
+
+/// A part of the history to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScanRequest {
+    /// The first revision.
+    pub(crate) from: i64,
+    /// Some watcher wants the values before the events.
+    pub(crate) with_prev: bool,
+}
+
+/// How far the client has got everything that it watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completeness {
+    /// Up to and with this revision.
+    Through(i64),
+    /// Ask again soon.
+    NotYet,
+    /// A watcher starts in the future, so nothing can be promised for all.
+    BeforeStart,
+}
+
+impl WatchSet {
+    /// No watchers yet.
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        WatchSet {
+            core,
+            wake: Arc::default(),
+            watchers: BTreeMap::new(),
+            next_id: 0,
+            ready: VecDeque::new(),
+            behind: BTreeSet::new(),
+            last_scanned: -1,
+            last_revision: 0,
+        }
+    }
+
+    /// Told when there is something to collect.
+    pub(crate) fn wake(&self) -> Arc<Wake> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Adds a watcher and returns its id.
+    pub(crate) fn create(&mut self, creation: Creation) -> Result<i64, DuplicateId> {
+        let watch_id = match creation.watch_id {
+            0 => self.unused_id(),
+            chosen if self.watchers.contains_key(&chosen) => return Err(DuplicateId),
+            chosen => chosen,
+        };
+        let subscription = Subscription::new(&self.core, &self.wake, watch_id, creation.interest);
+        let watcher = Watcher::new(subscription, creation.options, creation.start);
+        self.watchers.insert(watch_id, watcher);
+        self.sort_in(watch_id);
+        Ok(watch_id)
+    }
+
+    fn unused_id(&mut self) -> i64 {
+        while self.watchers.contains_key(&self.next_id) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    /// Removes a watcher, if there is one.
+    pub(crate) fn cancel(&mut self, watch_id: i64) -> bool {
+        self.behind.remove(&watch_id);
+        self.watchers.remove(&watch_id).is_some()
+    }
+
+    /// Appends what the hub has delivered up to the revision `through`. One turn of every watcher
+    /// that has something; see [`has_more`](Self::has_more).
+    pub(crate) fn collect(&mut self, through: i64, out: &mut Vec<Output>) {
+        self.ready.extend(self.wake.take());
+        for watch_id in std::mem::take(&mut self.ready) {
+            let Some(watcher) = self.watchers.get_mut(&watch_id) else { continue };
+            let mut deliveries = Vec::new();
+            match watcher.drain(through, REVISIONS_PER_TURN_MAX, &mut deliveries) {
+                Drained::Empty => {}
+                Drained::Through | Drained::Limited => self.ready.push_back(watch_id),
+                Drained::Behind => self.sort_in(watch_id),
+            }
+            self.put_out(watch_id, deliveries, out);
+        }
+    }
+
+    /// Another [`collect`](Self::collect) will find something.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// What to read for the watchers that are behind.
+    pub(crate) fn wanted_scan(&mut self) -> Option<ScanRequest> {
+        let mut after_last = self.behind.range(self.last_scanned.saturating_add(1)..);
+        let watch_id = *after_last.next().or_else(|| self.behind.first())?;
+        self.last_scanned = watch_id;
+        let with_prev = self.behind.iter().any(|id| self.watchers[id].options().with_prev);
+        Some(ScanRequest { from: self.watchers[&watch_id].next(), with_prev })
+    }
+
+    /// Appends what the watchers that are behind need of what was read.
+    pub(crate) fn feed(&mut self, request: ScanRequest, scan: &EventScan, out: &mut Vec<Output>) {
+        for watch_id in Vec::from_iter(self.behind.iter().copied()) {
+            let watcher = self.watchers.get_mut(&watch_id).expect("behind are watchers");
+            if watcher.options().with_prev && !request.with_prev {
+                continue;
+            }
+            let mut deliveries = Vec::new();
+            watcher.feed(request.from, scan, &mut deliveries);
+            self.sort_in(watch_id);
+            self.put_out(watch_id, deliveries, out);
+        }
+    }
+
+    /// Removes the watchers that need what was compacted, and returns their ids.
+    pub(crate) fn compacted(&mut self, compact_revision: i64) -> Vec<i64> {
+        let needs_it = |id: &&i64| self.watchers[*id].next() < compact_revision;
+        let gone: Vec<i64> = self.behind.iter().filter(needs_it).copied().collect();
+        for watch_id in &gone {
+            self.cancel(*watch_id);
+        }
+        gone
+    }
+
+    /// What a progress notification for all watchers may say, when everything up to `through` was
+    /// collected just now. Never less than the client has got already.
+    ///
+    /// `through` must be a revision that the hub had dispatched before that.
+    pub(crate) fn complete_through(&self, through: i64) -> Completeness {
+        if self.watchers.values().any(|watcher| through < watcher.start()) {
+            return Completeness::BeforeStart;
+        }
+        let is_collected = |id: &i64| self.is_collected(*id, through);
+        if self.last_revision > through || !self.watchers.keys().all(is_collected) {
+            return Completeness::NotYet;
+        }
+        Completeness::Through(through)
+    }
+
+    /// The same for one watcher, which must exist.
+    pub(crate) fn watcher_complete_through(&self, watch_id: i64, through: i64) -> Completeness {
+        if through < self.watchers[&watch_id].start() {
+            Completeness::BeforeStart
+        } else if self.last_revision > through || !self.is_collected(watch_id, through) {
+            Completeness::NotYet
+        } else {
+            Completeness::Through(through)
+        }
+    }
+
+    fn is_collected(&self, watch_id: i64, through: i64) -> bool {
+        let watcher = &self.watchers[&watch_id];
+        watcher.is_synced() && (!self.ready.contains(&watch_id) || watcher.holds_after(through))
+    }
+
+    /// No watchers.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.watchers.is_empty()
+    }
+
+    /// Keeps `behind` right. Who is synced just now may have deliveries that came meanwhile.
+    fn sort_in(&mut self, watch_id: i64) {
+        if !self.watchers[&watch_id].is_synced() {
+            self.behind.insert(watch_id);
+        } else if self.behind.remove(&watch_id) {
+            self.ready.push_back(watch_id);
+        }
+    }
+
+    fn put_out(&mut self, watch_id: i64, mut deliveries: Vec<Delivery>, out: &mut Vec<Output>) {
+        let options = self.watchers[&watch_id].options();
+        deliveries.retain(|delivery| {
+            let mut picks = delivery.picks.as_slice().iter();
+            picks.any(|position| options.wants(&delivery.events.list[*position]))
+        });
+        if let Some(last) = deliveries.last() {
+            self.last_revision = self.last_revision.max(last.events.revision);
+            out.push(Output { watch_id, options, deliveries });
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! Watches against a plain list of all that happened: whatever the order in which revisions are
+//! published, dispatched, collected and read from the history, every watcher gets what it covers,
+//! once and in order, and every promise holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rusd_proto::mvccpb::KeyValue;
+use rusd_state::event::{EntryKind, Event, Prev};
+use rusd_state::mvcc::revision::Revision;
+use rusd_state::view::EventScan;
+
+use super::hub::{Core, Delivery, Dispatcher, Interest, RevisionEvents};
+use super::progress::Promises;
+use super::range_index::{RangeEnd, RangeIndex};
+use super::sync::{Creation, DuplicateId, Output, ScanRequest, WatchSet};
+use super::watcher::Options;
+use crate::plant::Plant;
+
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+const FIRST_REVISION: i64 = 2;
+
+/// An event as a client sees it.
+type Seen = (i64, EntryKind, Bytes, bool);
+
+/// All revisions so far, as the store has them.
+#[derive(Default)]
+struct Past {
+    revisions: Vec<RevisionEvents>,
+    compact: i64,
+}
+
+impl Past {
+    fn revision(&self) -> i64 {
+        FIRST_REVISION - 1 + i64::try_from(self.revisions.len()).unwrap()
+    }
+
+    fn scan(&self, request: ScanRequest, revisions_max: usize) -> Result<EventScan, i64> {
+        if request.from < self.compact {
+            return Err(self.compact);
+        }
+        assert!(request.from <= self.revision(), "only what has happened is scanned");
+        let skipped = usize::try_from(request.from - FIRST_REVISION).unwrap_or(0);
+        let part = self.revisions.iter().skip(skipped).take(revisions_max);
+        let part: Vec<RevisionEvents> = part.map(|events| read(events, request)).collect();
+        let next_revision = part.last().expect("not empty").revision + 1;
+        Ok(EventScan { revisions: part, next_revision })
+    }
+
+    /// What a watcher must have got of everything before `end`.
+    fn expected(&self, watcher: &Watching, end: i64) -> Vec<Seen> {
+        let covered = self
+            .revisions
+            .iter()
+            .filter(|events| (watcher.creation.start..end).contains(&events.revision));
+        let seen = covered.flat_map(|events| {
+            let deliveries = Delivery::covered(events, &watcher.creation.interest);
+            deliveries.into_iter().flat_map(|delivery| seen(&delivery, watcher.creation.options))
+        });
+        seen.collect()
+    }
+}
+
+/// The history has every previous value that the scan asks for.
+fn read(events: &RevisionEvents, request: ScanRequest) -> RevisionEvents {
+    let list = events.list.iter().map(|event| {
+        let prev = match &event.prev {
+            Prev::Absent => Prev::Absent,
+            _ if request.with_prev => Prev::Known(Arc::default()),
+            _ => Prev::Absent,
+        };
+        Event { prev, ..event.clone() }
+    });
+    RevisionEvents { revision: events.revision, list: list.collect() }
+}
+
+fn seen(delivery: &Delivery, options: Options) -> Vec<Seen> {
+    let picks = delivery.picks.as_slice().iter().map(|at| &delivery.events.list[*at]);
+    let wanted = picks.filter(|event| options.wants(event));
+    let revision = delivery.events.revision;
+    wanted
+        .map(|event| {
+            // A stored one counts as there here: `expected` looks at the original events.
+            let has_prev = options.with_prev && event.prev != Prev::Absent;
+            (revision, event.kind, event.kv.key.clone(), has_prev)
+        })
+        .collect()
+}
+
+/// A watcher and what its client has got.
+struct Watching {
+    creation: Creation,
+    got: Vec<Seen>,
+    /// Everything up to here was promised.
+    promised: i64,
+}
+
+/// One stream with its client.
+struct Client {
+    set: WatchSet,
+    promises: Promises,
+    watchers: BTreeMap<i64, Watching>,
+    scan: Option<(ScanRequest, Result<EventScan, i64>)>,
+    compacted: Vec<(Watching, i64)>,
+}
+
+impl Client {
+    fn new(core: &Arc<Core>) -> Self {
+        Client {
+            set: WatchSet::new(Arc::clone(core)),
+            promises: Promises::default(),
+            watchers: BTreeMap::new(),
+            scan: None,
+            compacted: Vec::new(),
+        }
+    }
+
+    fn create(&mut self, creation: Creation) -> Result<i64, DuplicateId> {
+        let watch_id = self.set.create(creation.clone())?;
+        let watching = Watching { creation, got: Vec::new(), promised: 0 };
+        assert!(self.watchers.insert(watch_id, watching).is_none(), "ids are unique");
+        Ok(watch_id)
+    }
+
+    fn take(&mut self, outputs: Vec<Output>) {
+        for Output { watch_id, options, deliveries } in outputs {
+            let watching = self.watchers.get_mut(&watch_id).expect("only watchers get events");
+            for delivery in deliveries {
+                let revision = delivery.events.revision;
+                assert!(revision > watching.promised, "{revision} came after it was promised");
+                let all_known =
+                    |at: &usize| !matches!(delivery.events.list[*at].prev, Prev::Stored(_));
+                assert!(!options.with_prev || delivery.picks.as_slice().iter().all(all_known));
+                watching.got.extend(seen(&delivery, options));
+            }
+        }
+    }
+
+    /// What a stream's task does in a turn, but for the scan.
+    fn hand_out(&mut self, core: &Core, past: &Past) {
+        let through = core.dispatched();
+        let limit = if self.promises.is_any() { through } else { i64::MAX };
+        let mut outputs = Vec::new();
+        self.set.collect(limit, &mut outputs);
+        for output in &outputs {
+            self.promises.has_got_events(output.watch_id);
+        }
+        self.take(outputs);
+        for watch_id in self.promises.keep(&self.set, through) {
+            for (id, watching) in &mut self.watchers {
+                if watch_id == -1 || watch_id == *id {
+                    let expected = past.expected(watching, through + 1);
+                    assert_eq!(watching.got, expected, "promised up to {through}");
+                    watching.promised = through;
+                }
+            }
+        }
+    }
+
+    fn start_scan(&mut self, past: &Past, revisions_max: usize) {
+        if self.scan.is_none()
+            && let Some(request) = self.set.wanted_scan()
+        {
+            self.scan = Some((request, past.scan(request, revisions_max)));
+        }
+    }
+
+    fn finish_scan(&mut self) {
+        match self.scan.take() {
+            None => {}
+            Some((request, Ok(scan))) => {
+                let mut outputs = Vec::new();
+                self.set.feed(request, &scan, &mut outputs);
+                self.take(outputs);
+            }
+            Some((_, Err(compact))) => {
+                for watch_id in self.set.compacted(compact) {
+                    let watching = self.watchers.remove(&watch_id).expect("it was there");
+                    self.promises.remove(watch_id);
+                    self.compacted.push((watching, compact));
+                }
+            }
+        }
+    }
+}
+
+struct World {
+    random: StdRng,
+    past: Past,
+    dispatcher: Dispatcher,
+    revisions: Sender<RevisionEvents>,
+    clients: Vec<Client>,
+    cancelled: usize,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let (dispatcher, revisions) = Dispatcher::new(FIRST_REVISION, None);
+        let clients = Vec::from_iter((0..3).map(|_| Client::new(&dispatcher.core)));
+        let random = StdRng::seed_from_u64(seed);
+        World { random, past: Past::default(), dispatcher, revisions, clients, cancelled: 0 }
+    }
+
+    fn publish(&mut self) {
+        let revision = self.past.revision() + 1;
+        let count = if self.random.random_bool(0.7) { 1 } else { self.random.random_range(2..4) };
+        let list = (0..count).map(|_| event(&mut self.random, revision)).collect();
+        let events = RevisionEvents { revision, list };
+        self.past.revisions.push(events.clone());
+        self.revisions.send(events).unwrap();
+    }
+
+    fn creation(&mut self) -> Creation {
+        let random = &mut self.random;
+        let key = Bytes::from_static(KEYS[random.random_range(0..KEYS.len())].as_bytes());
+        let interest = match random.random_range(0..3) {
+            0 => Interest::Key(key),
+            1 => Interest::Range(key, RangeEnd::Unbounded),
+            _ => Interest::Range(key.clone(), RangeEnd::Before([&key[..], b"~"].concat().into())),
+        };
+        let revision = self.past.revision();
+        let start = match random.random_range(0..4) {
+            0 => random.random_range(1..=revision + 3),
+            _ => revision + 1,
+        };
+        let options = Options {
+            no_put: random.random_bool(0.2),
+            no_delete: random.random_bool(0.2),
+            with_prev: random.random_bool(0.3),
+        };
+        let watch_id = if random.random_bool(0.1) { random.random_range(0..5) } else { 0 };
+        Creation { watch_id, interest, options, start }
+    }
+
+    fn act(&mut self) {
+        let at = self.random.random_range(0..self.clients.len());
+        match self.random.random_range(0..100) {
+            0..30 => self.publish(),
+            30..55 => drop(self.dispatcher.step()),
+            55..60 => {
+                let creation = self.creation();
+                let is_taken = self.clients[at].watchers.contains_key(&creation.watch_id);
+                let chosen = creation.watch_id;
+                match self.clients[at].create(creation) {
+                    Ok(watch_id) => {
+                        if self.random.random_bool(0.3) {
+                            self.clients[at].promises.add(watch_id);
+                        }
+                    }
+                    Err(DuplicateId) => assert!(chosen != 0 && is_taken),
+                }
+            }
+            60..62 => self.cancel(at),
+            62..65 => self.clients[at].promises.request(),
+            65..67 => self.clients[at].promises.tick(),
+            67..69 if self.past.revision() > 20 => {
+                self.past.compact = self.past.compact.max(self.past.revision() - 15);
+            }
+            67..80 => {
+                let revisions_max = self.random.random_range(1..6);
+                self.clients[at].start_scan(&self.past, revisions_max);
+            }
+            80..88 => self.clients[at].finish_scan(),
+            _ => self.clients[at].hand_out(&self.dispatcher.core, &self.past),
+        }
+    }
+
+    fn cancel(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        let Some((watch_id, watching)) = client.watchers.pop_first() else { return };
+        assert!(client.set.cancel(watch_id));
+        assert!(!client.set.cancel(watch_id), "it is gone");
+        client.promises.remove(watch_id);
+        let got = watching.got.len();
+        let all = self.past.expected(&watching, self.past.revision() + 1);
+        assert_eq!(watching.got, all[..got], "a cancelled watcher got a beginning");
+        self.cancelled += 1;
+    }
+
+    /// Everything comes to rest.
+    fn settle(&mut self) {
+        while self.dispatcher.step() {}
+        for client in &mut self.clients {
+            client.promises.request();
+            for turn in 0.. {
+                assert!(turn < 100_000, "the stream does not come to rest");
+                client.hand_out(&self.dispatcher.core, &self.past);
+                client.start_scan(&self.past, 4);
+                let is_scanning = client.scan.is_some();
+                client.finish_scan();
+                if !is_scanning && !client.set.has_more() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn check(&self) {
+        let end = self.past.revision() + 1;
+        for client in &self.clients {
+            for watching in client.watchers.values() {
+                assert_eq!(watching.got, self.past.expected(watching, end));
+            }
+            for (watching, compact) in &client.compacted {
+                let all = self.past.expected(watching, end);
+                assert_eq!(watching.got, all[..watching.got.len()]);
+                let next = all.get(watching.got.len()).map_or(watching.creation.start, |s| s.0);
+                assert!(watching.creation.start < *compact, "{next} is not compacted");
+            }
+            let is_started = |watching: &Watching| watching.creation.start <= self.past.revision();
+            if !client.watchers.is_empty() && client.watchers.values().all(is_started) {
+                assert!(!client.promises.is_any(), "at rest, every promise is kept");
+            }
+        }
+    }
+}
+
+fn event(random: &mut StdRng, revision: i64) -> Event {
+    let key = KEYS[random.random_range(0..KEYS.len())];
+    let kv = KeyValue { key: key.into(), mod_revision: revision, ..KeyValue::default() };
+    let kind = if random.random_bool(0.3) { EntryKind::Delete } else { EntryKind::Put };
+    let prev = match random.random_range(0..3) {
+        0 => Prev::Absent,
+        1 => Prev::Known(Arc::default()),
+        _ => Prev::Stored(Revision { main: revision - 1, sub: 0 }),
+    };
+    Event { kind, kv: Arc::new(kv), prev }
+}
+
+#[test]
+fn every_interleaving_delivers_every_event_once_and_in_order() {
+    let (mut lost, mut compacted, mut cancelled) = (0, 0, 0);
+    for seed in 0..300 {
+        println!("seed {seed}");
+        let mut world = World::new(seed);
+        for _ in 0..400 {
+            world.act();
+        }
+        world.settle();
+        world.check();
+        lost += world.dispatcher.core.times_lost();
+        compacted += world.clients.iter().map(|client| client.compacted.len()).sum::<usize>();
+        cancelled += world.cancelled;
+    }
+    assert!(lost > 100 && compacted > 10 && cancelled > 100, "{lost} {compacted} {cancelled}");
+}
+
+#[test]
+fn a_running_hub_loses_nothing_while_watchers_come_and_go() {
+    const REVISIONS: i64 = 20_000;
+    let (mut dispatcher, revisions) = Dispatcher::new(FIRST_REVISION, None);
+    let core = Arc::clone(&dispatcher.core);
+    let mut random = StdRng::seed_from_u64(1);
+    let mut past = Past::default();
+    for revision in FIRST_REVISION..FIRST_REVISION + REVISIONS {
+        let list = [event(&mut random, revision)].into();
+        past.revisions.push(RevisionEvents { revision, list });
+    }
+    let published = past.revisions.clone();
+    let publishing = std::thread::spawn(move || {
+        for events in published {
+            revisions.send(events).unwrap();
+            dispatcher.step();
+        }
+    });
+    let mut client = Client::new(&core);
+    // Everything is in the past already, so any revision that was dispatched can be scanned.
+    while core.dispatched() < past.revision() || client.set.has_more() || client.scan.is_some() {
+        if client.watchers.len() < 20 {
+            let start = core.dispatched() + random.random_range(-3..3);
+            let interest = match random.random_bool(0.5) {
+                true => Interest::Key(KEYS[random.random_range(0..KEYS.len())].into()),
+                false => Interest::Range("a".into(), RangeEnd::Unbounded),
+            };
+            let start = start.max(FIRST_REVISION);
+            let options = Options::default();
+            client.create(Creation { watch_id: 0, interest, options, start }).unwrap();
+        } else if random.random_bool(0.01) {
+            let (watch_id, watching) = client.watchers.pop_first().unwrap();
+            client.set.cancel(watch_id);
+            let all = past.expected(&watching, past.revision() + 1);
+            assert_eq!(watching.got, all[..watching.got.len()]);
+        }
+        client.hand_out(&core, &past);
+        client.start_scan(&past, 100);
+        client.finish_scan();
+    }
+    publishing.join().unwrap();
+    client.promises.request();
+    while client.promises.is_any() {
+        client.hand_out(&core, &past);
+        client.start_scan(&past, 1000);
+        client.finish_scan();
+    }
+    for watching in client.watchers.values() {
+        let last = past.revision() + 1;
+        assert_eq!(watching.got.len(), past.expected(watching, last).len());
+        assert_eq!(watching.got, past.expected(watching, last));
+    }
+}
+
+#[test]
+fn a_planted_bug_drops_one_event_in_a_thousand() {
+    let (mut dispatcher, revisions) = Dispatcher::new(FIRST_REVISION, Some(Plant::DropWatchEvent));
+    let core = Arc::clone(&dispatcher.core);
+    let mut client = Client::new(&core);
+    let interest = Interest::Range("a".into(), RangeEnd::Unbounded);
+    let options = Options::default();
+    client.create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION }).unwrap();
+    let (mut random, past) = (StdRng::seed_from_u64(1), Past::default());
+    for revision in FIRST_REVISION..FIRST_REVISION + 3000 {
+        let list = [event(&mut random, revision)].into();
+        revisions.send(RevisionEvents { revision, list }).unwrap();
+        assert!(dispatcher.step());
+        client.hand_out(&core, &past);
+    }
+    assert_eq!(client.watchers[&0].got.len(), 2997);
+}
+
+#[test]
+fn nothing_is_left_behind_when_watchers_go() {
+    let (dispatcher, _revisions) = Dispatcher::new(FIRST_REVISION, None);
+    let mut client = Client::new(&dispatcher.core);
+    let range = Interest::Range("a".into(), RangeEnd::Before("b".into()));
+    for interest in [Interest::Key("a".into()), Interest::Key("a".into()), range] {
+        let options = Options::default();
+        client.create(Creation { watch_id: 0, interest, options, start: 1 }).unwrap();
+    }
+    assert_eq!(dispatcher.core.counts(), (3, 1, false));
+    drop(client);
+    assert_eq!(dispatcher.core.counts(), (0, 0, true));
+}
+
+#[test]
+fn the_interval_index_agrees_with_a_list() {
+    let mut random = StdRng::seed_from_u64(7);
+    let mut key = {
+        let mut random = StdRng::seed_from_u64(8);
+        move || -> Bytes {
+            let length = random.random_range(1..3);
+            (0..length).map(|_| random.random_range(b'a'..b'h')).collect::<Vec<u8>>().into()
+        }
+    };
+    let mut index = RangeIndex::default();
+    let mut list: Vec<(Bytes, RangeEnd, u32)> = Vec::new();
+    for number in 0..3000 {
+        if list.len() > 60 || (!list.is_empty() && random.random_bool(0.4)) {
+            let (start, end, gone) = list.swap_remove(random.random_range(0..list.len()));
+            index.remove(&start, &end, |member| *member == gone);
+        } else {
+            let start = key();
+            let end = match random.random_bool(0.1) {
+                true => RangeEnd::Unbounded,
+                false => RangeEnd::Before(key()),
+            };
+            index.insert(start.clone(), end.clone(), number);
+            list.push((start, end, number));
+        }
+        let asked = key();
+        let mut found = Vec::new();
+        index.covering(&asked, |member| found.push(*member));
+        found.sort_unstable();
+        let covers =
+            |(start, end, _): &&(Bytes, RangeEnd, u32)| *start <= asked && end.is_after(&asked);
+        let mut expected: Vec<u32> = list.iter().filter(covers).map(|(_, _, n)| *n).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "at {number}");
+        assert_eq!(index.covers(&asked), !expected.is_empty());
+    }
+    for (start, end, gone) in list {
+        index.remove(&start, &end, |member| *member == gone);
+    }
+    assert!(index.is_empty());
+}
