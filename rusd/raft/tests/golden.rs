@@ -18,6 +18,8 @@
 //! @COMMAND                the same, without output
 //! ```
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::fs;
@@ -156,7 +158,9 @@ impl Cluster {
             other => panic!("unknown command {other}"),
         }
         let ids: Vec<_> = self.nodes.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.poll(id));
+        for id in ids {
+            self.poll(id);
+        }
     }
 
     fn refused<E: std::fmt::Display>(&mut self, id: u64, result: Result<(), E>) {

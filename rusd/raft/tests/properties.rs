@@ -1,5 +1,7 @@
 //! The log on disk against the log in memory, through random batches, crashes and damage.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,8 +97,11 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
+/// Each case syncs a few times, so the everyday run is short; `PROPTEST_CASES` makes it longer.
 fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let is_set = std::env::var_os("PROPTEST_CASES").is_some();
+    if is_set { default } else { ProptestConfig { cases: 64, ..default } }
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use prost::Message as _;
-use rusd_proto::raftpb::Entry;
+use rusd_proto::raftpb::{Entry, EntryType};
 
 use crate::error::Fatal;
 use crate::log::index::{LogIndex, Place};
@@ -214,5 +214,8 @@ fn decode(buffer: &Bytes, at: usize) -> Option<Entry> {
     if found.kind != Kind::Entry {
         return None;
     }
-    Entry::decode(buffer.slice_ref(found.data)).ok()
+    let mut entry = Entry::decode(buffer.slice_ref(found.data)).ok()?;
+    // Absent on disk, present in memory; callers compare entries from both.
+    entry.r#type.get_or_insert(EntryType::EntryNormal.into());
+    Some(entry)
 }

@@ -11,7 +11,7 @@
 //! record inside, fields come in order, padding is zero. What fails is *torn* when a crash in the
 //! middle of a write can have left it, and *corrupt* otherwise.
 
-use rusd_proto::raftpb::Entry;
+use rusd_proto::raftpb::{Entry, EntryType};
 
 use crate::types::{HardState, Metadata};
 
@@ -82,9 +82,9 @@ impl Encoder {
     /// An entry. Its data is copied once, into `out`.
     pub(super) fn entry(&mut self, out: &mut Vec<u8>, entry: &Entry) {
         let mut head = Vec::with_capacity(32);
-        let kind =
-            u64::try_from(entry.r#type.unwrap_or_default()).expect("entry types are positive");
-        field(&mut head, 1, kind);
+        if entry.r#type() != EntryType::EntryNormal {
+            head.extend([0x08, u8::try_from(entry.r#type.unwrap_or_default()).expect("small")]);
+        }
         field(&mut head, 2, entry.term());
         field(&mut head, 3, entry.index());
         let data = entry.data.as_deref().unwrap_or_default();
@@ -291,7 +291,11 @@ impl<'a> Frame<'a> {
         let is_head_whole =
             |bytes| self.sectors(&held[..held.len().min(bytes)]).all(|sector| !is_zero(sector));
         match Head::parse(held) {
-            Some(head) => is_head_whole(head.bytes) && head.total_bytes != self.record_bytes,
+            Some(head) => {
+                head.total_bytes != self.record_bytes
+                    && head.bytes <= held.len()
+                    && is_head_whole(head.bytes)
+            }
             None => held.len() >= Head::BYTES_MAX && is_head_whole(Head::BYTES_MAX),
         }
     }
@@ -312,6 +316,7 @@ struct Head {
     kind: u64,
     crc: u32,
     data_at: usize,
+    /// What had to be read to tell all this.
     bytes: usize,
     total_bytes: usize,
 }
@@ -330,7 +335,7 @@ impl Head {
         let crc = u32::try_from(cursor.varint()?).ok()?;
         if cursor.bytes.get(cursor.at).is_none_or(|byte| *byte == 0) {
             let at = cursor.at;
-            return Some(Self { kind, crc, data_at: at, bytes: at, total_bytes: at });
+            return Some(Self { kind, crc, data_at: at, bytes: at + 1, total_bytes: at });
         }
         cursor.expect(TAG_DATA)?;
         let data_bytes = usize::try_from(cursor.varint()?).ok()?;
@@ -362,8 +367,10 @@ impl Cursor<'_> {
 /// Term and index of an encoded entry.
 pub(super) fn entry_position(data: &[u8]) -> Option<(u64, u64)> {
     let mut cursor = Cursor { bytes: data, at: 0 };
-    cursor.expect(0x08)?;
-    cursor.varint()?;
+    // etcd 3.7 leaves the type of a normal entry out, earlier ones write it.
+    if cursor.expect(0x08).is_some() {
+        cursor.varint()?;
+    }
     cursor.expect(0x10)?;
     let term = cursor.varint()?;
     cursor.expect(0x18)?;
@@ -387,3 +394,6 @@ pub(super) fn hard_state(data: &[u8]) -> Option<HardState> {
     let commit = cursor.varint()?;
     (cursor.at == data.len()).then_some(HardState { term, vote, commit })
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,8 @@ impl Wal {
         file.sync_all().map_err(Fatal::io("sync", &path))?;
         segment::sync_dir(&temporary)?;
         fs::rename(&temporary, dir).map_err(Fatal::io("rename to", dir))?;
-        segment::sync_dir(dir.parent().unwrap_or(Path::new(".")))?;
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        segment::sync_dir(parent.unwrap_or(Path::new(".")))?;
         Self::open(dir, metadata, options)
     }
 
@@ -170,6 +171,11 @@ impl Wal {
             self.cache.push(entry.clone());
         }
         if let Some(state) = state.filter(|state| !state.is_empty()) {
+            let before = self.hard_state;
+            assert!(
+                state.term >= before.term && state.commit >= before.commit,
+                "hard state goes back from {before:?} to {state:?}"
+            );
             self.encoder.state(&mut batch, state);
             self.hard_state = state;
         }

@@ -1,0 +1,305 @@
+//! What a node promises about the disk, about its start, and about what peers may tell it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use rusd_proto::rusdpeerpb::peer_message::Body;
+use rusd_proto::rusdpeerpb::{Append, Heartbeat, PeerMessage, Proposal, VoteRequest};
+use rusd_raft::log::{LogStore, MemoryLog};
+use rusd_raft::{
+    BootstrapMember, ConfState, Config, Entry, Fatal, HardState, Index, Metadata, Node, Outbox,
+    Outgoing, Role, StepError, Term, Turn, bootstrap,
+};
+
+const CLUSTER_ID: u64 = 0xc1;
+
+/// What happened, in order: `write`, `sync`, and the bodies of messages.
+type Events = Rc<RefCell<Vec<&'static str>>>;
+
+/// A log that tells when it is written and synced.
+struct WatchedLog {
+    inner: MemoryLog,
+    events: Events,
+}
+
+impl LogStore for WatchedLog {
+    fn metadata(&self) -> Metadata {
+        self.inner.metadata()
+    }
+    fn hard_state(&self) -> HardState {
+        self.inner.hard_state()
+    }
+    fn first_index(&self) -> Index {
+        self.inner.first_index()
+    }
+    fn last_index(&self) -> Index {
+        self.inner.last_index()
+    }
+    fn term(&self, index: Index) -> Option<Term> {
+        self.inner.term(index)
+    }
+    fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>, Fatal> {
+        self.inner.entries(low, high, bytes_max)
+    }
+    fn append(&mut self, entries: &[Entry], state: Option<HardState>) -> Result<(), Fatal> {
+        self.events.borrow_mut().push("write");
+        self.inner.append(entries, state)
+    }
+    fn sync(&mut self) -> Result<(), Fatal> {
+        self.events.borrow_mut().push("sync");
+        self.inner.sync()
+    }
+}
+
+/// An outbox that tells what was sent.
+struct WatchedOutbox(Events);
+
+impl Outbox for WatchedOutbox {
+    fn send(&mut self, message: Outgoing) {
+        self.0.borrow_mut().push(match message {
+            Outgoing::Vote(_) => "vote request",
+            Outgoing::Message(message) => match message.body.unwrap() {
+                Body::Append(_) => "append",
+                Body::AppendReply(_) => "append reply",
+                Body::VoteReply(reply) if reply.pre_vote => "pre-vote reply",
+                Body::VoteReply(_) => "vote reply",
+                _ => "other",
+            },
+        });
+    }
+}
+
+fn config(id: u64) -> Config {
+    Config { seed: Some(1), ..Config::new(id) }
+}
+
+/// A log with entries `2..` of term 1 after a bootstrap by `voters`, all committed.
+fn log(id: u64, voters: &[u64], entries: &[Bytes]) -> MemoryLog {
+    let members: Vec<_> =
+        voters.iter().map(|id| BootstrapMember { id: *id, context: Bytes::new() }).collect();
+    let (mut all, mut state) = bootstrap(&members);
+    for data in entries {
+        let index = all.len() + 1;
+        all.push(Entry {
+            term: Some(1),
+            index: Some(u64::try_from(index).unwrap()),
+            r#type: Some(0),
+            data: Some(data.clone()),
+        });
+    }
+    state.commit = u64::try_from(all.len()).unwrap();
+    let mut log = MemoryLog::new(Metadata { node_id: id, cluster_id: CLUSTER_ID });
+    log.append(&all, Some(state)).unwrap();
+    log.sync().unwrap();
+    log
+}
+
+fn conf_state(voters: &[u64], learners: &[u64]) -> ConfState {
+    ConfState { voters: voters.to_vec(), learners: learners.to_vec(), ..Default::default() }
+}
+
+/// A node of which everything in the log is applied.
+fn watched(voters: &[u64], learners: &[u64]) -> (Node<WatchedLog>, Events) {
+    let events = Events::default();
+    let log = WatchedLog { inner: log(1, voters, &[]), events: Rc::clone(&events) };
+    let applied = log.last_index();
+    let node = Node::new(config(1), log, applied, conf_state(voters, learners)).unwrap();
+    (node, events)
+}
+
+fn turns(node: &mut Node<WatchedLog>, events: &Events) -> Vec<&'static str> {
+    let _turn: Turn = node.poll(&mut WatchedOutbox(Rc::clone(events))).unwrap();
+    events.take()
+}
+
+fn from_2(term: u64, body: Body) -> PeerMessage {
+    PeerMessage { to: 1, from: 2, term, cluster_id: CLUSTER_ID, body: Some(body) }
+}
+
+fn vote_yes(term: u64, pre_vote: bool) -> PeerMessage {
+    let reply = rusd_proto::rusdpeerpb::VoteReply { pre_vote, ..Default::default() };
+    from_2(term, Body::VoteReply(reply))
+}
+
+fn append(term: u64, entries: Vec<Entry>) -> PeerMessage {
+    from_2(term, Body::Append(Append { log_term: 1, index: 3, commit: 3, entries }))
+}
+
+fn entry(index: u64, term: u64) -> Entry {
+    Entry { term: Some(term), index: Some(index), r#type: Some(0), data: Some(vec![1].into()) }
+}
+
+#[test]
+fn a_leader_replicates_while_it_syncs() {
+    let (mut node, events) = watched(&[1, 2, 3], &[]);
+    node.campaign();
+    assert_eq!(
+        turns(&mut node, &events),
+        ["vote request", "vote request"],
+        "a pre-vote promises nothing"
+    );
+    node.step(vote_yes(2, true)).unwrap();
+    assert_eq!(turns(&mut node, &events), ["write", "sync", "vote request", "vote request"]);
+    node.step(vote_yes(2, false)).unwrap();
+    assert_eq!(turns(&mut node, &events), ["write", "append", "append", "sync"]);
+    node.propose(Bytes::from_static(b"a")).unwrap();
+    node.propose(Bytes::from_static(b"b")).unwrap();
+    // The followers are probed with one append at a time, so this one waits for their replies.
+    assert_eq!(turns(&mut node, &events), ["write", "sync"]);
+}
+
+#[test]
+fn a_follower_replies_after_the_sync() {
+    let (mut node, events) = watched(&[1, 2, 3], &[]);
+    node.step(append(2, vec![entry(4, 2)])).unwrap();
+    assert_eq!(turns(&mut node, &events), ["write", "sync", "append reply"]);
+    let request = VoteRequest {
+        to: 1,
+        from: 3,
+        term: 3,
+        cluster_id: CLUSTER_ID,
+        log_term: 2,
+        index: 4,
+        transfer: true,
+        ..Default::default()
+    };
+    node.step_vote(&request).unwrap();
+    assert_eq!(turns(&mut node, &events), ["write", "sync", "vote reply"]);
+}
+
+/// A sole voter elects itself within one turn: nothing it says may leave before its term is synced,
+/// or after a crash it could say something else in the same term.
+#[test]
+fn a_self_elected_leader_syncs_its_term_before_it_speaks() {
+    let (mut node, events) = watched(&[1], &[2]);
+    assert_eq!(turns(&mut node, &events)[..2], ["write", "sync"]);
+    assert_eq!(node.status().role, Role::Leader);
+    assert_eq!(node.status().voters, [1]);
+    assert_eq!(node.status().learners, [2]);
+}
+
+/// A commit index that moves alone is saved without a sync, by the next turn.
+#[test]
+fn commit_index_is_saved_without_a_sync() {
+    let (mut node, events) = watched(&[1], &[]);
+    turns(&mut node, &events);
+    assert_eq!(node.log().hard_state().commit, 1);
+    assert_eq!(turns(&mut node, &events), ["write"]);
+    assert_eq!(node.log().hard_state().commit, 2);
+    assert!(turns(&mut node, &events).is_empty());
+}
+
+#[test]
+fn a_log_that_ends_before_what_is_applied_is_refused() {
+    let start = |applied| {
+        Node::new(config(1), log(1, &[1, 2, 3], &[]), Index(applied), conf_state(&[1, 2, 3], &[]))
+    };
+    let refused = start(4).err().unwrap();
+    assert!(matches!(refused, Fatal::LogTooShort { last_index: 3, needed: 4 }), "{refused}");
+    assert_eq!(start(3).unwrap().status().committed, 3);
+}
+
+/// The engine may have applied more than the hard state calls committed.
+#[test]
+fn applied_entries_are_committed_whatever_the_hard_state_says() {
+    let mut log = log(1, &[1, 2, 3], &[]);
+    log.append(&[entry(4, 1)], None).unwrap();
+    let mut node = Node::new(config(1), log, Index(4), conf_state(&[1, 2, 3], &[])).unwrap();
+    assert_eq!(node.status().committed, 4);
+    assert!(node.poll(&mut Vec::new()).unwrap().is_empty());
+    assert_eq!(node.log().hard_state().commit, 4);
+}
+
+/// A long backlog comes out in parts, in order, so that a turn stays short.
+#[test]
+fn a_backlog_comes_out_in_bounded_parts() {
+    let data = vec![Bytes::from(vec![7; 1024 * 1024]); 20];
+    let log = log(1, &[1, 2, 3], &data);
+    let mut node = Node::new(config(1), log, Index(3), conf_state(&[1, 2, 3], &[])).unwrap();
+    let (mut next, mut parts) = (4, 0);
+    loop {
+        let turn = node.poll(&mut Vec::new()).unwrap();
+        if turn.committed.is_empty() {
+            break;
+        }
+        let bytes: usize = turn.committed.iter().map(|entry| entry.data().len()).sum();
+        assert!(bytes <= 2 * 4 * 1024 * 1024, "{bytes}");
+        for entry in turn.committed {
+            assert_eq!(entry.index(), next);
+            next += 1;
+        }
+        parts += 1;
+    }
+    assert_eq!((next, parts), (24, 3));
+}
+
+#[test]
+fn messages_for_others_are_refused() {
+    let (mut node, _events) = watched(&[1, 2, 3], &[]);
+    let wrong_node = PeerMessage { to: 2, ..append(2, vec![]) };
+    assert!(matches!(node.step(wrong_node), Err(StepError::WrongTarget { to: 2, .. })));
+    let wrong_cluster = PeerMessage { cluster_id: 5, ..append(2, vec![]) };
+    assert!(matches!(node.step(wrong_cluster), Err(StepError::WrongTarget { cluster_id: 5, .. })));
+    let request = VoteRequest { to: 1, from: 2, term: 2, ..Default::default() };
+    assert!(matches!(node.step_vote(&request), Err(StepError::WrongTarget { cluster_id: 0, .. })));
+}
+
+#[test]
+fn nonsense_is_refused_without_a_panic() {
+    let (mut node, events) = watched(&[1, 2, 3], &[]);
+    let malformed = [
+        PeerMessage { body: None, ..append(2, vec![]) },
+        from_2(0, Body::Proposal(Proposal::default())),
+        append(0, vec![]),
+        append(2, vec![entry(5, 2)]),
+        append(2, vec![entry(4, 3)]),
+    ];
+    for message in malformed {
+        let refused = node.step(message.clone()).unwrap_err();
+        assert!(matches!(refused, StepError::Malformed(_)), "{message:?}: {refused}");
+    }
+    assert!(turns(&mut node, &events).is_empty());
+}
+
+/// Each of these would panic inside the crate. It means that one side lost what it acknowledged.
+#[test]
+fn a_peer_that_contradicts_what_is_committed_stops_the_member() {
+    let (mut node, _events) = watched(&[1, 2, 3], &[]);
+    let beyond = from_2(2, Body::Heartbeat(Heartbeat { commit: 9, context: Bytes::new() }));
+    let refused = node.step(beyond).unwrap_err();
+    assert!(matches!(refused, StepError::Fatal(Fatal::Contradiction { from: 2, .. })), "{refused}");
+}
+
+/// Same seed, same calls: same election timeout, and another one in another term.
+#[test]
+fn election_timeouts_follow_the_seed() {
+    let ticks_to_campaign = |seed| {
+        let log = log(1, &[1, 2, 3], &[]);
+        let config = Config { seed: Some(seed), ..Config::new(1) };
+        let mut node = Node::new(config, log, Index(3), conf_state(&[1, 2, 3], &[])).unwrap();
+        let mut ticks = 0;
+        while node.status().role == Role::Follower {
+            node.tick();
+            ticks += 1;
+        }
+        ticks
+    };
+    let drawn: Vec<_> = (0..20).map(ticks_to_campaign).collect();
+    assert_eq!(drawn, (0..20).map(ticks_to_campaign).collect::<Vec<_>>());
+    assert!(drawn.iter().all(|ticks| (15..=30).contains(ticks)), "{drawn:?}");
+    assert!(drawn.iter().any(|ticks| *ticks != drawn[0]), "{drawn:?}");
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_acknowledgement_skips_the_sync() {
+    let (mut node, events) = watched(&[1, 2, 3], &[]);
+    node.plant(rusd_raft::Plant::AcknowledgeBeforeSync { turns_per_sync: 2 });
+    node.step(append(2, vec![entry(4, 2)])).unwrap();
+    assert_eq!(turns(&mut node, &events), ["write", "append reply"]);
+    node.step(append(2, vec![entry(4, 2), entry(5, 2)])).unwrap();
+    assert_eq!(turns(&mut node, &events), ["write", "sync", "append reply"]);
+}

@@ -1,0 +1,207 @@
+//! The log on disk: etcd's own files, whose log it is, cutting segments, and going on after a crash.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+use rusd_proto::etcdserverpb::InternalRaftRequest;
+use rusd_proto::raftpb::EntryType;
+use rusd_raft::log::{LogStore as _, ReadOnlyLog, Wal, WalOptions};
+use rusd_raft::{Entry, Fatal, HardState, Index, Metadata, Term};
+
+const METADATA: Metadata = Metadata { node_id: 7, cluster_id: 9 };
+const SMALL: WalOptions = WalOptions { segment_bytes: 8 * 1024, cache_bytes: 1024 };
+
+fn etcd_wal(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/etcd_wal").join(name)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+fn entry(index: u64, term: u64, data: &[u8]) -> Entry {
+    Entry {
+        index: Some(index),
+        term: Some(term),
+        r#type: Some(EntryType::EntryNormal.into()),
+        data: Some(data.to_vec().into()),
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| name(entry.unwrap())).collect();
+    names.sort();
+    names
+}
+
+/// Written by etcd 3.7.3 itself: five puts, a delete, a lease and a compaction.
+#[test]
+fn reads_the_log_of_an_etcd_server() {
+    let log = ReadOnlyLog::open(&etcd_wal("server")).unwrap();
+    assert_eq!((log.first_index(), log.last_index()), (Index(1), Index(12)));
+    assert_eq!(log.hard_state(), HardState { term: 2, vote: log.metadata().node_id, commit: 12 });
+    let entries = log.entries(Index(1), Index(13), u64::MAX).unwrap();
+    assert_eq!(entries[0].r#type(), EntryType::EntryConfChange);
+    let request = |at: usize| InternalRaftRequest::decode(entries[at].data()).unwrap();
+    assert_eq!(request(4).put.unwrap().key, "k1");
+    assert_eq!(request(9).delete_range.unwrap().key, "k3");
+    assert_eq!(request(10).lease_grant.unwrap().ttl, 60);
+    assert_eq!(request(11).compaction.unwrap().revision, 4);
+}
+
+/// Written by etcd's log package: three segments, two entries replaced by a later leader, a
+/// snapshot record in between.
+#[test]
+fn goes_on_with_a_log_that_etcd_began() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&etcd_wal("segments"), dir.path());
+    let mut wal = Wal::open(dir.path(), METADATA, SMALL).unwrap();
+    assert_eq!((wal.first_index(), wal.last_index()), (Index(1), Index(40)));
+    assert_eq!(wal.term(Index(27)), Some(Term(2)));
+    assert_eq!(wal.term(Index(28)), Some(Term(3)));
+    wal.append(&[entry(41, 3, b"more")], Some(HardState { term: 3, vote: 7, commit: 40 })).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let wal = Wal::open(dir.path(), METADATA, SMALL).unwrap();
+    let entries = wal.entries(Index(1), Index(42), u64::MAX).unwrap();
+    assert_eq!(entries.len(), 41);
+    assert_eq!(entries[39].data().len(), 100 + 40 * 13);
+    assert_eq!(entries[40].data(), b"more");
+}
+
+/// The first bytes of a new log are those that etcd writes for the same member.
+#[test]
+fn begins_as_etcd_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    drop(Wal::create(&dir, METADATA, WalOptions::default()).unwrap());
+    let name = "0000000000000000-0000000000000000.wal";
+    let (ours, etcds) = (fs::read(dir.join(name)).unwrap(), etcd_wal("segments").join(name));
+    assert_eq!(ours.len(), 64_000_000);
+    // CRC, metadata and the first snapshot marker: 16, 24 and 24 bytes.
+    assert_eq!(ours[..64], fs::read(etcds).unwrap()[..64]);
+    assert!(ours[64..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn refuses_another_members_log_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&etcd_wal("segments"), dir.path());
+    fs::write(dir.path().join("1.tmp"), b"left behind").unwrap();
+    let before = names(dir.path());
+    let other = Metadata { node_id: 7, cluster_id: 10 };
+    let refused = Wal::open(dir.path(), other, SMALL).unwrap_err();
+    assert!(matches!(refused, Fatal::ForeignLog { .. }));
+    let said = refused.to_string();
+    assert!(
+        said.ends_with("belongs to member 7 of cluster 9, not to member 7 of cluster a"),
+        "{said}"
+    );
+    assert_eq!(names(dir.path()), before);
+}
+
+#[test]
+fn refuses_a_folder_without_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!Wal::exists(dir.path()) && !Wal::exists(&dir.path().join("wal")));
+    let refused = Wal::open(dir.path(), METADATA, SMALL).unwrap_err();
+    assert!(matches!(refused, Fatal::Unusable { .. }), "{refused}");
+}
+
+#[test]
+fn creation_that_a_crash_cut_short_starts_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal_dir = dir.path().join("wal");
+    fs::create_dir(dir.path().join("wal.tmp")).unwrap();
+    fs::write(dir.path().join("wal.tmp/0000000000000000-0000000000000000.wal"), b"half").unwrap();
+    assert!(!Wal::exists(&wal_dir));
+    drop(Wal::create(&wal_dir, METADATA, SMALL).unwrap());
+    assert_eq!(names(dir.path()), ["wal"]);
+}
+
+/// A full segment is cut to its records; the next one takes what was prepared, or does without.
+#[test]
+fn full_segment_is_followed_by_the_prepared_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let mut wal = Wal::create(&dir, METADATA, SMALL).unwrap();
+    wal.preparer().prepare().unwrap();
+    for index in 1..=30 {
+        wal.append(&[entry(index, 1, &[1; 1000])], Some(HardState { term: 1, vote: 7, commit: 0 }))
+            .unwrap();
+        wal.sync().unwrap();
+    }
+    assert_eq!(
+        names(&dir),
+        [
+            "0000000000000000-0000000000000000.wal",
+            "0000000000000001-0000000000000009.wal",
+            "0000000000000002-0000000000000011.wal",
+            "0000000000000003-0000000000000019.wal"
+        ]
+    );
+    let synced = wal.synced();
+    assert_eq!(synced.segment, dir.join("0000000000000003-0000000000000019.wal"));
+    let content = fs::read(&synced.segment).unwrap();
+    let end = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    assert_eq!(synced.offset, u64::try_from(end.next_multiple_of(8)).unwrap());
+    assert_eq!(wal.entries(Index(1), Index(31), u64::MAX).unwrap().len(), 30);
+}
+
+/// What a crash left after the last whole record is zeroed before anything is appended, so that no
+/// later record is followed by the remains.
+#[test]
+fn remains_of_a_torn_write_are_zeroed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let mut wal = Wal::create(&dir, METADATA, SMALL).unwrap();
+    wal.append(&[entry(1, 1, b"kept")], None).unwrap();
+    wal.sync().unwrap();
+    let synced = wal.synced();
+    wal.append(&[entry(2, 1, &[9; 3000])], None).unwrap();
+    drop(wal);
+    let mut content = fs::read(&synced.segment).unwrap();
+    content[2048..].fill(0);
+    fs::write(&synced.segment, content).unwrap();
+
+    assert!(ReadOnlyLog::open(&dir).unwrap().torn_bytes() > 1000);
+    let wal = Wal::open(&dir, METADATA, SMALL).unwrap();
+    assert_eq!(wal.last_index(), Index(1));
+    let content = fs::read(&synced.segment).unwrap();
+    let offset = usize::try_from(synced.offset).unwrap();
+    assert!(content[offset..].iter().all(|byte| *byte == 0));
+    assert_eq!(content.len(), 8 * 1024);
+}
+
+/// Entries can be lost without a wrong CRC, when a whole segment is missing.
+#[test]
+fn missing_segment_is_named() {
+    for lost in ["0000000000000000-0000000000000000.wal", "0000000000000001-000000000000001b.wal"] {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&etcd_wal("segments"), dir.path());
+        fs::remove_file(dir.path().join(lost)).unwrap();
+        let refused = Wal::open(dir.path(), METADATA, SMALL).unwrap_err();
+        assert!(matches!(refused, Fatal::Unusable { .. }), "{refused}");
+    }
+}
+
+/// The log must reach to what it says is committed: here the commit index is known, and the entry
+/// that it names was in a segment that is gone.
+#[test]
+fn log_that_ends_before_its_commit_index_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let mut wal = Wal::create(&dir, METADATA, SMALL).unwrap();
+    wal.append(&[entry(1, 1, b"a")], Some(HardState { term: 1, vote: 7, commit: 5 })).unwrap();
+    drop(wal);
+    let refused = Wal::open(&dir, METADATA, SMALL).unwrap_err();
+    assert!(matches!(refused, Fatal::LogTooShort { last_index: 1, needed: 5 }), "{refused}");
+}
