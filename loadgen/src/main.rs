@@ -221,12 +221,15 @@ fn settings(arguments: RunArguments) -> Result<Settings, String> {
     if origin == Origin::Started {
         rusd_loadgen::cluster::executable(&workload.cluster).map_err(|error| error.to_string())?;
     }
+    let is_system_named = arguments.system.is_some();
     let seed = arguments.seed.or(workload.seed).unwrap_or_else(runner::drawn_seed);
     Ok(Settings {
         workload,
         source,
         seed,
+        command: std::env::args().collect(),
         endpoints: arguments.endpoints,
+        is_system_named,
         results: arguments.out,
         keep_data: arguments.keep_data,
     })

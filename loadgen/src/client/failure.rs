@@ -28,8 +28,14 @@ pub fn timed_out(request: &Request) -> Outcome {
     if is_read(request) { Outcome::Fail(failure) } else { Outcome::Unknown(failure) }
 }
 
+/// etcd says this of a write that it found too large for the quota *after* it had applied it.
+const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+
 /// Whether the server itself refused, without effect.
 fn is_rejection(status: &Status) -> bool {
+    if status.message() == NO_SPACE {
+        return false;
+    }
     let by_server =
         ["etcdserver: ", "mvcc: ", "etcdserver/"].iter().any(|p| status.message().starts_with(p));
     match status.code() {
@@ -85,6 +91,7 @@ mod tests {
             (Code::InvalidArgument, "etcdserver: key is not provided", true),
             (Code::OutOfRange, "mvcc: required revision has been compacted", true),
             (Code::Unimplemented, "", true),
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", false),
             (Code::Unavailable, "etcdserver: request timed out", false),
             (Code::Unavailable, "etcdserver: leader changed", false),
             (Code::Unavailable, "etcdserver: server stopped", false),

@@ -37,6 +37,8 @@ pub struct RunReport {
     pub endpoints: Vec<String>,
     /// The workload as it ran, without overrides from the command line.
     pub config: serde_json::Value,
+    /// The command line, whose flags override the workload.
+    pub command: Vec<String>,
     /// How long loading the store took, in seconds.
     pub preload_s: Option<f64>,
     /// When load began, in seconds of the run's clock.

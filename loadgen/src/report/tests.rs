@@ -31,6 +31,7 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
         phase: Phase::Done,
         endpoints: vec!["http://127.0.0.1:1".to_owned(); 3],
         config: serde_json::Value::Null,
+        command: vec!["loadgen".to_owned()],
         preload_s: None,
         load_start_s: 0.0,
         load: Some(stats.summary(Duration::from_secs(3))),

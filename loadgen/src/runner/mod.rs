@@ -41,8 +41,12 @@ pub struct Settings {
     pub source: String,
     /// Seed of every random choice.
     pub seed: u64,
+    /// The command line, for the report.
+    pub command: Vec<String>,
     /// Addresses of a cluster that is already there.
     pub endpoints: Option<Vec<String>>,
+    /// Whether the workload's system is what is behind `endpoints`.
+    pub is_system_named: bool,
     /// Folder of all results.
     pub results: PathBuf,
     /// Keep the members' data even if all went well.
@@ -137,6 +141,7 @@ impl Run {
             phase: Phase::Starting,
             endpoints: settings.endpoints.clone().unwrap_or_default(),
             config: config.unwrap_or_default(),
+            command: settings.command.clone(),
             preload_s: None,
             load_start_s: 0.0,
             load: None,

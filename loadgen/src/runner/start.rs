@@ -105,6 +105,9 @@ impl Run {
 
     /// What is under test, for people.
     fn system(&self, cluster: &Cluster, version: &str) -> String {
+        if cluster.program().is_none() && !self.settings.is_system_named {
+            return format!("a server of etcd's API {version}");
+        }
         let system = self.settings.workload.cluster.system;
         let own = || {
             let output = Command::new(cluster.program()?).arg("--version").output().ok()?;
