@@ -424,13 +424,14 @@ mod tests {
         let sizes = [100, 100, 500, 10, 10];
         let events = Vec::from(sizes.map(event));
         let response = WatchResponse { watch_id: 3, events, ..WatchResponse::default() };
-        assert_eq!(fragments(response.clone(), 10_000), [response.clone()]);
+        assert_eq!(fragments(response.clone(), 10_000), vec![response.clone()]);
         let pieces = fragments(response.clone(), 250);
-        let counts = pieces.iter().map(|piece| (piece.events.len(), piece.fragment));
-        assert_eq!(Vec::from_iter(counts), [(2, true), (1, true), (2, false)]);
+        let counts: Vec<(usize, bool)> =
+            pieces.iter().map(|piece| (piece.events.len(), piece.fragment)).collect();
+        assert_eq!(counts, [(2, true), (1, true), (2, false)]);
         assert!(pieces.iter().all(|piece| piece.watch_id == 3));
         assert!(pieces.iter().all(|piece| piece.events.len() == 1 || piece.encoded_len() < 250));
-        let joined = pieces.into_iter().flat_map(|piece| piece.events);
-        assert_eq!(Vec::from_iter(joined), response.events);
+        let joined: Vec<ProtoEvent> = pieces.into_iter().flat_map(|piece| piece.events).collect();
+        assert_eq!(joined, response.events);
     }
 }

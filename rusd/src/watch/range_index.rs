@@ -83,7 +83,7 @@ impl<T> RangeIndex<T> {
 
     /// Calls `found` with every member whose range covers `key`.
     pub(crate) fn covering(&self, key: &[u8], mut found: impl FnMut(&T)) {
-        covering(&self.root, key, &mut found);
+        covering(self.root.as_deref(), key, &mut found);
     }
 
     /// Some range covers `key`.
@@ -170,17 +170,17 @@ fn remove<T>(tree: &mut Tree<T>, start: &[u8], end: &RangeEnd, is_it: &impl Fn(&
     node.update();
 }
 
-fn covering<T>(tree: &Tree<T>, key: &[u8], found: &mut impl FnMut(&T)) {
+fn covering<T>(tree: Option<&Node<T>>, key: &[u8], found: &mut impl FnMut(&T)) {
     let Some(node) = tree else { return };
     if !node.max_end.is_after(key) {
         return;
     }
-    covering(&node.left, key, found);
+    covering(node.left.as_deref(), key, found);
     if node.start <= key {
         if node.end.is_after(key) {
             node.members.iter().for_each(&mut *found);
         }
-        covering(&node.right, key, found);
+        covering(node.right.as_deref(), key, found);
     }
 }
 

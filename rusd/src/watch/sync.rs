@@ -161,7 +161,7 @@ impl WatchSet {
 
     /// Appends what the watchers that are behind need of what was read.
     pub(crate) fn feed(&mut self, request: ScanRequest, scan: &EventScan, out: &mut Vec<Output>) {
-        for watch_id in Vec::from_iter(self.behind.iter().copied()) {
+        for watch_id in self.behind.iter().copied().collect::<Vec<i64>>() {
             let watcher = self.watchers.get_mut(&watch_id).expect("behind are watchers");
             if watcher.options().with_prev && !request.with_prev {
                 continue;

@@ -17,7 +17,7 @@ use rusd_state::view::EventScan;
 use super::hub::{Core, Delivery, Dispatcher, Interest, RevisionEvents};
 use super::progress::Promises;
 use super::range_index::{RangeEnd, RangeIndex};
-use super::sync::{Creation, DuplicateId, Output, ScanRequest, WatchSet};
+use super::sync::{Completeness, Creation, DuplicateId, Output, ScanRequest, WatchSet};
 use super::watcher::Options;
 use crate::plant::Plant;
 
@@ -161,6 +161,20 @@ impl Client {
         }
     }
 
+    /// Everything that was dispatched is handed out.
+    fn settle(&mut self, core: &Core, past: &Past) {
+        for turn in 0.. {
+            assert!(turn < 100_000, "the stream does not come to rest");
+            self.hand_out(core, past);
+            self.start_scan(past, 4);
+            let is_scanning = self.scan.is_some();
+            self.finish_scan();
+            if !is_scanning && !self.set.has_more() {
+                break;
+            }
+        }
+    }
+
     fn start_scan(&mut self, past: &Past, revisions_max: usize) {
         if self.scan.is_none()
             && let Some(request) = self.set.wanted_scan()
@@ -200,7 +214,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let (dispatcher, revisions) = Dispatcher::new(FIRST_REVISION, None);
-        let clients = Vec::from_iter((0..3).map(|_| Client::new(&dispatcher.core)));
+        let clients = (0..3).map(|_| Client::new(&dispatcher.core)).collect();
         let random = StdRng::seed_from_u64(seed);
         World { random, past: Past::default(), dispatcher, revisions, clients, cancelled: 0 }
     }
@@ -286,16 +300,7 @@ impl World {
         while self.dispatcher.step() {}
         for client in &mut self.clients {
             client.promises.request();
-            for turn in 0.. {
-                assert!(turn < 100_000, "the stream does not come to rest");
-                client.hand_out(&self.dispatcher.core, &self.past);
-                client.start_scan(&self.past, 4);
-                let is_scanning = client.scan.is_some();
-                client.finish_scan();
-                if !is_scanning && !client.set.has_more() {
-                    break;
-                }
-            }
+            client.settle(&self.dispatcher.core, &self.past);
         }
     }
 
@@ -372,9 +377,10 @@ fn a_running_hub_loses_nothing_while_watchers_come_and_go() {
     while core.dispatched() < past.revision() || client.set.has_more() || client.scan.is_some() {
         if client.watchers.len() < 20 {
             let start = core.dispatched() + random.random_range(-3..3);
-            let interest = match random.random_bool(0.5) {
-                true => Interest::Key(KEYS[random.random_range(0..KEYS.len())].into()),
-                false => Interest::Range("a".into(), RangeEnd::Unbounded),
+            let interest = if random.random_bool(0.5) {
+                Interest::Key(KEYS[random.random_range(0..KEYS.len())].into())
+            } else {
+                Interest::Range("a".into(), RangeEnd::Unbounded)
             };
             let start = start.max(FIRST_REVISION);
             let options = Options::default();
@@ -390,12 +396,7 @@ fn a_running_hub_loses_nothing_while_watchers_come_and_go() {
         client.finish_scan();
     }
     publishing.join().unwrap();
-    client.promises.request();
-    while client.promises.is_any() {
-        client.hand_out(&core, &past);
-        client.start_scan(&past, 1000);
-        client.finish_scan();
-    }
+    client.settle(&core, &past);
     for watching in client.watchers.values() {
         let last = past.revision() + 1;
         assert_eq!(watching.got.len(), past.expected(watching, last).len());
@@ -453,10 +454,8 @@ fn the_interval_index_agrees_with_a_list() {
             index.remove(&start, &end, |member| *member == gone);
         } else {
             let start = key();
-            let end = match random.random_bool(0.1) {
-                true => RangeEnd::Unbounded,
-                false => RangeEnd::Before(key()),
-            };
+            let end =
+                if random.random_bool(0.1) { RangeEnd::Unbounded } else { RangeEnd::Before(key()) };
             index.insert(start.clone(), end.clone(), number);
             list.push((start, end, number));
         }
@@ -475,4 +474,28 @@ fn the_interval_index_agrees_with_a_list() {
         index.remove(&start, &end, |member| *member == gone);
     }
     assert!(index.is_empty());
+}
+
+#[test]
+fn a_promise_never_says_less_than_the_client_has_got() {
+    let (mut dispatcher, revisions) = Dispatcher::new(FIRST_REVISION, None);
+    let mut client = Client::new(&dispatcher.core);
+    let interest = Interest::Range("a".into(), RangeEnd::Unbounded);
+    let options = Options::default();
+    client.create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION }).unwrap();
+    let mut random = StdRng::seed_from_u64(1);
+    for revision in [2, 3] {
+        let list = [event(&mut random, revision)].into();
+        revisions.send(RevisionEvents { revision, list }).unwrap();
+        assert!(dispatcher.step());
+    }
+    // As if revision 3 were still being dispatched: its delivery is there, and is held back.
+    let mut outputs = Vec::new();
+    client.set.collect(2, &mut outputs);
+    assert_eq!(outputs.len(), 1);
+    assert_eq!(client.set.complete_through(2), Completeness::Through(2));
+    client.set.collect(i64::MAX, &mut outputs);
+    assert_eq!(outputs[1].deliveries[0].events.revision, 3);
+    assert_eq!(client.set.complete_through(2), Completeness::NotYet);
+    assert_eq!(client.set.complete_through(3), Completeness::Through(3));
 }

@@ -25,7 +25,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// The client wants this event.
-    pub(crate) fn wants(&self, event: &Event) -> bool {
+    pub(crate) fn wants(self, event: &Event) -> bool {
         match event.kind {
             EntryKind::Put => !self.no_put,
             EntryKind::Delete => !self.no_delete,
