@@ -5,13 +5,16 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::finals;
 use crate::findings::Findings;
 use crate::history::History;
 use crate::history::error::InputError;
 use crate::history::jsonl::Reader;
 use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
+use crate::linear::diagnose::diagnose;
 use crate::linear::revision;
 use crate::verdict::{Counts, Engine, Report, Timing};
+use crate::watch;
 
 /// How to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,8 @@ pub fn check_file(path: impl AsRef<Path>, options: &Options) -> Result<Report, I
     check_file_with(path.as_ref(), options, &mut |_| {})
 }
 
-pub(crate) fn check_file_with(
+/// Reads and judges a history file; `progress` is told the bytes read, now and then.
+pub fn check_file_with(
     path: &Path,
     options: &Options,
     progress: &mut dyn FnMut(u64),
@@ -65,7 +69,10 @@ pub fn check(history: &History, options: &Options) -> Report {
     let start = Instant::now();
     let mut counts = count(history);
     let mut findings = Findings::new(options.violations_per_rule_max);
-    let _ = revision::check(history, options, &mut counts, &mut findings);
+    let replayed = revision::check(history, options, &mut counts, &mut findings);
+    watch::check(history, replayed.as_ref(), &mut findings);
+    finals::check(history, &mut findings);
+    diagnose(history, &mut findings);
     Report {
         verdict: findings.verdict(),
         engine: options.engine,

@@ -6,13 +6,17 @@
 
 pub mod history;
 pub mod model;
+pub mod report;
+pub mod synthetic;
 pub mod verdict;
 
 mod check;
+mod finals;
 mod findings;
 mod linear;
 mod render;
+mod watch;
 
-pub use check::{Options, check, check_file, check_records};
+pub use check::{Options, check, check_file, check_file_with, check_records};
 pub use history::error::InputError;
 pub use verdict::{Engine, Report, Rule, Verdict, Violation};

@@ -99,6 +99,37 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Every rule, in the order of blame.
+    pub const ALL: [Rule; 27] = [
+        Rule::TxnAtomic,
+        Rule::LostWrite,
+        Rule::StaleRead,
+        Rule::RealTimeOrder,
+        Rule::RevisionDuplicate,
+        Rule::RevisionGap,
+        Rule::NoOrder,
+        Rule::TxnBranch,
+        Rule::ContentResponse,
+        Rule::ContentRefusal,
+        Rule::ContentCompacted,
+        Rule::LeaseEarlyExpiry,
+        Rule::LeaseLifecycle,
+        Rule::WatchCreated,
+        Rule::WatchOrdered,
+        Rule::WatchUnique,
+        Rule::WatchAtomic,
+        Rule::WatchComplete,
+        Rule::WatchResumable,
+        Rule::WatchFilter,
+        Rule::WatchContent,
+        Rule::WatchPrevKv,
+        Rule::WatchNoFuture,
+        Rule::WatchCompactedCancel,
+        Rule::WatchClosed,
+        Rule::FinalState,
+        Rule::FinalHash,
+    ];
+
     /// The stable identifier: "linearizable/stale-read".
     pub fn id(self) -> &'static str {
         match self {

@@ -121,10 +121,8 @@ fn lint_watches(history: &History) -> Result<(), InputError> {
                 let reason = format!("watch {} is created twice", response.watch);
                 return Err(InputError::malformed(line.line, reason));
             }
-            (_, None) => {
-                let reason = format!("watch {} was never created", response.watch);
-                return Err(InputError::malformed(line.line, reason));
-            }
+            // Whether a server may say this before `created` is for the rules to judge.
+            (_, None) => continue,
             (_, Some(member)) if member != response.member => {
                 let reason = format!("watch {} moved to another member", response.watch);
                 return Err(InputError::malformed(line.line, reason));

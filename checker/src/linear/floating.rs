@@ -5,7 +5,7 @@
 //! gaps are filled is optional, so that a contradiction is one whatever fills them; and *strict*,
 //! at the end of a walk, with the gaps as they were filled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::gaps::Maker;
 use super::leases::Leases;
@@ -14,7 +14,9 @@ use super::solver::{Act, ITEMS_MAX, Item, Need, Solved, Spot, solve};
 use super::timeline::{Place, Rank, Timeline, may_be_stale};
 use crate::findings::{Broken, Findings};
 use crate::history::record::{Outcome, Put, Range, Request, ResponseBody, Txn, TxnOp, TxnResponse};
+use crate::history::text::Text;
 use crate::model::execute::branch;
+use crate::model::keyspace::Stored;
 use crate::model::refusal::Refusal;
 use crate::model::validate::validate;
 use crate::render;
@@ -101,6 +103,8 @@ struct Builder<'b, 'h, 'r> {
     /// By rank, as in the timeline, with the makers of gaps.
     lower: Vec<u64>,
     made_by: BTreeMap<usize, Rank>,
+    /// Where leases that ever had keys have none.
+    without_keys: HashMap<i64, Vec<(Spot, Spot)>>,
     groups: usize,
     items: Vec<Item>,
 }
@@ -129,7 +133,18 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
         for rank in 1..lower.len() {
             lower[rank] = lower[rank].max(lower[rank - 1]);
         }
-        Builder { timeline, leases, filled, findings, lower, made_by, groups: 0, items: Vec::new() }
+        let without_keys = filled.map(|filled| without_keys(filled.replay, timeline));
+        Builder {
+            timeline,
+            leases,
+            filled,
+            findings,
+            lower,
+            made_by,
+            without_keys: without_keys.unwrap_or_default(),
+            groups: 0,
+            items: Vec::new(),
+        }
     }
 
     fn build(mut self) -> Vec<Item> {
@@ -250,12 +265,7 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
                     self.float_now(index, vec![], self.anywhere());
                     return;
                 };
-                let absent = runs(
-                    filled.replay,
-                    self.timeline,
-                    |change| (change.key == put.key).then_some(change.after.is_none()),
-                    !self.timeline.history.header.initial.iter().any(|kv| kv.key == put.key),
-                );
+                let absent = absences(filled.replay, self.timeline, &put.key);
                 for spots in absent {
                     self.float_now(index, vec![], spots);
                 }
@@ -407,33 +417,14 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     }
 
     fn optional_end(&mut self, operation: Option<usize>, lease: i64, times: (u64, u64)) {
-        let Some(filled) = self.filled else {
+        if self.filled.is_none() {
             self.optional(operation, Act::End(lease), self.anywhere(), times);
             return;
-        };
+        }
         // With keys attached it would have made a revision.
-        let mut attached: i64 = self
-            .timeline
-            .history
-            .header
-            .initial
-            .iter()
-            .map(|kv| i64::from(kv.lease == lease))
-            .sum();
-        let empty = attached == 0;
-        let without_keys = runs(
-            filled.replay,
-            self.timeline,
-            |change| {
-                let of = |stored: &Option<crate::model::keyspace::Stored>| {
-                    i64::from(stored.as_ref().is_some_and(|stored| stored.lease == lease))
-                };
-                attached += of(&change.after) - of(&change.before);
-                Some(attached == 0)
-            },
-            empty,
-        );
         let group = self.groups;
+        let without_keys = self.without_keys.get(&lease).cloned();
+        let without_keys = without_keys.unwrap_or_else(|| vec![self.anywhere()]);
         for spots in without_keys {
             self.optional(operation, Act::End(lease), spots, times);
             let last = self.items.last_mut().expect("just pushed");
@@ -533,35 +524,77 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     }
 }
 
-/// Maximal runs of spots in which something holds, told by each change of whether it does.
-fn runs(
+/// Maximal runs of spots in which something holds, built up change by change.
+struct Runs {
+    since: Option<Spot>,
+    runs: Vec<(Spot, Spot)>,
+}
+
+impl Runs {
+    fn new(holds_first: bool) -> Runs {
+        Runs { since: holds_first.then_some(0), runs: Vec::new() }
+    }
+
+    /// From the revision of this rank on it holds, or no longer does.
+    fn set(&mut self, rank: Rank, holds: bool) {
+        match (self.since, holds) {
+            (None, true) => self.since = Some(2 * rank + 1),
+            (Some(first), false) => {
+                // What holds only within one revision is no run.
+                if first < 2 * rank {
+                    self.runs.push((first, 2 * rank - 1));
+                }
+                self.since = None;
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+    }
+
+    fn finish(mut self, timeline: &Timeline<'_>) -> Vec<(Spot, Spot)> {
+        if let Some(first) = self.since {
+            self.runs.push((first, 2 * timeline.top + 1));
+        }
+        self.runs
+    }
+}
+
+/// Where a key is absent.
+fn absences(replay: &Replay<'_, '_>, timeline: &Timeline<'_>, key: &Text) -> Vec<(Spot, Spot)> {
+    let mut runs = Runs::new(!timeline.history.header.initial.iter().any(|kv| kv.key == *key));
+    for rank in 1..=replay.done() {
+        for change in replay.changes(rank).iter().filter(|change| change.key == *key) {
+            runs.set(rank, change.after.is_none());
+        }
+    }
+    runs.finish(timeline)
+}
+
+/// Where each lease that ever has keys has none.
+fn without_keys(
     replay: &Replay<'_, '_>,
     timeline: &Timeline<'_>,
-    mut holds_after: impl FnMut(&crate::model::keyspace::Change) -> Option<bool>,
-    holds_first: bool,
-) -> Vec<(Spot, Spot)> {
-    let mut runs = Vec::new();
-    let mut since = holds_first.then_some(0);
+) -> HashMap<i64, Vec<(Spot, Spot)>> {
+    let mut attached: HashMap<i64, (i64, Runs)> = HashMap::new();
+    for kv in timeline.history.header.initial.iter().filter(|kv| kv.lease != 0) {
+        attached.entry(kv.lease).or_insert_with(|| (0, Runs::new(false))).0 += 1;
+    }
+    let lease_of = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.lease);
     for rank in 1..=replay.done() {
         for change in replay.changes(rank) {
-            let Some(holds) = holds_after(change) else { continue };
-            match (since, holds) {
-                (None, true) => since = Some(2 * rank + 1),
-                (Some(first), false) => {
-                    // A change within one revision is no run.
-                    if first < 2 * rank {
-                        runs.push((first, 2 * rank - 1));
-                    }
-                    since = None;
+            let (before, after) = (lease_of(&change.before), lease_of(&change.after));
+            if before == after {
+                continue;
+            }
+            for (lease, step) in [(before, -1), (after, 1)] {
+                if lease != 0 {
+                    let entry = attached.entry(lease).or_insert_with(|| (0, Runs::new(true)));
+                    entry.0 += step;
+                    entry.1.set(rank, entry.0 == 0);
                 }
-                (Some(_), true) | (None, false) => {}
             }
         }
     }
-    if let Some(first) = since {
-        runs.push((first, 2 * timeline.top + 1));
-    }
-    runs
+    attached.into_iter().map(|(lease, (_, runs))| (lease, runs.finish(timeline))).collect()
 }
 
 fn each_put_done<'h>(txn: &'h Txn, got: &'h TxnResponse, see: &mut impl FnMut(&'h Put)) {

@@ -158,13 +158,14 @@ pub(crate) fn first_watched(request: &WatchRequest, created_revision: i64) -> i6
 }
 
 /// The lowest and the highest key that can ever have existed.
-struct Touched {
+#[derive(Debug)]
+pub(crate) struct Touched {
     lowest: Text,
     highest: Text,
 }
 
 impl Touched {
-    fn collect(history: &History) -> Option<Touched> {
+    pub(crate) fn collect(history: &History) -> Option<Touched> {
         let mut touched: Option<Touched> = None;
         let mut touch = |key: &Text| match &mut touched {
             None => touched = Some(Touched { lowest: key.clone(), highest: key.clone() }),
@@ -185,7 +186,8 @@ impl Touched {
         touched
     }
 
-    fn all_in(&self, request: &WatchRequest) -> bool {
+    /// Whether a watch sees everything that can happen.
+    pub(crate) fn all_in(&self, request: &WatchRequest) -> bool {
         let span = Span::new(&request.key, &request.range_end);
         let filtered = request.no_put || request.no_delete;
         !filtered && span.contains(&self.lowest) && span.contains(&self.highest)

@@ -23,6 +23,7 @@ use crate::history::text::Text;
 pub struct EtcdStore {
     keys: Keyspace,
     past: Past,
+    last: Vec<Change>,
 }
 
 /// Everything but the live keys.
@@ -75,6 +76,7 @@ impl EtcdStore {
                 versions: BTreeMap::new(),
                 leases: BTreeMap::new(),
             },
+            last: Vec::new(),
         }
     }
 
@@ -101,6 +103,11 @@ impl EtcdStore {
     /// The live keys.
     pub fn keys(&self) -> &Keyspace {
         &self.keys
+    }
+
+    /// What the newest revision changed.
+    pub fn last_changes(&self) -> &[Change] {
+        &self.last
     }
 
     /// Does what `request` asks, and answers as etcd does.
@@ -199,9 +206,10 @@ impl EtcdStore {
             return;
         }
         self.past.revision = revision;
-        for Change { key, after, .. } in changes {
-            self.past.versions.entry(key).or_default().push((revision, after));
+        for Change { key, after, .. } in &changes {
+            self.past.versions.entry(key.clone()).or_default().push((revision, after.clone()));
         }
+        self.last = changes;
     }
 }
 

@@ -1,0 +1,5 @@
+//! A report in three forms: text for people, JSON for programs, JUnit for CI.
+
+pub mod json;
+pub mod junit;
+pub mod text;

@@ -1,0 +1,558 @@
+//! Histories made up from the model: valid by construction, for measuring and for testing.
+//!
+//! Clients, leases and watches of a simulated cluster act on one [`EtcdStore`] in simulated time.
+//! An operation is called, takes effect, and returns; or its client gives up, and it takes effect
+//! late or never. Nothing of the real world is used: a seed gives the same history everywhere.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use crate::history::record::{
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, Event, EventKind, FORMAT_VERSION,
+    Failure, FinalState, Header, KeyValue, LeaseGrant, LeaseId, Operation, Outcome, Put, Range,
+    Record, Request, Response, Txn, TxnOp, WatchBody, WatchRequest, WatchResponse,
+};
+use crate::history::text::Text;
+use crate::model::etcd_store::EtcdStore;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+/// Of more keys, reading all would take all the time.
+const OPEN_RANGE_KEYS_MAX: u64 = 100;
+
+/// What a made-up run is like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    /// Clients that work at once.
+    pub clients: u64,
+    /// Keys there are.
+    pub keys: u64,
+    /// No value is written twice.
+    pub unique_values: bool,
+    /// Operations in a thousand whose outcome stays unknown.
+    pub unknown_per_mille: u64,
+    /// How often each kind of operation is called.
+    pub mix: Mix,
+    /// One watch on all keys for each of three members, and their final states.
+    pub observed: bool,
+    /// Seconds that a lease lives.
+    pub lease_ttl: i64,
+    /// Longest time from call to effect, and from effect to return.
+    pub step_ns_max: u64,
+}
+
+/// Weights of kinds of operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is a kind of request, named as the request is")]
+pub struct Mix {
+    pub put: u64,
+    pub range: u64,
+    pub range_past: u64,
+    pub range_serializable: u64,
+    pub delete: u64,
+    pub txn: u64,
+    pub lease_grant: u64,
+    pub lease_put: u64,
+    pub lease_revoke: u64,
+    pub lease_keep_alive: u64,
+    pub compact: u64,
+}
+
+impl Shape {
+    /// A large run: many clients, some of their operations unknown, all of it watched.
+    pub fn large() -> Shape {
+        Shape {
+            clients: 64,
+            keys: 10_000,
+            unique_values: true,
+            unknown_per_mille: 2,
+            mix: Mix {
+                put: 40,
+                range: 30,
+                range_past: 4,
+                range_serializable: 4,
+                delete: 5,
+                txn: 10,
+                lease_grant: 1,
+                lease_put: 4,
+                lease_revoke: 1,
+                lease_keep_alive: 1,
+                compact: 0,
+            },
+            observed: true,
+            lease_ttl: 5,
+            step_ns_max: 2_000_000,
+        }
+    }
+
+    /// A handful of operations on few keys, with nothing to tell what the unknown ones did.
+    pub fn small() -> Shape {
+        Shape {
+            clients: 3,
+            keys: 3,
+            unique_values: false,
+            unknown_per_mille: 200,
+            mix: Mix {
+                put: 6,
+                range: 5,
+                range_past: 2,
+                range_serializable: 1,
+                delete: 3,
+                txn: 4,
+                lease_grant: 2,
+                lease_put: 3,
+                lease_revoke: 2,
+                lease_keep_alive: 1,
+                compact: 0,
+            },
+            observed: false,
+            lease_ttl: 1,
+            step_ns_max: NS_PER_SECOND / 2,
+        }
+    }
+}
+
+/// SplitMix64: small, and the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// A sequence of its own for each seed.
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound
+    }
+
+    /// True `times` in a thousand.
+    pub fn per_mille(&mut self, times: u64) -> bool {
+        self.below(1000) < times
+    }
+}
+
+/// What happens at a moment. The order of variants breaks ties.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    /// The operation at this place in `pending` takes effect.
+    Effect(usize),
+    /// A client that gave up calls again.
+    Call(usize),
+    /// A lease may run out.
+    Deadline(i64),
+}
+
+#[derive(Debug)]
+struct Pending {
+    client: usize,
+    call_ns: u64,
+    return_ns: u64,
+    request: Request,
+    /// The client has given up: nobody hears the answer.
+    abandoned: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Client {
+    process: u64,
+    free_at: u64,
+}
+
+/// A simulated run.
+#[derive(Debug)]
+pub struct Run {
+    seed: u64,
+    shape: Shape,
+    dice: Dice,
+    store: EtcdStore,
+    clients: Vec<Client>,
+    next_process: u64,
+    next_value: u64,
+    next_lease: i64,
+    /// Deadlines of leases that live.
+    deadlines: BTreeMap<i64, u64>,
+    moments: BinaryHeap<Reverse<(u64, Moment)>>,
+    pending: Vec<Option<Pending>>,
+    records: Vec<Record>,
+    called: u64,
+    now: u64,
+}
+
+impl Run {
+    /// A large run.
+    pub fn new(seed: u64) -> Run {
+        Run::shaped(seed, Shape::large())
+    }
+
+    /// A run of the given shape.
+    pub fn shaped(seed: u64, shape: Shape) -> Run {
+        let clients = (0..shape.clients).map(|process| Client { process, free_at: 0 }).collect();
+        Run {
+            seed,
+            dice: Dice::new(seed),
+            store: EtcdStore::new(),
+            clients,
+            next_process: shape.clients,
+            next_value: 0,
+            next_lease: 1,
+            deadlines: BTreeMap::new(),
+            moments: BinaryHeap::new(),
+            pending: Vec::new(),
+            records: Vec::new(),
+            called: 0,
+            now: 0,
+            shape,
+        }
+    }
+
+    /// The first line of its history.
+    pub fn header(&self) -> Header {
+        Header {
+            version: FORMAT_VERSION,
+            workload: "synthetic".into(),
+            seed: self.seed,
+            system: "model".into(),
+            first_revision: 1,
+            initial: Vec::new(),
+        }
+    }
+
+    /// Runs that many operations. Everything but the header.
+    pub fn records(&mut self, operations: u64) -> Vec<Record> {
+        if self.shape.observed {
+            for watch in 0..3 {
+                self.record_watch(watch, WatchBody::Created(everything()));
+            }
+        }
+        for client in 0..self.clients.len() {
+            self.call(client, operations);
+        }
+        while let Some(Reverse((at, moment))) = self.moments.pop() {
+            self.now = at;
+            match moment {
+                Moment::Effect(index) => self.take_effect(index, operations),
+                Moment::Call(client) => self.call(client, operations),
+                Moment::Deadline(lease) => self.run_out(lease),
+            }
+        }
+        if self.shape.observed {
+            self.observe_end();
+        }
+        std::mem::take(&mut self.records)
+    }
+
+    fn call(&mut self, client: usize, operations: u64) {
+        if self.called == operations {
+            return;
+        }
+        self.called += 1;
+        let call_ns = self.clients[client].free_at + self.dice.below(self.shape.step_ns_max);
+        let request = self.request();
+        let mut effect = call_ns + 1 + self.dice.below(self.shape.step_ns_max);
+        let return_ns = effect + 1 + self.dice.below(self.shape.step_ns_max);
+        let abandoned = self.dice.per_mille(self.shape.unknown_per_mille);
+        if abandoned {
+            effect += self.dice.below(4 * self.shape.step_ns_max);
+        }
+        let index = self.pending.len();
+        let pending = Pending { client, call_ns, return_ns, request, abandoned };
+        self.moments.push(Reverse((effect, Moment::Effect(index))));
+        if abandoned {
+            self.give_up(&pending);
+        }
+        self.pending.push(Some(pending));
+    }
+
+    /// The client goes on under a new name, and the operation is on its own.
+    fn give_up(&mut self, pending: &Pending) {
+        let failure = Failure { code: "DeadlineExceeded".into(), message: String::new() };
+        self.record(pending, None, Outcome::Unknown(failure));
+        let client = &mut self.clients[pending.client];
+        client.process = self.next_process;
+        client.free_at = pending.return_ns;
+        self.next_process += 1;
+        self.moments.push(Reverse((pending.return_ns, Moment::Call(pending.client))));
+    }
+
+    fn take_effect(&mut self, index: usize, operations: u64) {
+        let pending = self.pending[index].take().expect("takes effect once");
+        if pending.abandoned && self.dice.per_mille(400) {
+            return;
+        }
+        let before = self.store.revision();
+        let outcome = self.apply(&pending.request);
+        if let (Request::LeaseGrant(grant), Outcome::Ok(_)) = (&pending.request, &outcome) {
+            self.renew(grant.id);
+        }
+        if let (Request::LeaseRevoke(lease), Outcome::Ok(_)) = (&pending.request, &outcome) {
+            self.deadlines.remove(&lease.id);
+        }
+        if let (Request::LeaseKeepAlive(lease), Outcome::Ok(_)) = (&pending.request, &outcome)
+            && self.deadlines.contains_key(&lease.id)
+        {
+            self.renew(lease.id);
+        }
+        self.record_events(before);
+        if !pending.abandoned {
+            self.record(&pending, Some(pending.return_ns), outcome);
+            self.clients[pending.client].free_at = pending.return_ns;
+            self.call(pending.client, operations);
+        }
+    }
+
+    fn apply(&mut self, request: &Request) -> Outcome {
+        // A serializable range may be answered by a member that lags.
+        if let Request::Range(range) = request
+            && range.serializable
+        {
+            let lag = i64::try_from(self.dice.below(3)).expect("small");
+            let revision = (self.store.revision() - lag).max(1);
+            let then = Request::Range(Range { revision, ..range.clone() });
+            return match self.store.apply(&then) {
+                Outcome::Ok(Response { body, .. }) => Outcome::Ok(Response { revision, body }),
+                other => other,
+            };
+        }
+        self.store.apply(request)
+    }
+
+    fn renew(&mut self, lease: i64) {
+        let ttl = u64::try_from(self.shape.lease_ttl).expect("positive") * NS_PER_SECOND;
+        let deadline = self.now + ttl;
+        self.deadlines.insert(lease, deadline);
+        let late = self.dice.below(self.shape.step_ns_max);
+        self.moments.push(Reverse((deadline + late, Moment::Deadline(lease))));
+    }
+
+    fn run_out(&mut self, lease: i64) {
+        if self.deadlines.get(&lease).is_none_or(|deadline| *deadline > self.now) {
+            return;
+        }
+        self.deadlines.remove(&lease);
+        let before = self.store.revision();
+        self.store.apply(&Request::LeaseRevoke(LeaseId { id: lease }));
+        self.record_events(before);
+    }
+
+    fn record(&mut self, pending: &Pending, return_ns: Option<u64>, outcome: Outcome) {
+        let process = self.clients[pending.client].process;
+        let member = u32::try_from(pending.client % 3).expect("small");
+        self.records.push(Record::Op(Operation {
+            process,
+            member,
+            call_ns: pending.call_ns,
+            return_ns,
+            request: pending.request.clone(),
+            outcome,
+        }));
+    }
+
+    fn record_watch(&mut self, watch: u64, body: WatchBody) {
+        self.records.push(Record::Watch(WatchResponse {
+            watch,
+            member: u32::try_from(watch).expect("small"),
+            arrived_ns: self.now,
+            revision: self.store.revision(),
+            body,
+        }));
+    }
+
+    /// What all watches see of the write since `before`, if there was one.
+    fn record_events(&mut self, before: i64) {
+        if self.store.revision() == before || !self.shape.observed {
+            return;
+        }
+        let events: Vec<Event> = self
+            .store
+            .last_changes()
+            .iter()
+            .map(|change| Event {
+                kind: if change.after.is_some() { EventKind::Put } else { EventKind::Delete },
+                kv: match &change.after {
+                    Some(after) => after.key_value(&change.key),
+                    None => KeyValue {
+                        key: change.key.clone(),
+                        mod_revision: self.store.revision(),
+                        ..KeyValue::default()
+                    },
+                },
+                prev_kv: change.before.as_ref().map(|before| before.key_value(&change.key)),
+            })
+            .collect();
+        for watch in 0..3 {
+            self.record_watch(watch, WatchBody::Events { events: events.clone(), fragment: false });
+        }
+    }
+
+    fn observe_end(&mut self) {
+        let kvs: Vec<KeyValue> =
+            self.store.keys().iter().map(|(key, stored)| stored.key_value(key)).collect();
+        let end = self.clients.iter().map(|client| client.free_at).max().unwrap_or(0);
+        self.now = self.now.max(end) + 1;
+        for member in 0..3 {
+            self.records.push(Record::Final(FinalState {
+                member,
+                call_ns: self.now,
+                return_ns: self.now + 1,
+                revision: self.store.revision(),
+                kvs: kvs.clone(),
+                hash: Some(7),
+            }));
+        }
+        self.now += 2;
+        for watch in 0..3 {
+            self.record_watch(watch, WatchBody::Closed { by_client: true });
+        }
+    }
+
+    fn request(&mut self) -> Request {
+        let mix = self.shape.mix;
+        let kinds: [(u64, fn(&mut Run) -> Request); 11] = [
+            (mix.put, |run| Request::Put(run.put(0))),
+            (mix.range, |run| Request::Range(run.range())),
+            (mix.range_past, Run::range_past),
+            (mix.range_serializable, |run| {
+                Request::Range(Range { serializable: true, ..run.range() })
+            }),
+            (mix.delete, Run::delete),
+            (mix.txn, Run::txn),
+            (mix.lease_grant, Run::lease_grant),
+            (mix.lease_put, Run::lease_put),
+            (mix.lease_revoke, |run| Request::LeaseRevoke(run.lease())),
+            (mix.lease_keep_alive, |run| Request::LeaseKeepAlive(run.lease())),
+            (mix.compact, Run::compact),
+        ];
+        let sum = kinds.iter().map(|(weight, _)| weight).sum();
+        let mut point = self.dice.below(sum);
+        for (weight, make) in kinds {
+            if point < weight {
+                return make(self);
+            }
+            point -= weight;
+        }
+        unreachable!("the point is below the sum")
+    }
+
+    fn key(&mut self) -> Text {
+        let key = self.dice.below(self.shape.keys);
+        Text::from(&format!("k{key:05}"))
+    }
+
+    fn put(&mut self, lease: i64) -> Put {
+        self.next_value += 1;
+        let value = if self.shape.unique_values { self.next_value } else { self.dice.below(3) };
+        let prev_kv = self.dice.per_mille(200);
+        Put {
+            key: self.key(),
+            value: Text::from(&format!("v{value}")),
+            lease,
+            prev_kv,
+            ..Put::default()
+        }
+    }
+
+    fn range(&mut self) -> Range {
+        let key = self.key();
+        if self.dice.per_mille(700) {
+            return Range { key, ..Range::default() };
+        }
+        let limit = if self.dice.per_mille(300) { 2 } else { 0 };
+        let keys_only = self.dice.per_mille(100);
+        let range_end = self.end_after(&key);
+        Range { key, range_end, limit, keys_only, ..Range::default() }
+    }
+
+    /// A few keys further on; of a small space, sometimes everything.
+    fn end_after(&mut self, key: &Text) -> Text {
+        if self.shape.keys <= OPEN_RANGE_KEYS_MAX && self.dice.per_mille(500) {
+            return Text::from("\0");
+        }
+        let last = u8::try_from(self.dice.below(9)).expect("small");
+        let (last_digit, stem) = key.as_bytes().split_last().expect("keys are not empty");
+        let last_digit = (last_digit + last).min(b'9');
+        Text::from(&[stem, &[last_digit, b'~']].concat())
+    }
+
+    fn range_past(&mut self) -> Request {
+        let revision = self.store.revision();
+        let back = i64::try_from(self.dice.below(4)).expect("small");
+        Request::Range(Range { revision: (revision - back).max(1), ..self.range() })
+    }
+
+    fn delete(&mut self) -> Request {
+        let key = self.key();
+        let range_end =
+            if self.dice.per_mille(300) { self.end_after(&key) } else { Text::default() };
+        Request::DeleteRange(DeleteRange { key, range_end, prev_kv: self.dice.per_mille(300) })
+    }
+
+    fn txn(&mut self) -> Request {
+        let key = self.key();
+        let target = match self.dice.below(3) {
+            0 => CompareTarget::Version(i64::try_from(self.dice.below(2)).expect("small")),
+            1 => CompareTarget::Value(Text::from(&format!("v{}", self.dice.below(3)))),
+            _ => CompareTarget::Mod(self.store.revision()),
+        };
+        let result = match self.dice.below(3) {
+            0 => CompareResult::Equal,
+            1 => CompareResult::NotEqual,
+            _ => CompareResult::Less,
+        };
+        let compare = Compare { key: key.clone(), range_end: Text::default(), result, target };
+        let mut success = vec![TxnOp::Put(self.put(0))];
+        let other = self.put(0);
+        if !matches!(&success[0], TxnOp::Put(put) if put.key == other.key) {
+            success.push(TxnOp::Put(other));
+        }
+        success.push(TxnOp::Range(Range { key: key.clone(), ..Range::default() }));
+        let failure = vec![match self.dice.below(3) {
+            0 => TxnOp::Range(Range { key, ..Range::default() }),
+            1 => TxnOp::DeleteRange(DeleteRange { key, ..DeleteRange::default() }),
+            _ => TxnOp::Put(self.put(0)),
+        }];
+        Request::Txn(Txn { compare: vec![compare], success, failure })
+    }
+
+    fn lease_grant(&mut self) -> Request {
+        let id = self.next_lease;
+        self.next_lease += 1;
+        Request::LeaseGrant(LeaseGrant { id, ttl: self.shape.lease_ttl })
+    }
+
+    /// One of the newest leases.
+    fn lease(&mut self) -> LeaseId {
+        let back = i64::try_from(self.dice.below(3)).expect("small");
+        LeaseId { id: (self.next_lease - 1 - back).max(1) }
+    }
+
+    fn lease_put(&mut self) -> Request {
+        let lease = self.lease().id;
+        Request::Put(self.put(lease))
+    }
+
+    fn compact(&mut self) -> Request {
+        Request::Compact(Compact { revision: (self.store.revision() - 100).max(1) })
+    }
+}
+
+fn everything() -> WatchRequest {
+    WatchRequest {
+        key: Text::from("\0"),
+        range_end: Text::from("\0"),
+        start_revision: 1,
+        prev_kv: true,
+        no_put: false,
+        no_delete: false,
+        resumes: None,
+    }
+}
