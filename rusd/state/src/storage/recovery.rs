@@ -344,7 +344,9 @@ impl<'a> Rows<'a> {
 
     /// The next row.
     pub(crate) fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StorageError> {
-        if let (true, Some(from)) = (self.read.is_empty(), self.next.take()) {
+        if self.read.is_empty()
+            && let Some(from) = self.next.take()
+        {
             let read = &mut self.read;
             self.backend.scan(self.tree, &from, &mut |key, value| {
                 read.push_back((Bytes::copy_from_slice(key), value));
@@ -356,5 +358,27 @@ impl<'a> Rows<'a> {
             self.next = full.map(|(last, _)| [last, &[0][..]].concat());
         }
         Ok(self.read.pop_front())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryBackend;
+
+    /// A start once saw only the first rows of a large image: it forgot where to go on.
+    #[test]
+    fn rows_are_read_to_the_end() {
+        for rows in [0, 1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, ROWS_AT_ONCE * 3] {
+            let backend = MemoryBackend::new();
+            let keys: Vec<String> = (0..rows).map(|number| format!("key {number:06}")).collect();
+            for key in &keys {
+                backend.put_image(Tree::Kv, key.as_bytes(), b"").unwrap();
+            }
+            let mut read = Rows::of(&backend, Tree::Kv);
+            let next = || read.next().unwrap();
+            let seen: Vec<Bytes> = std::iter::from_fn(next).map(|(key, _)| key).collect();
+            assert_eq!(seen, keys);
+        }
     }
 }
