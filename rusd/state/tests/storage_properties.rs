@@ -4,6 +4,8 @@
 //! A crash keeps a prefix of what was not synced; the recovered applied index says which prefix of
 //! the model must be there, and it may not be shorter than what was reported durable.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -19,7 +21,7 @@ use rusd_state::mvcc::revision::Revision;
 use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry, LeaseChange, MetaChange};
 use rusd_state::storage::{
     Backend, Batch, CompactProgress, FoldProgress, History, HistoryOptions, MemoryBackend,
-    Recovered, Replayed, SledBackend, SledOptions, StorageError, Tree, Visit, verify,
+    Recovered, Replayed, SledBackend, SledOptions, StartFrom, StorageError, Tree, Visit, verify,
 };
 use tempfile::TempDir;
 
@@ -227,6 +229,7 @@ fn options() -> HistoryOptions {
         applied_lag_entries_max: 3,
         fold_bytes_max: 2000,
         rebuild_images: false,
+        start_from: StartFrom::Images,
     }
 }
 
@@ -397,6 +400,11 @@ impl World {
         assert!(recovered.applied_index >= self.reported, "what was reported durable is there");
         self.model.cut_to(recovered.applied_index);
         self.check_recovered(&recovered);
+        for start_from in [StartFrom::History, StartFrom::Shorter] {
+            let options = HistoryOptions { start_from, ..options() };
+            let (_, recovered) = History::open(self.engine.backend(), options).unwrap();
+            self.check_recovered(&recovered);
+        }
         self.reported = recovered.applied_index;
         self.history = Some(history);
         self.read_all();
@@ -519,7 +527,9 @@ proptest! {
     fn memory_history_is_the_model(steps in vec(step(), 1..120)) {
         let engine = Engine::Memory(Faulty::over(MemoryBackend::crashable()));
         let mut world = World::open(engine);
-        steps.iter().for_each(|step| world.run(step));
+        for step in &steps {
+            world.run(step);
+        }
         world.finish();
     }
 }
@@ -531,7 +541,9 @@ proptest! {
     fn sled_history_is_the_model(steps in vec(step(), 1..100)) {
         let folder = tempfile::tempdir().unwrap();
         let mut world = World::open(Engine::Sled(open_sled(folder.path()), folder));
-        steps.iter().for_each(|step| world.run(step));
+        for step in &steps {
+            world.run(step);
+        }
         world.finish();
     }
 }

@@ -281,7 +281,9 @@ mod tests {
     fn packed(revisions: &[Vec<HistoryEntry>], block_bytes: usize) -> Vec<ReadBlock> {
         let mut batch = Batch::default();
         let mut writer = BlockWriter::new(&mut batch, block_bytes);
-        revisions.iter().for_each(|revision| writer.push_revision(revision));
+        for revision in revisions {
+            writer.push_revision(revision);
+        }
         writer.finish();
         let open = |(key, value): (Vec<u8>, Vec<u8>)| ReadBlock::open(&key, &value.into()).unwrap();
         let writes = batch.writes.into_iter().map(|write| (write.key, write.value.unwrap()));
@@ -291,7 +293,7 @@ mod tests {
     #[test]
     fn entries_come_back_in_order_and_a_revision_is_never_split() {
         let revisions: Vec<Vec<HistoryEntry>> =
-            (2..50).map(|main| (0..main % 5 + 1).map(|sub| put(main, sub, 40)).collect()).collect();
+            (2..50).map(|main| (0..=main % 5).map(|sub| put(main, sub, 40)).collect()).collect();
         let blocks = packed(&revisions, 500);
         assert!(blocks.len() > 5, "{}", blocks.len());
         let read = |block: &ReadBlock| {

@@ -74,6 +74,10 @@ pub(crate) struct Chunk {
     batch: Batch,
     removed: usize,
     rewritten: usize,
+    /// Entries of history that go.
+    pub(crate) entries_dropped: i64,
+    /// Rows of `index` that go.
+    pub(crate) rows_removed: i64,
     walk: Walk,
     is_last: bool,
 }
@@ -112,8 +116,7 @@ impl Compaction {
         };
         let liveness = Liveness { compact, fold_revision, keep };
         let next = keycode::main_key(walk.next);
-        let mut chunk =
-            Chunk { batch: Batch::default(), removed: 0, rewritten: 0, walk, is_last: true };
+        let mut chunk = Chunk::beginning(walk);
         let mut seen = 0;
         let mut visit = |key: &[u8], value: Bytes| {
             let block = ReadBlock::open(key, &value)?;
@@ -133,13 +136,17 @@ impl Compaction {
         Ok(chunk)
     }
 
-    /// Makes a planned chunk so.
+    /// Makes a planned chunk so; `entries` of history remain.
     pub(crate) fn commit(
         &mut self,
         backend: &dyn Backend,
         mut chunk: Chunk,
+        entries: i64,
     ) -> Result<CompactProgress, StorageError> {
         let Chunk { removed, rewritten, .. } = chunk;
+        if chunk.entries_dropped > 0 {
+            put_number(&mut chunk.batch, &MetaKey::HistoryEntries, entries);
+        }
         let compact = chunk.walk.compact;
         if chunk.is_last {
             put_number(&mut chunk.batch, &MetaKey::Compacted, compact);
@@ -157,6 +164,18 @@ impl Compaction {
 }
 
 impl Chunk {
+    fn beginning(walk: Walk) -> Chunk {
+        Chunk {
+            batch: Batch::default(),
+            removed: 0,
+            rewritten: 0,
+            entries_dropped: 0,
+            rows_removed: 0,
+            walk,
+            is_last: true,
+        }
+    }
+
     fn judge(
         &mut self,
         backend: &dyn Backend,
@@ -190,6 +209,7 @@ impl Chunk {
             blocks::rewrite(block.main, &survivors, &mut self.batch);
             self.rewritten += 1;
         }
+        self.entries_dropped += i64::try_from(dead.len()).expect("a length fits");
         for (key, entry) in dead {
             if entry.kind == EntryKind::Delete {
                 self.remove_index(backend, &key, entry.revision)?;
@@ -209,6 +229,7 @@ impl Chunk {
         let revisions = fold::decode_index(key, &value)?;
         if revisions.last().is_some_and(|(last, _)| *last == delete) {
             self.batch.remove(Tree::Index, key);
+            self.rows_removed += 1;
         }
         Ok(())
     }

@@ -42,6 +42,8 @@ pub enum FoldProgress {
 #[derive(Debug)]
 pub(crate) struct Fold {
     revision: i64,
+    /// Rows of `index`; a crash may leave it a little off.
+    rows: i64,
     bytes_max: usize,
     pass: Option<Pass>,
 }
@@ -72,9 +74,14 @@ struct KeyChange {
 pub(crate) type IndexEntry = (Revision, EntryKind);
 
 impl Fold {
-    /// A fold that has come to `revision`.
-    pub(crate) fn at(revision: i64, bytes_max: usize) -> Self {
-        Fold { revision, bytes_max, pass: None }
+    /// A fold that has come to `revision`, and has made `rows`.
+    pub(crate) fn at(revision: i64, rows: i64, bytes_max: usize) -> Self {
+        Fold { revision, rows, bytes_max, pass: None }
+    }
+
+    /// Compaction has removed rows of `index`.
+    pub(crate) fn rows_removed(&mut self, rows: i64) {
+        self.rows = self.rows.saturating_sub(rows).max(0);
     }
 
     /// The revision up to which the images are complete.
@@ -100,7 +107,7 @@ impl Fold {
             Some(Pass::Writing { to, mut keys }) => {
                 for _ in 0..keys_max {
                     let Some((key, change)) = keys.pop_first() else { break };
-                    change.write(backend, &key, durable.compact_revision)?;
+                    self.rows += change.write(backend, &key, durable.compact_revision)?;
                 }
                 if !keys.is_empty() {
                     self.pass = Some(Pass::Writing { to, keys });
@@ -130,6 +137,7 @@ impl Fold {
         backend.sync()?;
         let mut batch = Batch::default();
         put_number(&mut batch, &MetaKey::Fold, to);
+        put_number(&mut batch, &MetaKey::ImageRows, self.rows.max(0));
         backend.commit(&batch)?;
         backend.sync()?;
         self.revision = to;
@@ -197,12 +205,13 @@ impl Reading {
 }
 
 impl KeyChange {
-    fn write(&self, backend: &dyn Backend, key: &[u8], compact: i64) -> Result<(), StorageError> {
-        let before = backend.get(Tree::Index, key)?;
-        let mut revisions = match before {
+    /// Writes both rows of the key; returns by how much the rows of `index` grew.
+    fn write(&self, backend: &dyn Backend, key: &[u8], compact: i64) -> Result<i64, StorageError> {
+        let mut revisions = match backend.get(Tree::Index, key)? {
             Some(value) => decode_index(key, &value)?,
             None => Vec::new(),
         };
+        let had_row = !revisions.is_empty();
         let last = revisions.last().map(|(revision, _)| *revision);
         let is_new = |entry: &&IndexEntry| last.is_none_or(|last| last < entry.0);
         revisions.extend(self.revisions.iter().filter(is_new));
@@ -215,10 +224,11 @@ impl KeyChange {
         match self.latest.kind {
             EntryKind::Put => {
                 let value = schema::seal(key, self.latest.kv.to_vec());
-                backend.put_image(Tree::Kv, key, &value)
+                backend.put_image(Tree::Kv, key, &value)?;
             }
-            EntryKind::Delete => backend.remove_image(Tree::Kv, key),
+            EntryKind::Delete => backend.remove_image(Tree::Kv, key)?,
         }
+        Ok(i64::from(!revisions.is_empty()) - i64::from(had_row))
     }
 }
 

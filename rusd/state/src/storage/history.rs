@@ -24,8 +24,8 @@ use crate::storage::error::StorageError;
 use crate::storage::fold::{Fold, FoldProgress};
 use crate::storage::keycode;
 use crate::storage::recovery::{self, Recovered};
-use crate::storage::schema::Tree;
-use crate::storage::write_behind::Buffers;
+use crate::storage::schema::{MetaKey, Tree};
+use crate::storage::write_behind::{Buffers, put_number};
 
 pub use crate::storage::write_behind::Position as Durable;
 
@@ -40,6 +40,8 @@ pub struct HistoryOptions {
     pub fold_bytes_max: usize,
     /// Forget the images and make them anew.
     pub rebuild_images: bool,
+    /// What a start reads keys from.
+    pub start_from: StartFrom,
 }
 
 impl Default for HistoryOptions {
@@ -49,8 +51,20 @@ impl Default for HistoryOptions {
             applied_lag_entries_max: 1000,
             fold_bytes_max: 64 << 20,
             rebuild_images: false,
+            start_from: StartFrom::Shorter,
         }
     }
+}
+
+/// What a start reads keys from. Both ways lead to the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartFrom {
+    /// The images, then the history after them; unless the whole history is short.
+    Shorter,
+    /// The images, then the history after them.
+    Images,
+    /// The whole history. The images are left alone.
+    History,
 }
 
 /// All revisions of all keys, over an engine.
@@ -70,6 +84,8 @@ pub struct History {
 struct Background {
     fold: Fold,
     compaction: Compaction,
+    /// Entries in the engine's history.
+    entries: i64,
 }
 
 /// What a flush did.
@@ -99,7 +115,7 @@ impl History {
     ) -> Result<(Arc<History>, Recovered), StorageError> {
         let recovered = recovery::open(&backend, options)?;
         let durable = recovered.position();
-        let fold = Fold::at(recovered.fold_revision, options.fold_bytes_max);
+        let fold = Fold::at(recovered.fold_revision, recovered.image_rows, options.fold_bytes_max);
         let compaction = Compaction::after(recovered.compacted_revision);
         let history = History {
             backend,
@@ -107,7 +123,11 @@ impl History {
             buffers: RwLock::new(Buffers::at(durable)),
             pending_bytes: AtomicUsize::new(0),
             durable: Mutex::new(durable),
-            background: Mutex::new(Background { fold, compaction }),
+            background: Mutex::new(Background {
+                fold,
+                compaction,
+                entries: recovered.history_entries,
+            }),
             pins: Arc::default(),
         };
         Ok((Arc::new(history), recovered))
@@ -228,7 +248,7 @@ impl History {
     ///
     /// After an error the member must stop: nothing was dropped, but nothing more becomes durable.
     pub fn flush(&self) -> Result<Flushed, StorageError> {
-        let _background = self.background.lock();
+        let mut background = self.background.lock();
         let durable = self.durable();
         let buffer = {
             let mut buffers = self.buffers.write();
@@ -238,9 +258,12 @@ impl History {
             }
             buffers.begin_flush()
         };
-        let batch = buffer.pack(self.options.block_bytes);
+        let mut batch = buffer.pack(self.options.block_bytes);
+        let entries = background.entries + buffer.entries();
+        put_number(&mut batch, &MetaKey::HistoryEntries, entries);
         self.backend.commit(&batch)?;
         self.backend.sync()?;
+        background.entries = entries;
         let durable = buffer.position;
         *self.durable.lock() = durable;
         let dropped = self.buffers.write().end_flush();
@@ -266,8 +289,7 @@ impl History {
     ) -> Result<CompactProgress, StorageError> {
         let mut background = self.background.lock();
         let fold_revision = background.fold.revision();
-        let compaction = &mut background.compaction;
-        if !compaction.is_due(upto) {
+        if !background.compaction.is_due(upto) {
             return Ok(CompactProgress::Idle);
         }
         if self.oldest_pin().is_some_and(|oldest| oldest < upto) {
@@ -280,13 +302,19 @@ impl History {
         if !is_durable() {
             return Ok(CompactProgress::FlushFirst);
         }
+        let compaction = &background.compaction;
         let chunk = compaction.plan(&*self.backend, upto, fold_revision, keep, blocks_max)?;
         // A newer compaction may have thinned the index out while we asked it; a crash could undo
         // that one, so nothing may go for its sake before it is durable.
         if !is_durable() {
             return Ok(CompactProgress::FlushFirst);
         }
-        compaction.commit(&*self.backend, chunk)
+        let entries = background.entries - chunk.entries_dropped;
+        let rows_removed = chunk.rows_removed;
+        let progress = background.compaction.commit(&*self.backend, chunk, entries)?;
+        background.entries = entries;
+        background.fold.rows_removed(rows_removed);
+        Ok(progress)
     }
 
     /// Holds everything that a read at `main` can see, until the pin is dropped. The caller has

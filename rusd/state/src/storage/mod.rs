@@ -36,7 +36,9 @@ pub use crate::storage::batch::Batch;
 pub use crate::storage::compaction::CompactProgress;
 pub use crate::storage::error::StorageError;
 pub use crate::storage::fold::FoldProgress;
-pub use crate::storage::history::{Durable, Flushed, History, HistoryOptions, Pin, Scan};
+pub use crate::storage::history::{
+    Durable, Flushed, History, HistoryOptions, Pin, Scan, StartFrom,
+};
 pub use crate::storage::memory::MemoryBackend;
 pub use crate::storage::recovery::{Recovered, RecoveredKey, Replayed};
 pub use crate::storage::schema::Tree;

@@ -19,7 +19,7 @@ use crate::storage::blocks::{self, ReadBlock};
 use crate::storage::change::{EntryKind, HistoryEntry};
 use crate::storage::error::StorageError;
 use crate::storage::fold;
-use crate::storage::history::HistoryOptions;
+use crate::storage::history::{HistoryOptions, StartFrom};
 use crate::storage::keycode;
 use crate::storage::schema::{self, FORMAT_VERSION, MetaKey, Tree};
 use crate::storage::write_behind::Position;
@@ -29,6 +29,11 @@ const FRESH_REVISION: i64 = 1;
 
 /// Rows of an image that are read at a time.
 const ROWS_AT_ONCE: usize = 512;
+
+/// Entries of history that are read in the time that one key's rows of the images take: blocks are
+/// read many entries at once, rows one by one (measured: 0.2 us against 3.2 us, to which an index in
+/// memory adds its own work for each entry).
+const ENTRIES_READ_PER_ROW: i64 = 4;
 
 /// What the engine held when the history was opened.
 #[derive(Debug, Clone)]
@@ -55,6 +60,9 @@ pub struct Recovered {
     /// As [`crate::storage::change::MetaChange::Named`] gave them.
     pub named: BTreeMap<String, Bytes>,
     pub(crate) compacted_revision: i64,
+    pub(crate) history_entries: i64,
+    pub(crate) image_rows: i64,
+    start_from: StartFrom,
 }
 
 /// One thing that a start learns about keys.
@@ -92,6 +100,7 @@ pub(crate) fn open(
     if options.rebuild_images || !recovered.has_images()? {
         recovered.forget_images()?;
     }
+    recovered.start_from = options.start_from;
     Ok(recovered)
 }
 
@@ -162,6 +171,9 @@ impl Recovered {
             cluster_version: None,
             named: BTreeMap::new(),
             compacted_revision: 0,
+            history_entries: 0,
+            image_rows: 0,
+            start_from: StartFrom::Shorter,
         }
     }
 
@@ -181,6 +193,8 @@ impl Recovered {
             MetaKey::Compact => self.compact_revision = read_number(key, &value)?,
             MetaKey::Compacted => self.compacted_revision = read_number(key, &value)?,
             MetaKey::Fold => self.fold_revision = read_number(key, &value)?,
+            MetaKey::ImageRows => self.image_rows = read_number(key, &value)?,
+            MetaKey::HistoryEntries => self.history_entries = read_number(key, &value)?,
             MetaKey::ConfState => self.conf_state = Some(value),
             MetaKey::ClusterVersion => {
                 let text = String::from_utf8(value.to_vec());
@@ -249,20 +263,29 @@ impl Recovered {
     fn forget_images(&mut self) -> Result<(), StorageError> {
         let mut batch = crate::storage::Batch::default();
         batch.remove(Tree::Meta, &MetaKey::Fold.encode());
+        batch.remove(Tree::Meta, &MetaKey::ImageRows.encode());
         self.backend.commit(&batch)?;
         self.backend.sync()?;
         self.backend.clear(Tree::Index)?;
         self.backend.clear(Tree::Kv)?;
-        self.fold_revision = 0;
+        (self.fold_revision, self.image_rows) = (0, 0);
         Ok(())
     }
 
     /// Tells everything that is known about keys; see [`Replayed`] for the order. Nothing may be
     /// flushed, folded or compacted before it is over.
     pub fn replay(&self, visit: &mut dyn FnMut(Replayed)) -> Result<(), StorageError> {
-        if self.fold_revision > 0 {
-            self.replay_images(visit)?;
+        let are_images_read = match self.start_from {
+            StartFrom::Images => true,
+            StartFrom::History => false,
+            StartFrom::Shorter => {
+                self.history_entries > self.image_rows.saturating_mul(ENTRIES_READ_PER_ROW)
+            }
+        };
+        if self.fold_revision == 0 || !are_images_read {
+            return self.replay_history(0, visit);
         }
+        self.replay_images(visit)?;
         self.replay_history(self.fold_revision + 1, visit)
     }
 

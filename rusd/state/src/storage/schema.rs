@@ -98,6 +98,10 @@ pub(crate) enum MetaKey {
     Compacted,
     /// The revision up to which `kv` and `index` are complete.
     Fold,
+    /// About how many rows `index` has.
+    ImageRows,
+    /// How many entries `kv_rev` has.
+    HistoryEntries,
     /// Voters and learners.
     ConfState,
     /// The cluster's version.
@@ -120,6 +124,8 @@ impl MetaKey {
             MetaKey::Compact => b"compact".to_vec(),
             MetaKey::Compacted => b"compacted".to_vec(),
             MetaKey::Fold => b"fold".to_vec(),
+            MetaKey::ImageRows => b"image_rows".to_vec(),
+            MetaKey::HistoryEntries => b"history_entries".to_vec(),
             MetaKey::ConfState => b"conf_state".to_vec(),
             MetaKey::ClusterVersion => b"cluster_version".to_vec(),
             MetaKey::Member(id) => [MEMBER_PREFIX, &id.to_be_bytes()].concat(),
@@ -141,6 +147,8 @@ impl MetaKey {
             b"compact" => Some(MetaKey::Compact),
             b"compacted" => Some(MetaKey::Compacted),
             b"fold" => Some(MetaKey::Fold),
+            b"image_rows" => Some(MetaKey::ImageRows),
+            b"history_entries" => Some(MetaKey::HistoryEntries),
             b"conf_state" => Some(MetaKey::ConfState),
             b"cluster_version" => Some(MetaKey::ClusterVersion),
             _ => None,
@@ -187,6 +195,8 @@ mod tests {
             MetaKey::Compact,
             MetaKey::Compacted,
             MetaKey::Fold,
+            MetaKey::ImageRows,
+            MetaKey::HistoryEntries,
             MetaKey::ConfState,
             MetaKey::ClusterVersion,
             MetaKey::Member(u64::MAX),

@@ -23,7 +23,7 @@ use crate::storage::error::StorageError;
 use crate::storage::fold::{self, IndexEntry};
 use crate::storage::keycode;
 use crate::storage::recovery::{self, Recovered, Rows};
-use crate::storage::schema::{self, Tree};
+use crate::storage::schema::{self, MetaKey, Tree};
 
 /// Findings that a report keeps; more are only counted.
 const FINDINGS_KEPT_MAX: usize = 100;
@@ -32,6 +32,7 @@ const FINDINGS_KEPT_MAX: usize = 100;
 const WRITE_REVISION_MIN: i64 = 2;
 
 /// What was checked, and what was found.
+#[must_use = "what is wrong stands in `findings`"]
 #[derive(Debug, Default)]
 pub struct VerifyReport {
     /// Applied index of the log.
@@ -160,6 +161,13 @@ impl Verifier<'_> {
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        let entries = i64::try_from(self.report.entries).expect("a count fits");
+        if entries != self.recovered.history_entries && self.report.findings_total == 0 {
+            let reason =
+                format!("says {}, but there are {entries}", self.recovered.history_entries);
+            let key = MetaKey::HistoryEntries.encode();
+            self.report.find(StorageError::corrupt(Tree::Meta, &key, reason));
+        }
         let last = cursor.last.map_or(WRITE_REVISION_MIN - 1, |last| last.main);
         if last != self.recovered.revision && !cursor.is_torn {
             let reason = format!("history ends at {last}");

@@ -49,6 +49,11 @@ impl Buffer {
         Buffer { position, history: Vec::with_capacity(capacity), ..Buffer::default() }
     }
 
+    /// How many changes of keys it holds.
+    pub(crate) fn entries(&self) -> i64 {
+        i64::try_from(self.history.len()).expect("a length fits")
+    }
+
     /// Whether there is nothing in it but a moved applied index.
     pub(crate) fn is_empty(&self) -> bool {
         self.history.is_empty() && self.leases.is_empty() && self.meta.is_empty()
