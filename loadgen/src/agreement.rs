@@ -219,7 +219,7 @@ impl Requests {
         match self.random.random_range(0..10) {
             0..4 => TxnOp::Put(self.put()),
             4..7 => TxnOp::Range(self.range()),
-            8 if depth < TXN_DEPTH_MAX => TxnOp::Txn(self.txn(depth + 1)),
+            7 if depth < TXN_DEPTH_MAX => TxnOp::Txn(self.txn(depth + 1)),
             _ => {
                 let mut delete = self.delete_range();
                 if self.may_ignore && delete.range_end == Text::from("\0") {

@@ -112,7 +112,8 @@ impl Run {
         let own = || {
             let output = Command::new(cluster.program()?).arg("--version").output().ok()?;
             let text = String::from_utf8(output.stdout).ok()?;
-            text.lines().find(|line| line.starts_with("rusd")).map(ToOwned::to_owned)
+            let line = text.lines().find(|line| line.starts_with("rusd"))?;
+            Some(line.replace("Version: ", ""))
         };
         match system {
             System::Rusd => own().unwrap_or_else(|| format!("rusd (as etcd {version})")),
