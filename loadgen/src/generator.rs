@@ -6,22 +6,24 @@
 //!
 //! Invariant: no value is written twice, and no lease is granted twice.
 
+mod kind;
+mod seen;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rusd_checker::history::record::{
-    Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, LeaseGrant, LeaseId,
-    Outcome, Put, Range, Request, Response, ResponseBody, Txn, TxnOp, TxnOpResponse,
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseGrant, LeaseId, Outcome, Put,
+    Range, Request, Response, ResponseBody, Txn, TxnOp, TxnOpResponse,
 };
 use rusd_checker::history::text::Text;
-use serde::Serialize;
 
-use crate::keys::KeySpace;
-use crate::workload::{Mix, Workload};
+use crate::workload::Workload;
+pub use kind::OpKind;
+pub use seen::Seen;
 
 /// Most neighbouring keys in a short range.
 const RANGE_KEYS_MAX: usize = 10;
@@ -29,141 +31,6 @@ const RANGE_KEYS_MAX: usize = 10;
 const HISTORY_DEPTH_MAX: i64 = 500;
 /// Most keys of one transaction.
 const TXN_KEYS_MAX: usize = 4;
-
-/// A kind of operation, as the mix names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each is told of at the field of `Mix` of the same name")]
-pub enum OpKind {
-    Put,
-    Get,
-    Range,
-    RangeLimit,
-    GetSerializable,
-    RangeHistorical,
-    Delete,
-    DeleteRange,
-    TxnCas,
-    TxnMulti,
-    TxnReadModifyWrite,
-    LeaseGrant,
-    PutLease,
-    LeaseKeepAlive,
-    LeaseRevoke,
-    Compact,
-}
-
-impl OpKind {
-    /// Name in the mix and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            OpKind::Put => "put",
-            OpKind::Get => "get",
-            OpKind::Range => "range",
-            OpKind::RangeLimit => "range_limit",
-            OpKind::GetSerializable => "get_serializable",
-            OpKind::RangeHistorical => "range_historical",
-            OpKind::Delete => "delete",
-            OpKind::DeleteRange => "delete_range",
-            OpKind::TxnCas => "txn_cas",
-            OpKind::TxnMulti => "txn_multi",
-            OpKind::TxnReadModifyWrite => "txn_read_modify_write",
-            OpKind::LeaseGrant => "lease_grant",
-            OpKind::PutLease => "put_lease",
-            OpKind::LeaseKeepAlive => "lease_keep_alive",
-            OpKind::LeaseRevoke => "lease_revoke",
-            OpKind::Compact => "compact",
-        }
-    }
-}
-
-impl Mix {
-    /// Every kind with its weight.
-    pub fn weights(&self) -> [(OpKind, u32); 16] {
-        [
-            (OpKind::Put, self.put),
-            (OpKind::Get, self.get),
-            (OpKind::Range, self.range),
-            (OpKind::RangeLimit, self.range_limit),
-            (OpKind::GetSerializable, self.get_serializable),
-            (OpKind::RangeHistorical, self.range_historical),
-            (OpKind::Delete, self.delete),
-            (OpKind::DeleteRange, self.delete_range),
-            (OpKind::TxnCas, self.txn_cas),
-            (OpKind::TxnMulti, self.txn_multi),
-            (OpKind::TxnReadModifyWrite, self.txn_read_modify_write),
-            (OpKind::LeaseGrant, self.lease_grant),
-            (OpKind::PutLease, self.put_lease),
-            (OpKind::LeaseKeepAlive, self.lease_keep_alive),
-            (OpKind::LeaseRevoke, self.lease_revoke),
-            (OpKind::Compact, self.compact),
-        ]
-    }
-}
-
-/// What all clients of a run share.
-#[derive(Debug)]
-pub struct Seen {
-    keys: KeySpace,
-    /// Highest store revision in any answer.
-    latest: AtomicI64,
-    /// Mod revision of each key in the newest answer that showed it; 0 is absent.
-    key_revisions: Vec<AtomicI64>,
-    next_process: AtomicU64,
-    /// Makes lease ids differ between runs against one cluster.
-    lease_base: i64,
-    next_lease: AtomicI64,
-}
-
-impl Seen {
-    /// For a store at `first_revision`. `run` differs between runs.
-    pub fn new(keys: KeySpace, first_revision: i64, run: u32) -> Seen {
-        let key_revisions = (0..keys.count()).map(|_| AtomicI64::new(0)).collect();
-        Seen {
-            keys,
-            latest: AtomicI64::new(first_revision),
-            key_revisions,
-            next_process: AtomicU64::new(0),
-            lease_base: i64::from(run) << 31,
-            next_lease: AtomicI64::new(1),
-        }
-    }
-
-    /// A process id that nobody used before.
-    pub fn fresh_process(&self) -> u64 {
-        self.next_process.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Highest store revision in any answer.
-    pub fn latest_revision(&self) -> i64 {
-        self.latest.load(Ordering::Relaxed)
-    }
-
-    /// The keys.
-    pub fn keys(&self) -> &KeySpace {
-        &self.keys
-    }
-
-    fn fresh_lease(&self) -> i64 {
-        self.lease_base | self.next_lease.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn saw(&self, kv: &KeyValue) {
-        if let Some(index) = self.keys.index_of(kv.key.as_bytes()) {
-            self.key_revisions[index].fetch_max(kv.mod_revision, Ordering::Relaxed);
-        }
-    }
-
-    fn saw_write(&self, key: &Text, revision: i64) {
-        if let Some(index) = self.keys.index_of(key.as_bytes()) {
-            self.key_revisions[index].fetch_max(revision, Ordering::Relaxed);
-        }
-    }
-
-    fn revision_of(&self, index: usize) -> i64 {
-        self.key_revisions[index].load(Ordering::Relaxed)
-    }
-}
 
 /// What a client asks next.
 #[derive(Debug)]
@@ -231,7 +98,7 @@ impl Generator {
 
     /// A put of the key with this index, for loading a store.
     pub fn preload(&mut self, index: usize) -> (OpKind, Request) {
-        let key = self.seen.keys.key(index);
+        let key = self.seen.keys().key(index);
         (OpKind::Put, Request::Put(self.put(key)))
     }
 
@@ -300,8 +167,8 @@ impl Generator {
     }
 
     fn any_key(&mut self) -> Text {
-        let index = self.seen.keys.sample(&mut self.rng);
-        self.seen.keys.key(index)
+        let index = self.seen.keys().sample(&mut self.rng);
+        self.seen.keys().key(index)
     }
 
     fn put_any(&mut self) -> Put {
@@ -324,7 +191,7 @@ impl Generator {
     }
 
     fn neighbours(&mut self) -> Range {
-        let keys = &self.seen.keys;
+        let keys = self.seen.keys();
         let first = keys.sample(&mut self.rng);
         let width = self.rng.random_range(2..=RANGE_KEYS_MAX);
         let (key, range_end) = (keys.key(first), keys.key(first + width));
@@ -334,7 +201,7 @@ impl Generator {
     }
 
     fn limited(&mut self) -> Range {
-        let (key, range_end) = self.seen.keys.whole();
+        let (key, range_end) = self.seen.keys().whole();
         let limit = self.rng.random_range(1..=20);
         let serializable = self.rng.random_bool(0.1);
         Range { key, range_end, limit, serializable, ..Range::default() }
@@ -349,8 +216,8 @@ impl Generator {
 
     /// Put if the key is as last seen; otherwise read it, and know better next time.
     fn compare_and_set(&mut self) -> Txn {
-        let index = self.seen.keys.sample(&mut self.rng);
-        let key = self.seen.keys.key(index);
+        let index = self.seen.keys().sample(&mut self.rng);
+        let key = self.seen.keys().key(index);
         let seen = self.seen.revision_of(index);
         let target = match self.rng.random_range(0..10) {
             0 => CompareTarget::Create(0),
@@ -366,25 +233,25 @@ impl Generator {
 
     /// Several distinct keys written at once, and read back in between.
     fn multi(&mut self) -> Txn {
-        let count = self.rng.random_range(2..=TXN_KEYS_MAX).min(self.seen.keys.count());
+        let count = self.rng.random_range(2..=TXN_KEYS_MAX).min(self.seen.keys().count());
         let mut indexes: Vec<usize> = Vec::new();
         while indexes.len() < count {
-            let index = self.seen.keys.sample(&mut self.rng);
+            let index = self.seen.keys().sample(&mut self.rng);
             // A very skewed space may not give distinct keys by sampling alone.
-            let index = (0..self.seen.keys.count())
-                .map(|step| (index + step) % self.seen.keys.count())
+            let index = (0..self.seen.keys().count())
+                .map(|step| (index + step) % self.seen.keys().count())
                 .find(|index| !indexes.contains(index))
                 .expect("fewer were chosen than there are");
             indexes.push(index);
         }
-        let compare_key = self.seen.keys.key(indexes[0]);
+        let compare_key = self.seen.keys().key(indexes[0]);
         let known = self.seen.revision_of(indexes[0]);
         let result = *[CompareResult::Less, CompareResult::Equal, CompareResult::Greater]
             .choose(&mut self.rng)
             .expect("not empty");
         let mut success = Vec::new();
         for &index in &indexes {
-            let key = self.seen.keys.key(index);
+            let key = self.seen.keys().key(index);
             success.push(match self.rng.random_range(0..4) {
                 0 => TxnOp::DeleteRange(DeleteRange { key, ..DeleteRange::default() }),
                 1 => TxnOp::Range(Range { key, ..Range::default() }),
@@ -392,14 +259,15 @@ impl Generator {
             });
         }
         success.push(TxnOp::Range(self.neighbours()));
-        let failure = indexes.iter().map(|&index| TxnOp::Put(self.put(self.seen.keys.key(index))));
+        let failure =
+            indexes.iter().map(|&index| TxnOp::Put(self.put(self.seen.keys().key(index))));
         let failure = failure.collect();
         let compare = vec![compare(compare_key, result, CompareTarget::Mod(known))];
         Txn { compare, success, failure }
     }
 
     fn learn(&mut self, kind: OpKind, request: &Request, response: &Response) {
-        self.seen.latest.fetch_max(response.revision, Ordering::Relaxed);
+        self.seen.came_to(response.revision);
         match (request, &response.body) {
             (Request::Put(put), _) => self.seen.saw_write(&put.key, response.revision),
             (Request::Range(_), ResponseBody::Range(answer)) => {
@@ -464,9 +332,10 @@ fn unique_value(process: u64, number: u64, bytes: usize) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use rusd_checker::history::record::{Failure, RangeResponse};
+    use rusd_checker::history::record::{Failure, KeyValue, RangeResponse};
 
     use super::*;
+    use crate::keys::KeySpace;
 
     const TEXT: &str = r#"
         duration = "1s"

@@ -41,7 +41,7 @@ pub enum ClusterError {
         advice: &'static str,
     },
     /// A member ended by itself.
-    #[error("member m{member} ended by itself ({status}); the last lines of {log}:\n{tail}")]
+    #[error("member m{member} ended by itself ({status})\nthe last lines of {log}:\n{tail}")]
     Ended {
         /// Index of the member.
         member: u32,

@@ -130,6 +130,13 @@ impl RunReport {
         }
     }
 
+    /// Notes that something went wrong with the run itself; once, however often it shows.
+    pub fn incident(&mut self, text: String) {
+        if !self.incidents.contains(&text) {
+            self.incidents.push(text);
+        }
+    }
+
     /// The verdict in one line.
     pub fn headline(&self) -> String {
         match (self.outcome(), &self.judgement) {

@@ -113,7 +113,7 @@ pub async fn run(
     let mut run = Run::new(settings, interrupt)?;
     run.save()?;
     if let Err(error) = run.go().await {
-        run.report.incidents.push(error.to_string());
+        run.report.incident(error.to_string());
     }
     run.tidy_up();
     run.save()?;
