@@ -135,7 +135,9 @@ impl History {
 
     /// Takes what one applied log entry changed. Called for every entry, in log order.
     pub fn append(&self, changes: Changes) {
-        let bytes = self.buffers.write().push(changes);
+        let mut buffers = self.buffers.write();
+        let bytes = buffers.push(changes);
+        // Under the lock, so that a flush never takes off what was not counted yet.
         self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -1,0 +1,102 @@
+//! Readers beside the applier and the flusher: what was appended is seen, whole, wherever it is at
+//! the moment: in the active buffer, in the one that is being flushed, or in the engine.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it fails")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use bytes::Bytes;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rusd_proto::mvccpb::KeyValue;
+use rusd_state::mvcc::revision::Revision;
+use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry};
+use rusd_state::storage::{
+    Backend, History, HistoryOptions, MemoryBackend, SledBackend, SledOptions, verify,
+};
+
+const LAST: i64 = 6000;
+const READERS: u64 = 3;
+
+fn key(main: i64) -> String {
+    format!("key {}", main % 97)
+}
+
+fn changes(main: i64) -> Changes {
+    let kv = KeyValue {
+        key: Bytes::from(key(main)),
+        value: Bytes::from(main.to_string()),
+        create_revision: if main < 99 { main } else { 2 + (main - 2) % 97 },
+        mod_revision: main,
+        version: 1 + (main - 2) / 97,
+        lease: 0,
+    };
+    let revision = Revision::first_of(main);
+    let history = vec![HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::new(kv) }];
+    Changes { index: main.unsigned_abs(), term: 1, history, ..Changes::default() }
+}
+
+fn read_at_random(history: &History, seed: u64, is_over: &AtomicBool) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut is_last_round = false;
+    while !is_last_round {
+        is_last_round = is_over.load(Ordering::Acquire);
+        let appended = history.appended().revision;
+        if appended < 2 {
+            continue;
+        }
+        let main = random.random_range(2..=appended);
+        let entry = history.get(Revision::first_of(main), key(main).as_bytes()).unwrap();
+        assert_eq!(entry.unwrap().kv.value, main.to_string());
+        let (mut next, end) = (main, (main + 300).min(appended));
+        while next <= end {
+            let scan = history.scan(next, end, 2000).unwrap();
+            for entry in &scan.entries {
+                assert_eq!(entry.revision.main, next, "no revision is skipped");
+                next += 1;
+            }
+            assert_eq!(scan.next_main, next);
+        }
+    }
+}
+
+fn run(backend: Arc<dyn Backend>) {
+    let options = HistoryOptions { block_bytes: 1000, ..HistoryOptions::default() };
+    let (history, _) = History::open(Arc::clone(&backend), options).unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (history, is_over) = (&*history, &is_over);
+        for seed in 0..READERS {
+            scope.spawn(move || read_at_random(history, seed, is_over));
+        }
+        scope.spawn(|| {
+            while history.flush().unwrap().durable.revision < LAST {
+                history.fold_step(16).unwrap();
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        for main in 2..=LAST {
+            history.append(changes(main));
+            if main % 64 == 0 {
+                thread::yield_now();
+            }
+        }
+    });
+    assert_eq!(history.pending_bytes(), 0, "what was flushed is not counted any more");
+    let report = verify(&backend).unwrap();
+    assert!(report.is_sound(), "{report:#?}");
+    assert_eq!(report.revision, LAST);
+}
+
+#[test]
+fn readers_see_everything_over_memory() {
+    run(Arc::new(MemoryBackend::new()));
+}
+
+#[test]
+fn readers_see_everything_over_sled() {
+    let folder = tempfile::tempdir().unwrap();
+    run(Arc::new(SledBackend::open(folder.path(), SledOptions::default()).unwrap()));
+}
