@@ -57,6 +57,9 @@ pub struct Mix {
     pub compact: u64,
 }
 
+/// How often a kind of request is made, and how.
+type Kind = (u64, fn(&mut Run) -> Request);
+
 impl Shape {
     /// A large run: many clients, some of their operations unknown, all of it watched.
     pub fn large() -> Shape {
@@ -102,7 +105,7 @@ impl Shape {
                 lease_put: 3,
                 lease_revoke: 2,
                 lease_keep_alive: 1,
-                compact: 0,
+                compact: 1,
             },
             observed: false,
             lease_ttl: 1,
@@ -111,7 +114,7 @@ impl Shape {
     }
 }
 
-/// SplitMix64: small, and the same everywhere.
+/// The `SplitMix64` sequence: small, and the same everywhere.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
@@ -417,7 +420,7 @@ impl Run {
 
     fn request(&mut self) -> Request {
         let mix = self.shape.mix;
-        let kinds: [(u64, fn(&mut Run) -> Request); 11] = [
+        let kinds: [Kind; 11] = [
             (mix.put, |run| Request::Put(run.put(0))),
             (mix.range, |run| Request::Range(run.range())),
             (mix.range_past, Run::range_past),
@@ -541,7 +544,9 @@ impl Run {
     }
 
     fn compact(&mut self) -> Request {
-        Request::Compact(Compact { revision: (self.store.revision() - 100).max(1) })
+        let kept = if self.shape.keys <= OPEN_RANGE_KEYS_MAX { self.dice.below(3) } else { 1000 };
+        let kept = i64::try_from(kept).expect("small");
+        Request::Compact(Compact { revision: (self.store.revision() - kept).max(1) })
     }
 }
 

@@ -256,8 +256,10 @@ impl<'h> Watch<'h> {
             if revision > replayed.done {
                 return;
             }
-            let due_now = due.partition_point(|due| due.revision <= revision);
-            let came = events.partition_point(|own| own.event.kv.mod_revision <= revision);
+            // A revision has few changes: counting them beats searching for where they end.
+            let due_now = due.iter().take_while(|due| due.revision <= revision).count();
+            let came =
+                events.iter().take_while(|own| own.event.kv.mod_revision <= revision).count();
             let wrong = self.compare(revision, &due[..due_now], &events[..came], compactions);
             if let Some((rule, broken)) = wrong {
                 if revision <= replayed.certain {

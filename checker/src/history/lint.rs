@@ -51,7 +51,6 @@ fn lint_operations(history: &History) -> Result<(), InputError> {
             Outcome::Ok(_) | Outcome::Fail(_) => operation.return_ns,
         };
         match processes.insert(process, last) {
-            None => {}
             Some(None) => {
                 let reason = format!("process {process} is used again after an unknown outcome");
                 return Err(InputError::malformed(line.line, reason));
@@ -64,7 +63,7 @@ fn lint_operations(history: &History) -> Result<(), InputError> {
                 );
                 return Err(InputError::malformed(line.line, reason));
             }
-            Some(Some(_)) => {}
+            None | Some(Some(_)) => {}
         }
     }
     Ok(())

@@ -7,16 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::checks::each_past_read;
 use super::gaps::Maker;
 use super::leases::Leases;
-use super::replay::{Replay, each_past_read};
-use super::solver::{Act, ITEMS_MAX, Item, Need, Solved, Spot, solve};
+use super::parts::{parts, solve_part};
+use super::replay::Replay;
+use super::runs::{absences, tail, without_keys};
+use super::solver::{Act, Item, Need, Solved, Spot, solve};
 use super::timeline::{Place, Rank, Timeline, may_be_stale};
 use crate::findings::{Broken, Findings};
 use crate::history::record::{Outcome, Put, Range, Request, ResponseBody, Txn, TxnOp, TxnResponse};
-use crate::history::text::Text;
 use crate::model::execute::branch;
-use crate::model::keyspace::Stored;
 use crate::model::refusal::Refusal;
 use crate::model::validate::validate;
 use crate::render;
@@ -36,9 +37,10 @@ pub(crate) struct Filled<'a, 'h, 'r> {
 pub(crate) fn check_relaxed(timeline: &Timeline<'_>, leases: &Leases, findings: &mut Findings) {
     let items = Builder::new(timeline, leases, None, Some(findings)).build();
     // Together: with gaps open, only a part of the constraints is here; parts are enough.
+    let existing = existing(leases);
     for part in parts(items) {
         let mut steps = RELAXED_STEPS_MAX;
-        if let Solved::No(left) = solve_part(part, timeline, leases, &mut steps) {
+        if let Solved::No(left) = solve_part(part, &existing, &mut steps) {
             note(timeline, &left, findings);
         }
     }
@@ -52,12 +54,13 @@ pub(crate) fn check_strict(
     steps: &mut u64,
 ) -> Solved {
     let items = Builder::new(timeline, leases, Some(filled), None).build();
+    let existing = existing(leases);
     if items.len() <= TOGETHER_MAX {
-        return solve(&items, &existing(leases), steps);
+        return solve(&items, &existing, steps);
     }
     let mut too_long = false;
     for part in parts(items) {
-        match solve_part(part, timeline, leases, steps) {
+        match solve_part(part, &existing, steps) {
             Solved::Yes => {}
             Solved::No(left) => return Solved::No(left),
             Solved::TooLong => too_long = true,
@@ -90,7 +93,7 @@ fn rule_of(timeline: &Timeline<'_>, index: usize) -> Rule {
     }
 }
 
-fn existing(leases: &Leases) -> Vec<i64> {
+fn existing(leases: &Leases) -> BTreeSet<i64> {
     leases.iter().filter(|(_, lease)| lease.is_foreign).map(|(id, _)| id).collect()
 }
 
@@ -192,11 +195,9 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
                 }
             }
             (Request::LeaseGrant(grant), _) => self.place(index, vec![], Act::Grant(grant.id)),
-            (Request::LeaseRevoke(lease), _) => {
-                // Where a gap was filled by this revoke, `made` places it.
-                if !self.made_by.contains_key(&index) {
-                    self.place(index, vec![], Act::End(lease.id));
-                }
+            // Where a gap was filled by this revoke, `made` places it.
+            (Request::LeaseRevoke(lease), _) if !self.made_by.contains_key(&index) => {
+                self.place(index, vec![], Act::End(lease.id));
             }
             (Request::LeaseKeepAlive(lease), ResponseBody::LeaseKeepAlive { ttl }) => {
                 if *ttl > 0 {
@@ -278,13 +279,15 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     fn refused_revision(&mut self, index: usize, revision: i64, refusal: Refusal, compact: bool) {
         let (first, last) = self.anywhere();
         match refusal {
+            // The newest revision is never compacted.
+            Refusal::Compacted if revision <= 0 && !compact => {}
             Refusal::Compacted => {
                 // A read is compacted below the compact revision, a compaction also at it. The
                 // future is checked first by a read, and last by a compaction.
                 let least = if compact { revision } else { revision + 1 };
                 let spots = match self.timeline.rank(revision) {
                     Some(rank) if !compact => (2 * rank, last),
-                    None if !compact && revision > self.timeline.first => return,
+                    None if !compact && revision > self.timeline.first => (last, last),
                     _ => (first, last),
                 };
                 self.float_now(index, vec![Need::CompactAtLeast(least)], spots);
@@ -447,12 +450,11 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     fn place(&mut self, index: usize, needs: Vec<Need>, act: Act) {
         let spots = match self.timeline.places[index] {
             Place::Write(rank) => (2 * rank, 2 * rank),
-            Place::Slot(rank) => (2 * rank + 1, 2 * rank + 1),
             // A gap may have been this revoke, or what came just before it.
             Place::Revoke(rank) if self.filled.is_none() && self.timeline.is_gap(rank) => {
                 (2 * rank, 2 * rank + 1)
             }
-            Place::Revoke(rank) => (2 * rank + 1, 2 * rank + 1),
+            Place::Slot(rank) | Place::Revoke(rank) => (2 * rank + 1, 2 * rank + 1),
             Place::Floating => return,
         };
         let (call, returned) = self.times(index);
@@ -520,81 +522,8 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     }
 
     fn anywhere(&self) -> (Spot, Spot) {
-        (0, 2 * self.timeline.top + 1)
+        (0, tail(self.timeline))
     }
-}
-
-/// Maximal runs of spots in which something holds, built up change by change.
-struct Runs {
-    since: Option<Spot>,
-    runs: Vec<(Spot, Spot)>,
-}
-
-impl Runs {
-    fn new(holds_first: bool) -> Runs {
-        Runs { since: holds_first.then_some(0), runs: Vec::new() }
-    }
-
-    /// From the revision of this rank on it holds, or no longer does.
-    fn set(&mut self, rank: Rank, holds: bool) {
-        match (self.since, holds) {
-            (None, true) => self.since = Some(2 * rank + 1),
-            (Some(first), false) => {
-                // What holds only within one revision is no run.
-                if first < 2 * rank {
-                    self.runs.push((first, 2 * rank - 1));
-                }
-                self.since = None;
-            }
-            (Some(_), true) | (None, false) => {}
-        }
-    }
-
-    fn finish(mut self, timeline: &Timeline<'_>) -> Vec<(Spot, Spot)> {
-        if let Some(first) = self.since {
-            self.runs.push((first, 2 * timeline.top + 1));
-        }
-        self.runs
-    }
-}
-
-/// Where a key is absent.
-fn absences(replay: &Replay<'_, '_>, timeline: &Timeline<'_>, key: &Text) -> Vec<(Spot, Spot)> {
-    let mut runs = Runs::new(!timeline.history.header.initial.iter().any(|kv| kv.key == *key));
-    for rank in 1..=replay.done() {
-        for change in replay.changes(rank).iter().filter(|change| change.key == *key) {
-            runs.set(rank, change.after.is_none());
-        }
-    }
-    runs.finish(timeline)
-}
-
-/// Where each lease that ever has keys has none.
-fn without_keys(
-    replay: &Replay<'_, '_>,
-    timeline: &Timeline<'_>,
-) -> HashMap<i64, Vec<(Spot, Spot)>> {
-    let mut attached: HashMap<i64, (i64, Runs)> = HashMap::new();
-    for kv in timeline.history.header.initial.iter().filter(|kv| kv.lease != 0) {
-        attached.entry(kv.lease).or_insert_with(|| (0, Runs::new(false))).0 += 1;
-    }
-    let lease_of = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.lease);
-    for rank in 1..=replay.done() {
-        for change in replay.changes(rank) {
-            let (before, after) = (lease_of(&change.before), lease_of(&change.after));
-            if before == after {
-                continue;
-            }
-            for (lease, step) in [(before, -1), (after, 1)] {
-                if lease != 0 {
-                    let entry = attached.entry(lease).or_insert_with(|| (0, Runs::new(true)));
-                    entry.0 += step;
-                    entry.1.set(rank, entry.0 == 0);
-                }
-            }
-        }
-    }
-    attached.into_iter().map(|(lease, (_, runs))| (lease, runs.finish(timeline))).collect()
 }
 
 fn each_put_done<'h>(txn: &'h Txn, got: &'h TxnResponse, see: &mut impl FnMut(&'h Put)) {
@@ -617,144 +546,4 @@ fn each_range<'h>(txn: &'h Txn, see: &mut impl FnMut(&'h Range)) {
             TxnOp::Put(_) | TxnOp::DeleteRange(_) => {}
         }
     }
-}
-
-/// Divides items into parts that share no lease; everything about compactions is one part.
-fn parts(items: Vec<Item>) -> Vec<Vec<Item>> {
-    const COMPACTIONS: i64 = 0;
-    let mut parents: BTreeMap<i64, i64> = BTreeMap::new();
-    let mut group_key: BTreeMap<usize, i64> = BTreeMap::new();
-    let keys_of = |item: &Item| {
-        let mut keys: Vec<i64> = item.leases().collect();
-        if keys.is_empty()
-            || item
-                .needs
-                .iter()
-                .any(|need| matches!(need, Need::CompactAtMost(_) | Need::CompactAtLeast(_)))
-        {
-            keys.push(COMPACTIONS);
-        }
-        keys
-    };
-    for item in &items {
-        let mut keys = keys_of(item);
-        keys.extend(group_key.get(&item.group));
-        let root = find(&mut parents, keys[0]);
-        for key in &keys[1..] {
-            let other = find(&mut parents, *key);
-            parents.insert(other, root);
-        }
-        group_key.insert(item.group, keys[0]);
-    }
-    let mut parts: BTreeMap<i64, Vec<Item>> = BTreeMap::new();
-    for item in items {
-        let root = find(&mut parents, keys_of(&item)[0]);
-        parts.entry(root).or_default().push(item);
-    }
-    parts.into_values().collect()
-}
-
-fn find(parents: &mut BTreeMap<i64, i64>, key: i64) -> i64 {
-    let mut root = key;
-    while let Some(parent) = parents.get(&root).copied().filter(|parent| *parent != root) {
-        root = parent;
-    }
-    parents.insert(key, root);
-    root
-}
-
-fn solve_part(
-    part: Vec<Item>,
-    timeline: &Timeline<'_>,
-    leases: &Leases,
-    steps: &mut u64,
-) -> Solved {
-    let existing = existing(leases);
-    let part = reduce(part, &existing);
-    if part.len() <= ITEMS_MAX {
-        return solve(&part, &existing, steps);
-    }
-    pairwise(&part, timeline, &existing)
-}
-
-/// Of one lease that was granted at most once, drops observations that others imply: it exists
-/// between any two places at which it exists.
-fn reduce(part: Vec<Item>, existing: &[i64]) -> Vec<Item> {
-    let grants = part.iter().filter(|item| matches!(item.act, Act::Grant(_))).count();
-    let leases: BTreeSet<i64> = part.iter().flat_map(Item::leases).collect();
-    if part.len() < REDUCE_MIN || leases.len() != 1 || grants + existing.len() > 1 {
-        return part;
-    }
-    let exists = |item: &Item| {
-        item.act == Act::Observe
-            && item.mandatory
-            && matches!(item.needs.as_slice(), [Need::Lease(_)])
-    };
-    let placed = |item: &Item| exists(item) && item.spots.0 == item.spots.1;
-    let anytime = |item: &Item| exists(item) && !placed(item) && item.times.0 == 0;
-    let first = part.iter().filter(|item| placed(item)).map(|item| item.spots.0).min();
-    let last = part.iter().filter(|item| placed(item)).map(|item| item.spots.0).max();
-    let soonest = part.iter().filter(|item| anytime(item)).map(|item| item.times.1).min();
-    let (mut first, mut last, mut soonest) = (first, last, soonest);
-    let mut keep = Vec::new();
-    for item in part {
-        let wanted = if placed(&item) {
-            first.take_if(|first| *first == item.spots.0).is_some()
-                || last.take_if(|last| *last == item.spots.0).is_some()
-        } else if anytime(&item) {
-            soonest.take_if(|soonest| *soonest == item.times.1).is_some()
-        } else {
-            true
-        };
-        if wanted {
-            keep.push(item);
-        }
-    }
-    keep
-}
-
-const REDUCE_MIN: usize = 8;
-
-/// For parts too long to search: what can be told of items two by two. May miss contradictions.
-fn pairwise(part: &[Item], timeline: &Timeline<'_>, existing: &[i64]) -> Solved {
-    debug_assert!(timeline.top > 0, "a long part has revisions");
-    let grants: Vec<&Item> = part.iter().filter(|item| matches!(item.act, Act::Grant(_))).collect();
-    let ends: Vec<&Item> = part.iter().filter(|item| matches!(item.act, Act::End(_))).collect();
-    let compacts: Vec<&Item> =
-        part.iter().filter(|item| matches!(item.act, Act::Compact(_))).collect();
-    let mut left = Vec::new();
-    for item in part {
-        let fits = item.has_place()
-            && item.needs.iter().all(|need| match need {
-                Need::Lease(lease) => {
-                    existing.contains(lease)
-                        || grants
-                            .iter()
-                            .any(|grant| grant.act == Act::Grant(*lease) && !item.precedes(grant))
-                }
-                Need::NoLease(lease) => {
-                    let of = |act: Act| act == Act::Grant(*lease);
-                    let never = !existing.contains(lease)
-                        && grants
-                            .iter()
-                            .filter(|grant| of(grant.act) && grant.mandatory)
-                            .all(|grant| !grant.precedes(item));
-                    never
-                        || ends.iter().any(|end| end.act == Act::End(*lease) && !item.precedes(end))
-                }
-                Need::CompactAtMost(revision) => !compacts.iter().any(|compact| {
-                    matches!(compact.act, Act::Compact(to) if to > *revision)
-                        && compact.mandatory
-                        && compact.precedes(item)
-                }),
-                Need::CompactAtLeast(revision) => compacts.iter().any(|compact| {
-                    matches!(compact.act, Act::Compact(to) if to >= *revision)
-                        && !item.precedes(compact)
-                }),
-            });
-        if !fits && item.mandatory {
-            left.extend(item.operation);
-        }
-    }
-    if left.is_empty() { Solved::Yes } else { Solved::No(left) }
 }

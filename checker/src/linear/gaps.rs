@@ -87,24 +87,15 @@ impl<'h, 'a> Makers<'h, 'a> {
         let known = pins.of(rank);
         let mut effects = Effects::default();
         let put = known.keys.iter().find(|(_, pin)| !matches!(pin, Pin::Deleted));
-        match put {
-            Some((key, _)) => {
-                for position in self.by_put.get(key).into_iter().flatten() {
-                    self.try_operation(
-                        &self.candidates[*position],
-                        rank,
-                        keys,
-                        known,
-                        &mut effects,
-                    );
-                }
+        if let Some((key, _)) = put {
+            for position in self.by_put.get(key).into_iter().flatten() {
+                self.try_operation(&self.candidates[*position], rank, keys, known, &mut effects);
             }
-            None => {
-                for candidate in &self.candidates {
-                    self.try_operation(candidate, rank, keys, known, &mut effects);
-                }
-                self.try_expiries(rank, keys, known, &mut effects);
+        } else {
+            for candidate in &self.candidates {
+                self.try_operation(candidate, rank, keys, known, &mut effects);
             }
+            self.try_expiries(rank, keys, known, &mut effects);
         }
         effects.effects
     }

@@ -34,12 +34,16 @@
 //!
 //! Left out: what other clients do. The history must hold everything that changes the keys.
 
+pub(crate) mod checks;
 pub(crate) mod diagnose;
 pub(crate) mod floating;
 pub(crate) mod gaps;
 pub(crate) mod leases;
+pub(crate) mod oracle;
+pub(crate) mod parts;
 pub(crate) mod pins;
 pub(crate) mod replay;
 pub(crate) mod revision;
+pub(crate) mod runs;
 pub(crate) mod solver;
 pub(crate) mod timeline;

@@ -4,7 +4,7 @@
 //! Pins come from answers, which a broken store may get wrong. That does no harm: a wrong pin can
 //! only make a wrong history look wrong in another place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::timeline::{Rank, Timeline};
 use crate::history::History;
@@ -63,7 +63,7 @@ impl Known {
 /// What is known of all gaps.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
-    gaps: HashMap<Rank, Known>,
+    gaps: BTreeMap<Rank, Known>,
     nothing: Known,
 }
 
@@ -133,20 +133,22 @@ impl Pins {
                     WatchBody::Created(request) if touched.all_in(request) => {
                         start = Some(first_watched(request, line.response.revision));
                     }
-                    WatchBody::Created(_) => break,
                     WatchBody::Progress => reached = reached.max(line.response.revision),
                     WatchBody::Events { events, fragment } => {
                         let newest = events.iter().map(|event| event.kv.mod_revision).max();
                         let newest = newest.map_or(0, |newest| newest - i64::from(*fragment));
                         reached = reached.max(newest);
                     }
-                    WatchBody::Canceled { .. } | WatchBody::Closed { .. } => break,
+                    WatchBody::Created(_)
+                    | WatchBody::Canceled { .. }
+                    | WatchBody::Closed { .. } => break,
                 }
             }
             let Some(start) = start else { continue };
-            for (rank, known) in &mut self.gaps {
-                let revision = timeline.revision(*rank);
-                known.complete |= start <= revision && revision <= reached;
+            let from = usize::try_from(start - timeline.first).unwrap_or(0);
+            let to = usize::try_from(reached - timeline.first).unwrap_or(0);
+            if from <= to {
+                self.gaps.range_mut(from..=to).for_each(|(_, known)| known.complete = true);
             }
         }
     }

@@ -7,14 +7,12 @@
 //!
 //! Invariant: `log` holds the changes of ranks 1 ..= `done`, and `keys` is their sum.
 
+use super::checks::{Check, Checks, range_matches};
 use super::gaps::{Effect, Makers, Matching, leases_needed};
 use super::pins::{Pin, Pins};
-use super::timeline::{Place, Rank, Timeline};
+use super::timeline::{Rank, Timeline};
 use crate::findings::{Broken, Findings};
-use crate::history::record::{
-    DeleteRange, DeleteRangeResponse, Outcome, Range, RangeResponse, Request, ResponseBody, Txn,
-    TxnOp, TxnOpResponse, TxnResponse,
-};
+use crate::history::record::{Outcome, Range, RangeResponse, Request, ResponseBody};
 use crate::model::execute::{self, Path, Surroundings};
 use crate::model::keyspace::{Change, Keyspace, Span, Stored};
 use crate::render;
@@ -38,16 +36,6 @@ pub(crate) enum Walked {
     Nowhere(Disagreement),
     /// The search became too long.
     TooLong,
-}
-
-/// An answer to compare with the keys at one rank.
-#[derive(Debug, Clone, Copy)]
-enum Check<'h> {
-    Range(&'h Range, &'h RangeResponse),
-    Txn(&'h Txn, &'h TxnResponse),
-    NothingDeleted(&'h DeleteRange, &'h DeleteRangeResponse),
-    Revoked(i64),
-    Final,
 }
 
 /// A place to go back to.
@@ -143,11 +131,6 @@ impl<'h, 'a> Replay<'h, 'a> {
     /// Takes the way back from an end that something else refused; `false` if there is none.
     pub(crate) fn reject(&mut self) -> bool {
         self.go_back()
-    }
-
-    /// Whether anything could have been otherwise.
-    pub(crate) fn had_choice(&self) -> bool {
-        self.first_choice.is_some()
     }
 
     /// The last rank whose changes are certain.
@@ -365,15 +348,15 @@ impl<'h, 'a> Replay<'h, 'a> {
     }
 
     /// Compares all answers that lie at `rank`.
-    fn check(&self, rank: Rank) -> Result<(), Disagreement> {
-        for &(index, check) in self.checks.at(rank) {
-            let index = usize::try_from(index).expect("u32 fits usize");
+    fn check(&mut self, rank: Rank) -> Result<(), Disagreement> {
+        for place in self.checks.at(rank) {
+            let (index, check) = self.checks.get(place);
             self.compare(rank, index, check)?;
         }
         Ok(())
     }
 
-    fn compare(&self, rank: Rank, index: usize, check: Check<'h>) -> Result<(), Disagreement> {
+    fn compare(&mut self, rank: Rank, index: usize, check: Check<'h>) -> Result<(), Disagreement> {
         let revision = self.timeline.revision(rank);
         let (rule, expected) = match check {
             Check::Range(range, got) => {
@@ -385,17 +368,20 @@ impl<'h, 'a> Replay<'h, 'a> {
             }
             Check::Txn(txn, got) => {
                 let path = Path::choose(&self.keys, txn);
-                if path != Path::claimed(txn, got) {
-                    let branch = if path.succeeded { "then" } else { "else" };
-                    (Rule::TxnBranch, format!("the {branch} branch"))
-                } else {
+                if path == Path::claimed(txn, got) {
                     let surroundings = Unchecked { current: revision };
-                    let mut keys = Scratch::new(&self.keys);
-                    let expected = keys.txn(&surroundings, txn, &path, revision + 1);
+                    // It wrote nothing, or so it says: run it, and take back what it writes.
+                    let (keys, mut changes) = (&mut self.keys, Vec::new());
+                    let expected =
+                        execute::txn(keys, &surroundings, txn, &path, revision + 1, &mut changes);
+                    keys.undo(&changes);
                     if execute::same_txn(txn, &expected, got, &mut |_, _, _| true) {
                         return Ok(());
                     }
                     (Rule::ContentResponse, render::txn_response(&expected))
+                } else {
+                    let branch = if path.succeeded { "then" } else { "else" };
+                    (Rule::TxnBranch, format!("the {branch} branch"))
                 }
             }
             Check::NothingDeleted(delete, got) => {
@@ -504,76 +490,6 @@ impl Choice {
     }
 }
 
-/// Transactions that write nothing still run over the keys: on a copy of none of them.
-struct Scratch<'k> {
-    keys: &'k Keyspace,
-}
-
-impl<'k> Scratch<'k> {
-    fn new(keys: &'k Keyspace) -> Scratch<'k> {
-        Scratch { keys }
-    }
-
-    /// Answers a transaction as far as it reads; what it writes would be a disagreement, and is
-    /// answered as such.
-    fn txn(
-        &mut self,
-        surroundings: &Unchecked,
-        txn: &Txn,
-        path: &Path,
-        revision: i64,
-    ) -> TxnResponse {
-        if only_reads(txn, path.succeeded) {
-            let ops = execute::branch(txn, path.succeeded);
-            let responses = ops.iter().filter_map(|op| match op {
-                TxnOp::Range(range) if range.revision > 0 => Some(RangeResponse::default()),
-                TxnOp::Range(range) => Some(execute::range(self.keys, range)),
-                _ => None,
-            });
-            let responses = responses.map(TxnOpResponse::Range).collect();
-            return TxnResponse { succeeded: path.succeeded, responses };
-        }
-        let mut keys = self.keys.clone();
-        execute::txn(&mut keys, surroundings, txn, path, revision, &mut Vec::new())
-    }
-}
-
-fn only_reads(txn: &Txn, succeeded: bool) -> bool {
-    execute::branch(txn, succeeded).iter().all(|op| matches!(op, TxnOp::Range(_)))
-}
-
-/// Compares a range without building the answer.
-fn range_matches(keys: &Keyspace, range: &Range, got: &RangeResponse) -> bool {
-    let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
-    let mut count = 0_i64;
-    let mut more = false;
-    let mut kvs = got.kvs.iter();
-    for (key, stored) in keys.span(Span::new(&range.key, &range.range_end)) {
-        let beyond = limit.is_some_and(|limit| usize::try_from(count).is_ok_and(|n| n >= limit));
-        count += 1;
-        if range.count_only {
-            continue;
-        }
-        if beyond {
-            more = true;
-            continue;
-        }
-        let Some(kv) = kvs.next() else { return false };
-        let same = if range.keys_only {
-            kv.value.is_empty()
-                && stored.mod_revision == kv.mod_revision
-                && stored.create_revision == kv.create_revision
-                && stored.version == kv.version
-        } else {
-            stored.is(kv)
-        };
-        if kv.key != *key || !same {
-            return false;
-        }
-    }
-    kvs.next().is_none() && count == got.count && more == got.more
-}
-
 /// Leases and compactions float; they are not checked here.
 struct Unchecked {
     current: i64,
@@ -591,108 +507,5 @@ impl Surroundings for Unchecked {
     fn range_then(&self, range: &Range) -> RangeResponse {
         debug_assert!(range.revision > 0 || self.current > 0, "reads of the past have a revision");
         RangeResponse::default()
-    }
-}
-
-/// Answers by the rank at which they are compared.
-struct Checks<'h> {
-    /// Where each rank's answers begin.
-    starts: Vec<u32>,
-    checks: Vec<(u32, Check<'h>)>,
-}
-
-impl<'h> Checks<'h> {
-    fn at(&self, rank: Rank) -> &[(u32, Check<'h>)] {
-        let place = |rank: Rank| usize::try_from(self.starts[rank]).expect("u32 fits usize");
-        &self.checks[place(rank)..place(rank + 1)]
-    }
-
-    fn collect(timeline: &Timeline<'h>, findings: &mut Findings) -> Checks<'h> {
-        let mut all: Vec<(Rank, u32, Check<'h>)> = Vec::new();
-        for (index, line) in timeline.history.operations.iter().enumerate() {
-            let Outcome::Ok(response) = &line.operation.outcome else { continue };
-            let narrow = u32::try_from(index).expect("under 4 billion operations");
-            let mut add = |rank, check| all.push((rank, narrow, check));
-            let mut read_past = |range: &'h Range, got: &'h RangeResponse, newest: i64| {
-                if range.revision > newest {
-                    findings.add(Rule::ContentResponse, || Broken {
-                        operations: vec![render::operation(line)],
-                        expected: "a refusal: the revision is in the future".into(),
-                        got: format!("an answer at revision {newest}"),
-                    });
-                } else if let Some(rank) = timeline.rank(range.revision) {
-                    add(rank, Check::Range(range, got));
-                }
-            };
-            match (&line.operation.request, &response.body) {
-                (Request::Range(range), ResponseBody::Range(got)) if range.revision > 0 => {
-                    read_past(range, got, response.revision);
-                }
-                (Request::Txn(txn), ResponseBody::Txn(got)) => {
-                    let wrote = matches!(timeline.places[index], Place::Write(_));
-                    let newest = response.revision - i64::from(wrote);
-                    each_past_read(txn, got, &mut |range, got| read_past(range, got, newest));
-                }
-                _ => {}
-            }
-            let (Place::Slot(rank) | Place::Revoke(rank)) = timeline.places[index] else {
-                continue;
-            };
-            match (&line.operation.request, &response.body) {
-                (Request::Range(range), ResponseBody::Range(got)) if range.revision <= 0 => {
-                    add(rank, Check::Range(range, got));
-                }
-                (Request::Txn(txn), ResponseBody::Txn(got)) => add(rank, Check::Txn(txn, got)),
-                (Request::DeleteRange(delete), ResponseBody::DeleteRange(got)) => {
-                    add(rank, Check::NothingDeleted(delete, got));
-                }
-                (Request::LeaseRevoke(lease), _) => add(rank, Check::Revoked(lease.id)),
-                _ => {}
-            }
-        }
-        for (index, line) in timeline.history.finals.iter().enumerate() {
-            if let Some(rank) = timeline.rank(line.state.revision) {
-                let narrow = u32::try_from(index).expect("few final states");
-                all.push((rank, narrow, Check::Final));
-            }
-        }
-        Checks::by_rank(timeline.top, &all)
-    }
-
-    /// Counting sort: stable, and one pass.
-    fn by_rank(top: Rank, all: &[(Rank, u32, Check<'h>)]) -> Checks<'h> {
-        let mut starts = vec![0_u32; top + 2];
-        for (rank, _, _) in all {
-            starts[rank + 1] += 1;
-        }
-        for rank in 0..=top {
-            starts[rank + 1] += starts[rank];
-        }
-        let mut next = starts.clone();
-        let mut checks = vec![(0, Check::Final); all.len()];
-        for (rank, index, check) in all {
-            let place = usize::try_from(next[*rank]).expect("u32 fits usize");
-            checks[place] = (*index, *check);
-            next[*rank] += 1;
-        }
-        Checks { starts, checks }
-    }
-}
-
-/// Every read of the past that a transaction did, with its answer.
-pub(crate) fn each_past_read<'h>(
-    txn: &'h Txn,
-    got: &'h TxnResponse,
-    see: &mut impl FnMut(&'h Range, &'h RangeResponse),
-) {
-    let ops = execute::branch(txn, got.succeeded);
-    for (op, got) in ops.iter().zip(&got.responses) {
-        match (op, got) {
-            (TxnOp::Range(range), TxnOpResponse::Range(got)) if range.revision > 0 => {
-                see(range, got);
-            }
-            (TxnOp::Txn(txn), TxnOpResponse::Txn(got)) => each_past_read(txn, got, see),
-            _ => {}
-        }
     }
 }

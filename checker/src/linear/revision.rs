@@ -11,15 +11,13 @@ use crate::check::Options;
 use crate::findings::Findings;
 use crate::history::History;
 use crate::model::keyspace::Change;
-use crate::verdict::{Counts, Rule};
+use crate::verdict::Counts;
 
 /// What happened at each revision, as far as the history tells.
 #[derive(Debug)]
 pub(crate) struct Replayed {
     /// Revision of rank 0.
     pub(crate) first: i64,
-    /// The highest revision of the history.
-    pub(crate) last: i64,
     /// Up to here what happened is certain.
     pub(crate) certain: i64,
     /// Up to here something is known to have happened.
@@ -171,15 +169,10 @@ fn count(timeline: &Timeline<'_>, pins: &Pins, counts: &mut Counts) {
 impl Replay<'_, '_> {
     fn finish(self, certain: Rank) -> Replayed {
         let timeline = self.timeline();
-        let (first, last) = (timeline.first, timeline.revision(timeline.top));
+        let first = timeline.first;
         let certain = timeline.revision(certain);
         let done = timeline.revision(self.done());
         let (changes, ends) = self.into_log();
-        Replayed { first, last, certain, done, changes, ends }
+        Replayed { first, certain, done, changes, ends }
     }
-}
-
-/// Rules that tell that the order of writes itself is wrong, so that contents mean little.
-pub(crate) fn is_out_of_order(findings: &Findings) -> bool {
-    [Rule::LostWrite, Rule::RevisionDuplicate].iter().any(|rule| findings.breaks(*rule))
 }

@@ -7,7 +7,7 @@
 //!
 //! Exact: it finds an order if there is one. Memory of failed states keeps it short.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 /// Twice the rank for a write, one more for the slot after it.
 pub(crate) type Spot = usize;
@@ -84,13 +84,14 @@ impl Item {
 /// What the items act on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
-    leases: BTreeMap<i64, bool>,
+    /// Those that exist, ascending.
+    leases: Vec<i64>,
     compact: i64,
 }
 
 impl State {
     fn allows(&self, need: Need) -> bool {
-        let exists = |lease: i64| self.leases.get(&lease).copied().unwrap_or(false);
+        let exists = |lease: i64| self.leases.binary_search(&lease).is_ok();
         match need {
             Need::Lease(lease) => exists(lease),
             Need::NoLease(lease) => !exists(lease),
@@ -106,8 +107,20 @@ impl State {
         let mut state = self.clone();
         let allowed = match item.act {
             Act::Observe => true,
-            Act::Grant(lease) => state.leases.insert(lease, true) != Some(true),
-            Act::End(lease) => state.leases.insert(lease, false) == Some(true),
+            Act::Grant(lease) => match state.leases.binary_search(&lease) {
+                Ok(_) => false,
+                Err(place) => {
+                    state.leases.insert(place, lease);
+                    true
+                }
+            },
+            Act::End(lease) => match state.leases.binary_search(&lease) {
+                Ok(place) => {
+                    state.leases.remove(place);
+                    true
+                }
+                Err(_) => false,
+            },
             Act::Compact(revision) => {
                 let higher = revision > state.compact;
                 state.compact = revision;
@@ -131,7 +144,7 @@ pub(crate) enum Solved {
 
 /// Looks for an order of `items`; `existing` leases are there from the beginning. At most
 /// [`ITEMS_MAX`] items.
-pub(crate) fn solve(items: &[Item], existing: &[i64], steps: &mut u64) -> Solved {
+pub(crate) fn solve(items: &[Item], existing: &BTreeSet<i64>, steps: &mut u64) -> Solved {
     assert!(items.len() <= ITEMS_MAX, "the caller divides longer lists");
     let mut search = Search {
         items,
@@ -155,8 +168,7 @@ pub(crate) fn solve(items: &[Item], existing: &[i64], steps: &mut u64) -> Solved
         }
     }
     // A mandatory group without any place left cannot be placed.
-    let state =
-        State { leases: existing.iter().map(|lease| (*lease, true)).collect(), compact: -1 };
+    let state = State { leases: existing.iter().copied().collect(), compact: -1 };
     let all = items.iter().enumerate();
     let left =
         all.fold(0, |left, (index, item)| if item.has_place() { left | 1 << index } else { left });

@@ -49,7 +49,7 @@ pub(crate) struct Timeline<'h> {
     pub(crate) places: Vec<Place>,
     /// By rank: index of the operation, or `NOBODY`.
     writers: Vec<u32>,
-    /// By rank: not made before this time.
+    /// By rank, up to `top + 1`: not made before this time.
     pub(crate) lower: Vec<u64>,
     /// By rank, up to `top + 1`: made not after this time.
     pub(crate) upper: Vec<u64>,
@@ -75,12 +75,12 @@ impl<'h> Timeline<'h> {
             cut: top + 1,
             places: Vec::with_capacity(history.operations.len()),
             writers: vec![NOBODY; top + 1],
-            lower: vec![0; top + 1],
+            lower: vec![0; top + 2],
             upper: vec![u64::MAX; top + 2],
             upper_by: vec![Witness(NOBODY); top + 2],
             lost: Vec::new(),
         };
-        let duplicates = timeline.place();
+        let duplicates = timeline.place(findings);
         timeline.bound();
         timeline.check_lost(&duplicates, findings);
         timeline.check_real_time(findings);
@@ -130,7 +130,7 @@ impl<'h> Timeline<'h> {
 
     /// Gives every operation its place; returns the ranks with more than one writer, each with
     /// the writer that was there first and the one that came.
-    fn place(&mut self) -> Vec<(Rank, usize, usize)> {
+    fn place(&mut self, findings: &mut Findings) -> Vec<(Rank, usize, usize)> {
         let mut duplicates = Vec::new();
         for (index, line) in self.history.operations.iter().enumerate() {
             let mut place = match &line.operation.outcome {
@@ -139,7 +139,12 @@ impl<'h> Timeline<'h> {
             };
             if let Place::Write(rank) = place {
                 if rank == 0 {
-                    // The state before the first operation has no writer here: the sweep tells.
+                    let first = self.first;
+                    findings.add(Rule::RevisionDuplicate, || Broken {
+                        operations: vec![render::operation(line)],
+                        expected: format!("a write above revision {first}, which was there before"),
+                        got: format!("revision {first}"),
+                    });
                     place = Place::Slot(0);
                 } else if let Some(earlier) = self.writer(rank) {
                     duplicates.push((rank, earlier, index));
@@ -175,7 +180,10 @@ impl<'h> Timeline<'h> {
             let returned = operation.return_ns.unwrap_or(u64::MAX);
             let fresh = !may_be_stale(&operation.request);
             let rank = match *place {
-                Place::Floating => continue,
+                Place::Floating => match self.seen_by_keep_alive(operation) {
+                    Some(rank) => rank,
+                    None => continue,
+                },
                 Place::Write(rank) => {
                     self.lower[rank] = self.lower[rank].max(operation.call_ns);
                     rank
@@ -200,8 +208,10 @@ impl<'h> Timeline<'h> {
                 self.upper_by[rank] = Witness(narrow(self.history.operations.len() + index));
             }
         }
-        for rank in 1..=self.top {
-            self.lower[rank] = self.lower[rank].max(self.lower[rank - 1]).max(after[rank]);
+        let mut latest = 0;
+        for (lower, after) in self.lower.iter_mut().zip(after) {
+            latest = latest.max(*lower).max(after);
+            *lower = latest;
         }
         for rank in (0..=self.top).rev() {
             if self.upper[rank + 1] < self.upper[rank] {
@@ -211,16 +221,21 @@ impl<'h> Timeline<'h> {
         }
     }
 
+    /// A keep-alive's answer has no place, but the revision in it was there before it returned.
+    fn seen_by_keep_alive(&self, operation: &Operation) -> Option<Rank> {
+        match (&operation.request, &operation.outcome) {
+            (Request::LeaseKeepAlive(_), Outcome::Ok(response)) => self.rank(response.revision),
+            _ => None,
+        }
+    }
+
     /// Finds writes after which the store went back, and cuts the ranks that are contested.
     fn check_lost(&mut self, duplicates: &[(Rank, usize, usize)], findings: &mut Findings) {
         for &(rank, one, other) in duplicates {
             self.cut = self.cut.min(rank);
-            let (earlier, later) = match self.ended_before(one, other) {
-                Some(pair) => pair,
-                None => {
-                    self.add_duplicate(rank, one, other, findings);
-                    continue;
-                }
+            let Some((earlier, later)) = self.ended_before(one, other) else {
+                self.add_duplicate(rank, one, other, findings);
+                continue;
             };
             self.lost.push((earlier, rank));
             let revision = self.revision(rank);
@@ -295,9 +310,8 @@ impl<'h> Timeline<'h> {
             let Outcome::Ok(response) = &operation.outcome else { continue };
             let rank = match self.places[index] {
                 Place::Slot(rank) | Place::Revoke(rank) => Some(rank),
-                Place::Write(_) => continue,
                 Place::Floating if response.revision < self.first => None,
-                Place::Floating => continue,
+                Place::Write(_) | Place::Floating => continue,
             };
             if may_be_stale(&operation.request)
                 || matches!(operation.request, Request::LeaseKeepAlive(_))
@@ -490,8 +504,9 @@ fn plausible(history: &History, last: i64, findings: &mut Findings) -> bool {
         let makes = match (&operation.request, &operation.outcome) {
             (_, Outcome::Fail(_)) => false,
             // A grant may be followed by an expiry.
-            (Request::LeaseGrant(_) | Request::LeaseRevoke(_), _) => true,
-            (_, Outcome::Unknown(_)) => true,
+            (Request::LeaseGrant(_) | Request::LeaseRevoke(_), _) | (_, Outcome::Unknown(_)) => {
+                true
+            }
             (_, Outcome::Ok(response)) => writes(&response.body),
         };
         makers += i64::from(makes);
