@@ -13,8 +13,8 @@ use crate::workspace;
 /// Build rusd and run mixed load with faults against three members
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The workload to run
-    #[arg(default_value = "workloads/mixed-faults.toml")]
+    /// The workload to run; comes first
+    #[arg(long, default_value = "workloads/mixed-faults.toml")]
     workload: PathBuf,
     /// Passed on to `loadgen run`: --seed N, --duration 30s, --out DIR ...
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
