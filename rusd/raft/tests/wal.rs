@@ -9,7 +9,7 @@ use prost::Message as _;
 use rusd_proto::etcdserverpb::InternalRaftRequest;
 use rusd_proto::raftpb::EntryType;
 use rusd_raft::log::{LogStore as _, ReadOnlyLog, Wal, WalOptions};
-use rusd_raft::{Entry, Fatal, HardState, Index, Metadata, Term};
+use rusd_raft::{BootstrapMember, Entry, Fatal, HardState, Index, Metadata, Term, bootstrap};
 
 const METADATA: Metadata = Metadata { node_id: 7, cluster_id: 9 };
 const SMALL: WalOptions = WalOptions { segment_bytes: 8 * 1024, cache_bytes: 1024 };
@@ -125,6 +125,20 @@ fn creation_that_a_crash_cut_short_starts_over() {
     assert!(!Wal::exists(&wal_dir));
     drop(Wal::create(&wal_dir, METADATA, SMALL).unwrap());
     assert_eq!(names(dir.path()), ["wal"]);
+}
+
+/// The membership entries are there from the first moment that the log is.
+#[test]
+fn a_new_clusters_log_appears_with_its_members() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let member = |id: u64| BootstrapMember { id, context: format!("m{id}").into() };
+    let members = [member(9), member(7), member(8)];
+    let wal = Wal::create_bootstrapped(&dir, METADATA, SMALL, &members).unwrap();
+    let (entries, hard_state) = bootstrap(&members);
+    assert_eq!(wal.entries(Index(1), Index(4), u64::MAX).unwrap(), entries);
+    assert_eq!(wal.hard_state(), hard_state);
+    assert!(wal.synced().offset > 64);
 }
 
 /// A full segment is cut to its records; the next one takes what was prepared, or does without.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rusd_proto::raftpb::Entry;
 
+use crate::conf_change::{BootstrapMember, bootstrap};
 use crate::error::Fatal;
 use crate::log::cache::EntryCache;
 use crate::log::index::LogIndex;
@@ -83,6 +84,28 @@ impl Wal {
 
     /// Creates an empty log. `dir` must not exist; it appears whole or not at all.
     pub fn create(dir: &Path, metadata: Metadata, options: WalOptions) -> Result<Self, Fatal> {
+        Self::create_with(dir, metadata, options, &[], HardState::default())
+    }
+
+    /// Creates the log of a new cluster's member, with the entries of [`bootstrap`] already in it,
+    /// so that no crash leaves a log with only some of them.
+    pub fn create_bootstrapped(
+        dir: &Path,
+        metadata: Metadata,
+        options: WalOptions,
+        members: &[BootstrapMember],
+    ) -> Result<Self, Fatal> {
+        let (entries, hard_state) = bootstrap(members);
+        Self::create_with(dir, metadata, options, &entries, hard_state)
+    }
+
+    fn create_with(
+        dir: &Path,
+        metadata: Metadata,
+        options: WalOptions,
+        entries: &[Entry],
+        hard_state: HardState,
+    ) -> Result<Self, Fatal> {
         let temporary = dir.with_extension("tmp");
         if temporary.exists() {
             fs::remove_dir_all(&temporary).map_err(Fatal::io("delete", &temporary))?;
@@ -92,6 +115,12 @@ impl Wal {
         let mut head = Vec::new();
         encoder.segment_head(&mut head, metadata);
         encoder.first_snapshot(&mut head);
+        for entry in entries {
+            encoder.entry(&mut head, entry);
+        }
+        if !hard_state.is_empty() {
+            encoder.state(&mut head, hard_state);
+        }
         let path = temporary.join(segment::name(0, 0));
         let file = segment::create_sparse(&path, options.segment_bytes)?;
         file.write_all_at(&head, 0).map_err(Fatal::io("write", &path))?;
