@@ -82,7 +82,9 @@ impl Applier {
         let last = entries.last().expect("a batch is not empty").index();
         self.progress.set_applied(last);
         self.proven_reads.applied(last);
-        applied.into_iter().for_each(|one| self.tell(one));
+        for one in applied {
+            self.tell(one);
+        }
         Ok(())
     }
 

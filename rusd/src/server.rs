@@ -21,21 +21,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use rusd_proto::etcdserverpb::InternalRaftRequest;
 use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
+use rusd_raft::log::Wal;
 use rusd_raft::{Config as RaftConfig, Index, Metadata, Node};
+use rusd_state::{StateMachine, View};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::applier::Applier;
+use crate::applier::{Applier, CommittedRun};
 use crate::background::lease_clock::LeaseClock;
 use crate::background::lease_expiry::LeaseExpiry;
 use crate::background::leases::Leases;
 use crate::config::Config;
 use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Wiring};
-use crate::consensus::inbox::{Inbox, inbox};
+use crate::consensus::inbox::{Inbox, InboxReceiver, inbox};
 use crate::consensus::membership::InitialCluster;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
@@ -46,6 +48,8 @@ use crate::member::{Identity, Limits, Member};
 use crate::metrics::Metrics;
 use crate::net;
 use crate::plant::Plant;
+#[cfg(feature = "planted-bugs")]
+use crate::storage::wal_dir;
 use crate::storage::{OpenError, Storage, StorageOptions};
 use crate::watch::hub::Hub;
 
@@ -201,6 +205,17 @@ impl Threads {
     }
 }
 
+/// What the threads share.
+struct Shared {
+    inbox: Inbox,
+    transport: Transport,
+    progress: Arc<Progress>,
+    waiters: Arc<Waiters>,
+    proven_reads: Arc<ProvenReads>,
+    lease_clock: Arc<LeaseClock>,
+    view: View,
+}
+
 impl Starting<'_> {
     fn start(
         self,
@@ -209,113 +224,156 @@ impl Starting<'_> {
         client_listeners: net::ClientListeners,
     ) -> Result<Server, ServerError> {
         let Storage { lock, wal, state } = storage;
-        let config = self.config;
-        let member_id = self.identity.member_id;
-        let stop_core = CancellationToken::new();
-        let failed = Arc::new(AtomicBool::new(false));
-        let mut threads =
-            Threads { stop: stop_core.clone(), failed: Arc::clone(&failed), handles: Vec::new() };
-
+        let mut threads = Threads {
+            stop: CancellationToken::new(),
+            failed: Arc::new(AtomicBool::new(false)),
+            handles: Vec::new(),
+        };
+        let stop = threads.stop.clone();
         let peer_runtime = peer_runtime()?;
         let (inbox, inbox_out) = inbox();
+        let shared = self.shared(&state, inbox, &peer_runtime, &stop)?;
+        let committed = self.start_driver(&mut threads, &shared, inbox_out, wal, &state)?;
+        let (hub, metrics) = self.start_applier(&mut threads, &shared, state, committed)?;
+        let member = self.member(&shared, hub);
+        self.start_background(&peer_runtime, &shared, &member, &stop);
+        self.serve_peers(&peer_runtime, peer_listeners, &shared.inbox, &member.leases, &stop)?;
+        self.publish(&peer_runtime, &member.proposer, &stop)?;
+
+        let stop_api = CancellationToken::new();
+        let api = api::routes(&member)
+            .with_progress_notify_interval(self.config.watch_progress_notify_interval);
+        let api = net::serve_clients(client_listeners, &api, metrics, &stop_api)?;
+        tracing::info!("ready to serve client requests");
+        Ok(Server {
+            stop_api,
+            stop_core: stop,
+            failed: threads.failed,
+            api,
+            core: threads.handles,
+            peer_runtime,
+            _storage_lock: lock,
+        })
+    }
+
+    fn shared(
+        &self,
+        state: &StateMachine,
+        inbox: Inbox,
+        runtime: &Runtime,
+        stop: &CancellationToken,
+    ) -> Result<Shared, ServerError> {
         let (applied, _) = state.applied();
-        let progress = Arc::new(Progress::new(member_id, applied));
-        let waiters = Arc::new(Waiters::default());
-        let proven_reads = Arc::new(ProvenReads::new(Arc::clone(&progress)));
-        let view = state.view();
-        let transport = self.start_transport(&peer_runtime, &inbox, &stop_core)?;
-        let proposer = self.proposer(&inbox, &waiters, &progress);
-        let timeout = request_timeout(config.election_timeout);
-        let read_barrier = ReadBarrier::new(inbox.clone(), timeout, self.plant);
+        let progress = Arc::new(Progress::new(self.identity.member_id, applied));
         let lease_clock = Arc::new(LeaseClock::default());
+        let view = state.view();
         for lease in view.lease_times() {
             lease_clock.granted(lease.id, lease.ttl);
         }
-        let leases = Leases::new(
-            Arc::clone(&lease_clock),
-            Arc::clone(&progress),
-            read_barrier.clone(),
-            transport.clone(),
-            timeout,
-        );
+        Ok(Shared {
+            transport: self.start_transport(runtime, &inbox, stop)?,
+            inbox,
+            waiters: Arc::default(),
+            proven_reads: Arc::new(ProvenReads::new(Arc::clone(&progress))),
+            progress,
+            lease_clock,
+            view,
+        })
+    }
 
+    fn start_driver(
+        &self,
+        threads: &mut Threads,
+        shared: &Shared,
+        inbox: InboxReceiver,
+        wal: Wal,
+        state: &StateMachine,
+    ) -> Result<Receiver<CommittedRun>, ServerError> {
         let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
         let preparer = wal.preparer();
         threads.spawn("wal-segments", move || preparer.run())?;
+        let (applied, _) = state.applied();
         let conf_state = state.conf_state();
-        let mut node = Node::new(self.raft_config(), wal, Index(applied), conf_state)?;
-        self.plant_in(&mut node);
-        if self.cluster.members().count() == 1 {
-            // Nobody else could lead: no need to wait for an election timeout.
-            node.campaign();
-        }
+        let node = Node::new(self.raft_config(), wal, Index(applied), conf_state)?;
         let wiring = Wiring {
-            inbox: inbox_out,
-            transport,
+            inbox,
+            transport: shared.transport.clone(),
             committed,
-            proven_reads: Arc::clone(&proven_reads),
-            waiters: Arc::clone(&waiters),
-            progress: Arc::clone(&progress),
+            proven_reads: Arc::clone(&shared.proven_reads),
+            waiters: Arc::clone(&shared.waiters),
+            progress: Arc::clone(&shared.progress),
         };
-        let driver = Driver::new(node, wiring, applied, TICK);
-        let stop_driver = stop_core.clone();
-        threads.spawn("driver", move || driver.run(&stop_driver))?;
+        let driver = self.planted(Driver::new(node, wiring, applied, TICK));
+        let stop = threads.stop.clone();
+        threads.spawn("driver", move || driver.run(&stop))?;
+        Ok(committed_out)
+    }
 
-        let history = state.history();
+    fn start_applier(
+        &self,
+        threads: &mut Threads,
+        shared: &Shared,
+        state: StateMachine,
+        committed: Receiver<CommittedRun>,
+    ) -> Result<(Hub, Metrics), ServerError> {
+        let (view, history) = (shared.view.clone(), state.history());
         let (hub, events) = Hub::start(view.clone(), view.revision() + 1, self.plant);
         let (engine, engine_bell) = Engine::new(Arc::clone(&history), state.compactor());
         let fold_nanos = engine.fold_nanos();
         threads.spawn("engine", move || engine.run())?;
         let applier = Applier {
             state,
-            progress: Arc::clone(&progress),
-            waiters,
-            proven_reads,
-            lease_clock: Arc::clone(&lease_clock),
+            progress: Arc::clone(&shared.progress),
+            waiters: Arc::clone(&shared.waiters),
+            proven_reads: Arc::clone(&shared.proven_reads),
+            lease_clock: Arc::clone(&shared.lease_clock),
             events,
             engine: engine_bell,
         };
-        threads.spawn("applier", move || applier.run(&committed_out))?;
+        threads.spawn("applier", move || applier.run(&committed))?;
+        let progress = Arc::clone(&shared.progress);
+        Ok((hub, Metrics { history, view, progress, fold_nanos }))
+    }
 
-        let expiry = LeaseExpiry {
-            clock: lease_clock,
-            progress: Arc::clone(&progress),
-            proposer: proposer.clone(),
-            promotion_extra: config.election_timeout,
-        };
-        peer_runtime.spawn(expiry.run(stop_core.clone()));
-        self.serve_peers(&peer_runtime, peer_listeners, &inbox, &leases, &stop_core)?;
-
-        let stop_api = CancellationToken::new();
-        self.publish(&peer_runtime, &proposer, &stop_core)?;
-        let metrics =
-            Metrics { history, view: view.clone(), progress: Arc::clone(&progress), fold_nanos };
-        let member = Member {
+    fn member(&self, shared: &Shared, hub: Hub) -> Member {
+        let timeout = request_timeout(self.config.election_timeout);
+        let read_barrier = ReadBarrier::new(shared.inbox.clone(), timeout, self.plant);
+        let leases = Leases::new(
+            Arc::clone(&shared.lease_clock),
+            Arc::clone(&shared.progress),
+            read_barrier.clone(),
+            shared.transport.clone(),
+            timeout,
+        );
+        Member {
             identity: Arc::clone(&self.identity),
-            proposer,
+            proposer: self.proposer(shared),
             read_barrier,
-            view,
+            view: shared.view.clone(),
             hub,
             leases,
-            progress,
+            progress: Arc::clone(&shared.progress),
             limits: Limits {
-                request_bytes_max: config.max_request_bytes,
-                txn_ops_max: config.max_txn_ops,
+                request_bytes_max: self.config.max_request_bytes,
+                txn_ops_max: self.config.max_txn_ops,
             },
+        }
+    }
+
+    fn start_background(
+        &self,
+        runtime: &Runtime,
+        shared: &Shared,
+        member: &Member,
+        stop: &CancellationToken,
+    ) {
+        let expiry = LeaseExpiry {
+            clock: Arc::clone(&shared.lease_clock),
+            progress: Arc::clone(&shared.progress),
+            proposer: member.proposer.clone(),
+            promotion_extra: self.config.election_timeout,
         };
-        let api = api::routes(&member)
-            .with_progress_notify_interval(config.watch_progress_notify_interval);
-        let api = net::serve_clients(client_listeners, &api, metrics, &stop_api)?;
-        tracing::info!("ready to serve client requests");
-        Ok(Server {
-            stop_api,
-            stop_core,
-            failed,
-            api,
-            core: threads.handles,
-            peer_runtime,
-            _storage_lock: lock,
-        })
+        runtime.spawn(expiry.run(stop.clone()));
     }
 }
 
@@ -332,16 +390,20 @@ impl Starting<'_> {
     }
 
     #[cfg(feature = "planted-bugs")]
-    fn plant_in<L: rusd_raft::log::LogStore>(&self, node: &mut Node<L>) {
+    fn planted(&self, mut driver: Driver<Wal>) -> Driver<Wal> {
         if self.plant == Some(Plant::AckBeforeSync) {
-            // A sync every so often, so that what is lost is the newest part of the log.
-            node.plant(rusd_raft::Plant::AcknowledgeBeforeSync { turns_per_sync: 500 });
+            driver.acknowledge_before_sync();
         }
+        let mut note = crate::plant::SyncedNote::new(&wal_dir(&self.config.data_dir));
+        driver.after_turn(move |wal| note.update(&wal.synced()));
+        driver
     }
 
     #[cfg(not(feature = "planted-bugs"))]
-    #[expect(clippy::unused_self, reason = "same signature as with planted bugs")]
-    fn plant_in<L: rusd_raft::log::LogStore>(&self, _node: &mut Node<L>) {}
+    #[expect(clippy::unused_self, reason = "the same signature as with planted bugs")]
+    fn planted(&self, driver: Driver<Wal>) -> Driver<Wal> {
+        driver
+    }
 
     fn start_transport(
         &self,
@@ -359,19 +421,14 @@ impl Starting<'_> {
         Ok(Transport::start(handle, (member_id, cluster_id), peers, inbox, stop)?)
     }
 
-    fn proposer(
-        &self,
-        inbox: &Inbox,
-        waiters: &Arc<Waiters>,
-        progress: &Arc<Progress>,
-    ) -> Proposer {
+    fn proposer(&self, shared: &Shared) -> Proposer {
         let ids = IdGenerator::new(self.identity.member_id, SystemTime::now());
         let limits = ProposerLimits {
             request_bytes_max: self.config.max_request_bytes,
             timeout: request_timeout(self.config.election_timeout),
         };
-        let (waiters, progress) = (Arc::clone(waiters), Arc::clone(progress));
-        Proposer::new(inbox.clone(), waiters, progress, Arc::new(ids), limits)
+        let (waiters, progress) = (Arc::clone(&shared.waiters), Arc::clone(&shared.progress));
+        Proposer::new(shared.inbox.clone(), waiters, progress, Arc::new(ids), limits)
     }
 
     fn serve_peers(

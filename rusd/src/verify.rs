@@ -42,6 +42,15 @@ pub enum VerifyError {
     /// The state cannot be read at its own revision.
     #[error("cannot hash the state: {0}")]
     Read(#[from] rusd_state::ReadError),
+    /// The engine holds something that is wrong.
+    #[error("{total} findings in the engine, the first: {first}")]
+    Engine {
+        /// How many.
+        total: u64,
+        /// The first one.
+        #[source]
+        first: rusd_state::storage::StorageError,
+    },
     /// The log does not hold what the engine says is applied.
     #[error("the engine has applied up to {applied}, but the log holds {first} to {last}")]
     LogTooShort {
@@ -92,7 +101,10 @@ pub fn verify(data_dir: &Path) -> Result<Verified, VerifyError> {
     let _lock = DataDirLock::acquire(data_dir)?;
     let log = ReadOnlyLog::open(&wal_dir(data_dir))?;
     let backend = open_backend(BackendKind::Sled, &engine_dir(data_dir))?;
-    verify_engine(&backend)?;
+    let report = verify_engine(&backend)?;
+    if let Some(first) = report.findings.into_iter().next() {
+        return Err(VerifyError::Engine { total: report.findings_total, first });
+    }
     let images = replay(&backend, &log, false)?;
     let history = replay(&backend, &log, true)?;
     if (images.revision, images.hash) != (history.revision, history.hash) {

@@ -86,13 +86,12 @@ impl Plain {
     fn version(&self) -> Response<Body> {
         let cluster = self.member.view.cluster_version();
         let cluster = if cluster.is_empty() { version::STORAGE_VERSION } else { &cluster };
-        let text = serde_json::json!({
-            "etcdserver": version::ETCD_VERSION,
-            "etcdcluster": cluster,
-            "storage": version::STORAGE_VERSION,
-            "rusd": version::RUSD_VERSION,
-        });
-        respond(StatusCode::OK, JSON, text.to_string())
+        let (etcd, rusd) = (version::ETCD_VERSION, version::RUSD_VERSION);
+        let storage = version::STORAGE_VERSION;
+        let text = format!(
+            r#"{{"etcdserver":"{etcd}","etcdcluster":"{cluster}","storage":"{storage}","rusd":"{rusd}"}}"#
+        );
+        respond(StatusCode::OK, JSON, text)
     }
 }
 

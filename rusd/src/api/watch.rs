@@ -311,7 +311,8 @@ impl Stream {
         Ok(())
     }
 
-    async fn send(&self, response: WatchResponse) -> Result<(), Ended> {
+    async fn send(&mut self, response: WatchResponse) -> Result<(), Ended> {
+        self.set.has_told(response.header.map_or(0, |header| header.revision));
         self.responses.send(Ok(response)).await.map_err(|_closed| Ended::ClientGone)
     }
 }
@@ -334,6 +335,7 @@ fn creation(request: WatchCreateRequest, revision: i64) -> Result<Creation, &'st
         no_put: filters.contains(&FilterType::Noput),
         no_delete: filters.contains(&FilterType::Nodelete),
         with_prev: request.prev_kv,
+        start_asked: request.start_revision,
     };
     let start = if request.start_revision == 0 { revision + 1 } else { request.start_revision };
     Ok(Creation { watch_id: request.watch_id, interest, options, start })

@@ -57,6 +57,8 @@ pub struct Driver<L: LogStore> {
     waiters: Arc<Waiters>,
     progress: Arc<Progress>,
     clock: Clock,
+    #[cfg(feature = "planted-bugs")]
+    after_turn: Option<Box<dyn FnMut(&L) + Send>>,
 }
 
 /// Everything the driver is connected to.
@@ -102,7 +104,22 @@ impl<L: LogStore> Driver<L> {
                 ticks: 0,
                 next_at: Instant::now() + tick_interval,
             },
+            #[cfg(feature = "planted-bugs")]
+            after_turn: None,
         }
+    }
+
+    /// Plants a bug: writes are acknowledged before the log is synced, which is done every so many
+    /// turns only.
+    #[cfg(feature = "planted-bugs")]
+    pub fn acknowledge_before_sync(&mut self) {
+        self.node.plant(rusd_raft::Plant::AcknowledgeBeforeSync { turns_per_sync: 1000 });
+    }
+
+    /// Calls `watcher` with the log after each turn.
+    #[cfg(feature = "planted-bugs")]
+    pub fn after_turn(&mut self, watcher: impl FnMut(&L) + Send + 'static) {
+        self.after_turn = Some(Box::new(watcher));
     }
 
     /// Drives until `stop`, which is looked at once a tick, or until the log fails.
@@ -137,6 +154,10 @@ impl<L: LogStore> Driver<L> {
         self.step_reads();
         let mut outbox = TransportOutbox(&self.transport);
         let turn = self.node.poll(&mut outbox)?;
+        #[cfg(feature = "planted-bugs")]
+        if let Some(watcher) = &mut self.after_turn {
+            watcher(self.node.log());
+        }
         self.announce();
         self.hand_on(turn)
     }
@@ -247,7 +268,7 @@ struct Committed {
     /// Last entry that the applier was sent.
     sent: Index,
     /// Last entry that is committed.
-    committed: Index,
+    until: Index,
     /// The voters and learners after each membership change that is not yet sent.
     conf_states: BTreeMap<u64, ConfState>,
 }
@@ -259,7 +280,7 @@ impl Committed {
             applier,
             fresh: Vec::new(),
             sent: applied,
-            committed: applied,
+            until: applied,
             conf_states: BTreeMap::new(),
         }
     }
@@ -268,19 +289,19 @@ impl Committed {
     fn push(&mut self, entries: Vec<Entry>, conf_states: Vec<(u64, ConfState)>) {
         let Some(last) = entries.last().map(Entry::index) else { return };
         let first = entries[0].index();
-        assert_eq!(first, self.committed.0 + 1, "committed entries come without gaps");
+        assert_eq!(first, self.until.0 + 1, "committed entries come without gaps");
         self.conf_states.extend(conf_states);
-        if self.sent == self.committed {
+        if self.sent == self.until {
             self.fresh = entries;
         }
-        self.committed = Index(last);
+        self.until = Index(last);
     }
 
     /// Sends what the applier's queue takes.
     fn send<L: LogStore>(&mut self, node: &Node<L>) -> Result<(), Fatal> {
-        while self.sent < self.committed {
+        while self.sent < self.until {
             let entries = if self.fresh.is_empty() {
-                let (low, high) = (Index(self.sent.0 + 1), Index(self.committed.0 + 1));
+                let (low, high) = (Index(self.sent.0 + 1), Index(self.until.0 + 1));
                 node.entries(low, high, BACKLOG_BYTES_PER_RUN)?
             } else {
                 std::mem::take(&mut self.fresh)

@@ -4,7 +4,7 @@
 //! sleeps on the bell and then drains every queue, so a burst costs it one wake-up.
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
 use tokio::sync::oneshot;
 
@@ -125,9 +125,5 @@ impl Inbox {
 
 /// Takes what is queued now, at most `max`.
 pub fn drain<T>(queue: &Receiver<T>, max: usize) -> impl Iterator<Item = T> {
-    std::iter::from_fn(move || match queue.try_recv() {
-        Ok(item) => Some(item),
-        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-    })
-    .take(max)
+    std::iter::from_fn(move || queue.try_recv().ok()).take(max)
 }

@@ -81,7 +81,8 @@ impl Transport {
             let asking = link.ask_for_votes(votes_out);
             let stop = stop.clone();
             runtime.spawn(async move {
-                stop.run_until_cancelled(async { tokio::join!(stream, asking) }).await;
+                let links = Box::pin(async { tokio::join!(stream, asking) });
+                stop.run_until_cancelled(links).await;
             });
         }
         Ok(Transport { member_id, cluster_id, peers: Arc::new(queues) })

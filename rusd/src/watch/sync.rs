@@ -29,7 +29,7 @@ pub(crate) struct WatchSet {
     behind: BTreeSet<i64>,
     /// Whose turn the last scan was.
     last_scanned: i64,
-    /// The newest revision that the client has got anything of.
+    /// The newest revision that the client has heard of.
     last_revision: i64,
 }
 
@@ -188,7 +188,7 @@ impl WatchSet {
     ///
     /// `through` must be a revision that the hub had dispatched before that.
     pub(crate) fn complete_through(&self, through: i64) -> Completeness {
-        if self.watchers.values().any(|watcher| through < watcher.start()) {
+        if self.watchers.values().any(|watcher| through < watcher.options().start_asked) {
             return Completeness::BeforeStart;
         }
         let is_collected = |id: &i64| self.is_collected(*id, through);
@@ -200,7 +200,7 @@ impl WatchSet {
 
     /// The same for one watcher, which must exist.
     pub(crate) fn watcher_complete_through(&self, watch_id: i64, through: i64) -> Completeness {
-        if through < self.watchers[&watch_id].start() {
+        if through < self.watchers[&watch_id].options().start_asked {
             Completeness::BeforeStart
         } else if self.last_revision > through || !self.is_collected(watch_id, through) {
             Completeness::NotYet
@@ -212,6 +212,11 @@ impl WatchSet {
     fn is_collected(&self, watch_id: i64, through: i64) -> bool {
         let watcher = &self.watchers[&watch_id];
         watcher.is_synced() && (!self.ready.contains(&watch_id) || watcher.holds_after(through))
+    }
+
+    /// The client was told of this revision: no promise may say less from now on.
+    pub(crate) fn has_told(&mut self, revision: i64) {
+        self.last_revision = self.last_revision.max(revision);
     }
 
     /// No watchers.
@@ -235,7 +240,7 @@ impl WatchSet {
             picks.any(|position| options.wants(&delivery.events.list[*position]))
         });
         if let Some(last) = deliveries.last() {
-            self.last_revision = self.last_revision.max(last.events.revision);
+            self.has_told(last.events.revision);
             out.push(Output { watch_id, options, deliveries });
         }
     }

@@ -237,14 +237,16 @@ impl World {
             _ => Interest::Range(key.clone(), RangeEnd::Before([&key[..], b"~"].concat().into())),
         };
         let revision = self.past.revision();
-        let start = match random.random_range(0..4) {
+        let start_asked = match random.random_range(0..4) {
             0 => random.random_range(1..=revision + 3),
-            _ => revision + 1,
+            _ => 0,
         };
+        let start = if start_asked == 0 { revision + 1 } else { start_asked };
         let options = Options {
             no_put: random.random_bool(0.2),
             no_delete: random.random_bool(0.2),
             with_prev: random.random_bool(0.3),
+            start_asked,
         };
         let watch_id = if random.random_bool(0.1) { random.random_range(0..5) } else { 0 };
         Creation { watch_id, interest, options, start }
@@ -316,7 +318,8 @@ impl World {
                 let next = all.get(watching.got.len()).map_or(watching.creation.start, |s| s.0);
                 assert!(watching.creation.start < *compact, "{next} is not compacted");
             }
-            let is_started = |watching: &Watching| watching.creation.start <= self.past.revision();
+            let is_started =
+                |watching: &Watching| watching.creation.options.start_asked <= self.past.revision();
             if !client.watchers.is_empty() && client.watchers.values().all(is_started) {
                 assert!(!client.promises.is_any(), "at rest, every promise is kept");
             }
@@ -498,4 +501,7 @@ fn a_promise_never_says_less_than_the_client_has_got() {
     assert_eq!(outputs[1].deliveries[0].events.revision, 3);
     assert_eq!(client.set.complete_through(2), Completeness::NotYet);
     assert_eq!(client.set.complete_through(3), Completeness::Through(3));
+    // The store is ahead of the hub, and the client was told so when it created a watcher.
+    client.set.has_told(5);
+    assert_eq!(client.set.complete_through(3), Completeness::NotYet);
 }

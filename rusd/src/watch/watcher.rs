@@ -21,6 +21,9 @@ pub(crate) struct Options {
     pub(crate) no_delete: bool,
     /// The value before each event is wanted.
     pub(crate) with_prev: bool,
+    /// The client asked for this revision and later ones, and wants no word of earlier ones; 0 if
+    /// it asked for what comes next.
+    pub(crate) start_asked: i64,
 }
 
 impl Options {
@@ -38,7 +41,6 @@ impl Options {
 pub(crate) struct Watcher {
     subscription: Subscription,
     options: Options,
-    start: i64,
     next: i64,
     state: State,
     /// Delivered, but later than was asked for. Invariant: of revision `next` or later.
@@ -76,7 +78,7 @@ impl Watcher {
     /// A watcher that hands out what happens from `start` on.
     pub(crate) fn new(subscription: Subscription, options: Options, start: i64) -> Self {
         let (next, state) = (start, State::Behind);
-        let mut watcher = Watcher { subscription, options, start, next, state, held: None };
+        let mut watcher = Watcher { subscription, options, next, state, held: None };
         watcher.maybe_join();
         watcher
     }
@@ -99,11 +101,6 @@ impl Watcher {
     /// The hub's deliveries continue where the client is.
     pub(crate) fn is_synced(&self) -> bool {
         self.state == State::Synced
-    }
-
-    /// The client wants nothing of earlier revisions.
-    pub(crate) fn start(&self) -> i64 {
-        self.start
     }
 
     /// What comes next was delivered, and is later than `through`.
