@@ -2,7 +2,7 @@
 //! (`RUSD_BENCH_KEYS` changes the number). The flusher's work is not counted, apart from `flush`.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,12 +11,15 @@ use prost::Message;
 use rusd_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use rusd_proto::etcdserverpb::request_op::Request;
 use rusd_proto::etcdserverpb::{
-    Compare, InternalRaftRequest, PutRequest, RangeRequest, RequestHeader, RequestOp, TxnRequest,
+    CompactionRequest, Compare, InternalRaftRequest, PutRequest, RangeRequest, RequestHeader,
+    RequestOp, TxnRequest,
 };
 use rusd_proto::raftpb::Entry;
 use rusd_state::apply::ENTRIES_BATCHED_MAX;
-use rusd_state::storage::{Backend, HistoryOptions, MemoryBackend, SledBackend, SledOptions};
-use rusd_state::{Options, StateMachine};
+use rusd_state::storage::{
+    Backend, FoldProgress, HistoryOptions, MemoryBackend, SledBackend, SledOptions,
+};
+use rusd_state::{Options, Progress, StateMachine, View};
 
 const VALUE_BYTES: usize = 256;
 
@@ -97,23 +100,50 @@ impl Bench {
         }
     }
 
-    /// Time of applying `count` requests in batches.
-    #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+    /// Processor time of applying `count` requests in batches.
     fn time_apply(&mut self, count: u64, make: fn(u64) -> InternalRaftRequest) -> Duration {
         let mut elapsed = Duration::ZERO;
         let mut left = count;
         while left > 0 {
-            let batch = left.min(64);
-            let requests = (0..batch).map(|_| make(self.random_key())).collect();
+            let run = left.min(REQUESTS_PREPARED);
+            let requests = (0..run).map(|_| make(self.random_key())).collect();
             let entries = self.entries(requests);
-            let start = Instant::now();
-            self.apply_entries(&entries);
-            elapsed += start.elapsed();
+            let start = processor_time();
+            for batch in entries.chunks(ENTRIES_BATCHED_MAX) {
+                self.apply_entries(batch);
+            }
+            elapsed += processor_time().saturating_sub(start);
             self.flush_if_full();
-            left -= batch;
+            left -= run;
         }
         elapsed
     }
+
+    /// Processor time of `count` reads of random keys.
+    fn time_reads(&mut self, count: u64, read: impl Fn(&View, u64)) -> Duration {
+        let keys: Vec<u64> = (0..count).map(|_| self.random_key()).collect();
+        let view = self.machine.view();
+        let start = processor_time();
+        for key in keys {
+            read(&view, key);
+        }
+        processor_time().saturating_sub(start)
+    }
+}
+
+/// Requests that are made before their time is taken.
+const REQUESTS_PREPARED: u64 = 16_384;
+
+/// What this thread has used of a processor, so that whatever else runs on the machine counts less.
+/// Where the kernel does not tell, the time that went by.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn processor_time() -> Duration {
+    static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // The kernel brings the number up to date when the thread offers to wait.
+    std::thread::yield_now();
+    let used = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let used = used.and_then(|text| text.split(' ').next()?.parse().ok());
+    used.map_or_else(|| STARTED.elapsed(), Duration::from_nanos)
 }
 
 fn key(number: u64) -> Bytes {
@@ -155,6 +185,16 @@ fn keys() -> u64 {
     keys.map_or(1_000_000, |keys| keys.parse().expect("a number of keys"))
 }
 
+/// `RUSD_BENCH_ENGINE` leaves the other engine out.
+fn all_on(criterion: &mut Criterion, engine: &str) {
+    if std::env::var("RUSD_BENCH_ENGINE").is_ok_and(|only| only != engine) {
+        return;
+    }
+    benches_on(criterion, engine);
+    compaction_on(criterion, engine);
+    start_on(criterion, engine);
+}
+
 fn benches_on(criterion: &mut Criterion, engine: &str) {
     let mut bench = Bench::new(engine, keys(), 1 << 30);
     let mut group = criterion.benchmark_group(format!("mvcc/{engine}"));
@@ -162,41 +202,81 @@ fn benches_on(criterion: &mut Criterion, engine: &str) {
     group.measurement_time(Duration::from_secs(2));
     group.bench_function("put", |b| b.iter_custom(|count| bench.time_apply(count, put)));
     group.bench_function("txn", |b| b.iter_custom(|count| bench.time_apply(count, txn)));
-    let view = bench.machine.view();
     let loaded = i64::try_from(bench.keys).expect("fits") + 1;
-    group.bench_function("get", |b| {
-        b.iter(|| view.range(&range(bench.random_key(), 0)).expect("readable"));
+    let mut reads = |name: &str, read: &dyn Fn(&View, u64)| {
+        group.bench_function(name, |b| b.iter_custom(|count| bench.time_reads(count, read)));
+    };
+    let answer = |view: &View, request: &RangeRequest| {
+        black_box(view.range(request).expect("readable"));
+    };
+    reads("get", &|view, key| answer(view, &range(key, 0)));
+    reads("range_100", &|view, key| answer(view, &range(key, 100)));
+    reads("range_100_historical", &|view, key| {
+        answer(view, &RangeRequest { revision: loaded, ..range(key, 100) });
     });
-    group.bench_function("range_100", |b| {
-        b.iter(|| view.range(&range(bench.random_key(), 100)).expect("readable"));
+    reads("count_10000", &|view, key| {
+        answer(view, &RangeRequest { count_only: true, ..range(key, 10_000) });
     });
-    group.bench_function("range_100_historical", |b| {
-        b.iter(|| {
-            let request = RangeRequest { revision: loaded, ..range(bench.random_key(), 100) };
-            view.range(&request).expect("readable")
-        });
+    reads("watch_catch_up_64_kib", &|view, key| {
+        let from = i64::try_from(key).expect("fits") + 2;
+        black_box(view.events(from, 64 << 10, false).expect("readable"));
     });
-    group.bench_function("count_10000", |b| {
-        b.iter(|| {
-            let request = RangeRequest { count_only: true, ..range(bench.random_key(), 10_000) };
-            view.range(&request).expect("readable")
-        });
+    group.finish();
+}
+
+/// Removing 100k revisions, of which 90 % are dead, from index and history.
+fn compaction_on(criterion: &mut Criterion, engine: &str) {
+    let mut group = criterion.benchmark_group(format!("mvcc/{engine}"));
+    group.sample_size(10);
+    group.bench_function("compact_100k_revisions", |b| {
+        b.iter_custom(|count| (0..count).map(|_| time_compaction(engine)).sum());
     });
-    group.bench_function("watch_catch_up_64_kib", |b| {
-        b.iter(|| {
-            let from = i64::try_from(bench.random_key()).expect("fits") + 2;
-            view.events(from, 64 << 10, false).expect("readable")
+    group.finish();
+}
+
+fn time_compaction(engine: &str) -> Duration {
+    let mut bench = Bench::new(engine, 10_000, 1 << 30);
+    bench.time_apply(90_000, put);
+    let mut compactor = bench.machine.compactor();
+    let revision = bench.machine.view().revision();
+    let compaction = CompactionRequest { revision, physical: false };
+    bench.apply(vec![InternalRaftRequest { compaction: Some(compaction), ..Default::default() }]);
+    bench.flush();
+    let start = processor_time();
+    while compactor.step(64).expect("the engine works") == Progress::More {}
+    processor_time().saturating_sub(start)
+}
+
+/// Opening a state with all keys folded.
+fn start_on(criterion: &mut Criterion, engine: &str) {
+    let bench = Bench::new(engine, keys(), 1 << 30);
+    let history = bench.machine.history();
+    while history.fold_step(10_000).expect("the engine works") != FoldProgress::Idle {}
+    let mut group = criterion.benchmark_group(format!("mvcc/{engine}"));
+    group.sample_size(10);
+    group.bench_function("start", |b| {
+        b.iter_custom(|count| {
+            let open = |_| {
+                let backend = Arc::clone(history.backend());
+                let start = processor_time();
+                let options = Options { resident_bytes_max: 1 << 30, ..Options::default() };
+                let machine = StateMachine::open(backend, HistoryOptions::default(), options);
+                let elapsed = processor_time().saturating_sub(start);
+                black_box(machine.expect("it opens"));
+                elapsed
+            };
+            (0..count).map(open).sum()
         });
     });
     group.finish();
 }
 
 fn memory(criterion: &mut Criterion) {
-    benches_on(criterion, "memory");
+    all_on(criterion, "memory");
 }
 
 fn sled(criterion: &mut Criterion) {
-    benches_on(criterion, "sled");
+    all_on(criterion, "sled");
 }
 
 criterion_group!(benches, memory, sled);

@@ -214,7 +214,8 @@ impl StateMachine {
             Payload::ConfChange(change) => (change.id(), run.conf_change(&change)?),
             Payload::Unsupported => (0, Err(ApplyError::Unimplemented)),
         };
-        let Run { mut changes, events, lease, .. } = run;
+        let Run { mut changes, mut events, lease, .. } = run;
+        events.revision = state.store.current();
         if std::mem::take(&mut self.conf_state_unsaved) {
             changes.meta.push(MetaChange::ConfState(self.conf_state.encode_to_vec().into()));
         }

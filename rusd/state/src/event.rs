@@ -13,7 +13,7 @@ pub use crate::storage::change::EntryKind;
 /// What one revision changed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Events {
-    /// The main revision.
+    /// The main revision; if no key changed, the store's.
     pub revision: i64,
     /// The changes in operation order; empty if no key changed.
     pub list: Arc<[Event]>,

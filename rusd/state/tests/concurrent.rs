@@ -3,6 +3,8 @@
 //! Every transaction writes all keys with one value, and every revision but the newest few is
 //! compacted at once. Whatever is read must be of one revision, whole.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

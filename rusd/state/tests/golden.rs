@@ -6,6 +6,8 @@
 //! `UPDATE_GOLDEN=1` rewrites the files; read the diff. The answers were compared with etcd 3.7.3;
 //! where a line differs from etcd's on purpose, the file's head says so.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod script;
 
 #[path = "script/machine.rs"]
@@ -36,14 +38,12 @@ fn script_of(text: &str) -> &str {
 
 fn run(script: &str, trouble: Trouble) -> String {
     let mut machine = Machine::new(trouble);
-    let mut out = format!("{script}\n---\n");
+    let mut out = vec![script.to_owned(), "---".to_owned()];
     for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        out += &format!("> {line}\n");
-        for answer in machine.run(&script::parse(line)) {
-            out += &format!("{answer}\n");
-        }
+        out.push(format!("> {line}"));
+        out.extend(machine.run(&script::parse(line)));
     }
-    out
+    out.join("\n") + "\n"
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! is flushed, folded, compacted, opened anew, or held by a reader; after all that everything that
 //! is readable must read as the model has it.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 #[path = "script/model.rs"]
 mod model;
 
@@ -77,7 +79,7 @@ fn action() -> impl Strategy<Value = Action> {
 
 struct Machine {
     backend: Arc<dyn Backend>,
-    machine: StateMachine,
+    state: StateMachine,
     compactor: Compactor,
     resident_bytes_max: usize,
 }
@@ -85,28 +87,28 @@ struct Machine {
 impl Machine {
     fn new(resident_bytes_max: usize) -> Self {
         let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
-        let machine = open(&backend, resident_bytes_max);
-        let compactor = machine.compactor();
-        Machine { backend, machine, compactor, resident_bytes_max }
+        let state = open(&backend, resident_bytes_max);
+        let compactor = state.compactor();
+        Machine { backend, state, compactor, resident_bytes_max }
     }
 
     fn reopen(&mut self) {
-        self.machine.history().flush().unwrap();
-        let (applied, term) = self.machine.applied();
-        self.machine = open(&self.backend, self.resident_bytes_max);
-        self.compactor = self.machine.compactor();
-        while self.machine.applied().0 < applied {
-            let index = self.machine.applied().0 + 1;
+        self.state.history().flush().unwrap();
+        let (applied, term) = self.state.applied();
+        self.state = open(&self.backend, self.resident_bytes_max);
+        self.compactor = self.state.compactor();
+        while self.state.applied().0 < applied {
+            let index = self.state.applied().0 + 1;
             let entry = Entry { index: Some(index), term: Some(term), ..Entry::default() };
-            self.machine.apply(&entry).unwrap();
+            self.state.apply(&entry).unwrap();
         }
     }
 
     fn apply(&mut self, request: &pb::InternalRaftRequest) -> rusd_state::Applied {
-        let index = self.machine.applied().0 + 1;
+        let index = self.state.applied().0 + 1;
         let data = Some(request.encode_to_vec().into());
         let entry = Entry { term: Some(1), index: Some(index), r#type: None, data };
-        self.machine.apply(&entry).unwrap()
+        self.state.apply(&entry).unwrap()
     }
 
     fn write(&mut self, ops: &[Op]) -> (i64, Vec<i64>) {
@@ -151,7 +153,7 @@ fn request(op: &Op) -> Request {
 
 /// Every revision, readable or not, reads as the model has it; events and leases too.
 fn compare(machine: &Machine, model: &Model) {
-    let view = machine.machine.view();
+    let view = machine.state.view();
     assert_eq!(view.revision(), model.revision);
     for revision in 1..=model.revision {
         let request = pb::RangeRequest {
@@ -180,7 +182,7 @@ fn compare(machine: &Machine, model: &Model) {
 }
 
 fn compare_events(machine: &Machine, model: &Model) {
-    let view = machine.machine.view();
+    let view = machine.state.view();
     let from = model.compact.max(1);
     let mut next = from;
     let mut seen = Vec::new();
@@ -226,10 +228,10 @@ fn run(actions: &[Action], resident_bytes_max: usize) {
                 assert_eq!(machine.apply(&request).outcome.is_ok(), model.compact(revision));
             }
             Action::Flush => {
-                machine.machine.history().flush().unwrap();
+                machine.state.history().flush().unwrap();
             }
             Action::Fold => {
-                while machine.machine.history().fold_step(3).unwrap() != FoldProgress::Idle {}
+                while machine.state.history().fold_step(3).unwrap() != FoldProgress::Idle {}
             }
             Action::Clean => while machine.compactor.step(2).unwrap() == Progress::More {},
             Action::Reopen => machine.reopen(),

@@ -15,7 +15,7 @@ use super::key_range::KeyRange;
 use super::read::Source;
 use super::revision::Revision;
 use super::store::Store;
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Prev};
 use crate::lease::lessor::Lessor;
 use crate::storage::History;
 use crate::storage::change::{EntryKind, HistoryEntry};
@@ -29,7 +29,9 @@ pub(crate) struct WriteTxn<'a> {
     /// Revision of the store before this write.
     begin: i64,
     changes: Vec<HistoryEntry>,
-    events: Vec<Event>,
+    /// What was before each change. The first stands apart, so that a put allocates nothing for it.
+    prev_first: Option<Prev>,
+    prevs_more: Vec<Prev>,
     /// Changes cut off under an earlier revision; only a planted bug does that.
     #[cfg(feature = "planted-bugs")]
     split_off: Vec<HistoryEntry>,
@@ -57,7 +59,8 @@ impl<'a> WriteTxn<'a> {
             history,
             begin,
             changes: Vec::new(),
-            events: Vec::new(),
+            prev_first: None,
+            prevs_more: Vec::new(),
             #[cfg(feature = "planted-bugs")]
             split_off: Vec::new(),
         }
@@ -100,8 +103,7 @@ impl<'a> WriteTxn<'a> {
         });
         let kv = written.expect("the store asks for the key-value exactly once");
         self.lessor.reattach(key, lease_before, lease);
-        self.changes.push(HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::clone(&kv) });
-        self.events.push(Event { kind: EntryKind::Put, kv, prev });
+        self.push(HistoryEntry { revision, kind: EntryKind::Put, kv }, prev);
     }
 
     /// Deletes what exists of a range; gives how many keys.
@@ -129,16 +131,39 @@ impl<'a> WriteTxn<'a> {
             mod_revision: revision.main,
             ..KeyValue::default()
         });
-        self.changes.push(HistoryEntry { revision, kind: EntryKind::Delete, kv: Arc::clone(&kv) });
-        self.events.push(Event { kind: EntryKind::Delete, kv, prev });
+        self.push(HistoryEntry { revision, kind: EntryKind::Delete, kv }, prev);
+    }
+
+    fn push(&mut self, change: HistoryEntry, prev: Prev) {
+        if self.changes.is_empty() {
+            // Nearly every write changes one key.
+            self.changes.reserve_exact(1);
+        }
+        self.changes.push(change);
+        if self.prev_first.is_none() {
+            self.prev_first = Some(prev);
+        } else {
+            self.prevs_more.push(prev);
+        }
     }
 
     /// Ends the write; its revision becomes the store's.
     pub(crate) fn finish(self) -> Written {
         let revision = self.current();
         self.store.advance(revision);
+        #[cfg(feature = "planted-bugs")]
+        let changes = self.split_off.iter().chain(&self.changes);
+        #[cfg(not(feature = "planted-bugs"))]
+        let changes = self.changes.iter();
+        let prevs = self.prev_first.into_iter().chain(self.prevs_more);
+        let event = |(change, prev): (&HistoryEntry, Prev)| Event {
+            kind: change.kind,
+            kv: Arc::clone(&change.kv),
+            prev,
+        };
+        let list: Arc<[Event]> = changes.zip(prevs).map(event).collect();
         Written {
-            events: Events { revision, list: self.events.into() },
+            events: Events { revision, list },
             changes: self.changes,
             #[cfg(feature = "planted-bugs")]
             split_off: self.split_off,

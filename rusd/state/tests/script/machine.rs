@@ -30,7 +30,7 @@ pub(crate) enum Trouble {
 pub(crate) struct Machine {
     backend: Arc<dyn Backend>,
     options: Options,
-    machine: StateMachine,
+    state: StateMachine,
     trouble: Trouble,
 }
 
@@ -40,13 +40,13 @@ impl Machine {
         let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
         let resident_bytes_max = if trouble == Trouble::Evict { 0 } else { 1 << 20 };
         let options = Options { resident_bytes_max, ..Options::default() };
-        let machine = open(&backend, &options);
-        Machine { backend, options, machine, trouble }
+        let state = open(&backend, &options);
+        Machine { backend, options, state, trouble }
     }
 
     /// The view.
     pub(crate) fn view(&self) -> View {
-        self.machine.view()
+        self.state.view()
     }
 
     /// Runs one step and tells what came of it.
@@ -59,23 +59,23 @@ impl Machine {
     }
 
     fn reopen(&mut self) {
-        let history = self.machine.history();
+        let history = self.state.history();
         history.flush().unwrap();
         if self.trouble == Trouble::FoldAndReopen {
             while history.fold_step(10).unwrap() != FoldProgress::Idle {}
-            let mut compactor = self.machine.compactor();
+            let mut compactor = self.state.compactor();
             while compactor.step(10).unwrap() == Progress::More {}
         }
-        let before = (self.machine.applied(), self.machine.view().revision());
-        self.machine = open(&self.backend, &self.options);
-        let after = (self.machine.applied(), self.machine.view().revision());
+        let before = (self.state.applied(), self.state.view().revision());
+        self.state = open(&self.backend, &self.options);
+        let after = (self.state.applied(), self.state.view().revision());
         let is_lagging = after.0.0 < before.0.0;
         assert!(after.1 == before.1 && (after == before || is_lagging));
         // What moved nothing but the applied index need not be durable; raft gives it again.
-        while self.machine.applied().0 < before.0.0 {
-            let index = self.machine.applied().0 + 1;
+        while self.state.applied().0 < before.0.0 {
+            let index = self.state.applied().0 + 1;
             let entry = Entry { index: Some(index), term: Some(1), ..Entry::default() };
-            self.machine.apply(&entry).unwrap();
+            self.state.apply(&entry).unwrap();
         }
     }
 
@@ -120,7 +120,7 @@ impl Machine {
     }
 
     fn apply(&mut self, mut request: pb::InternalRaftRequest) -> Vec<String> {
-        let index = self.machine.applied().0 + 1;
+        let index = self.state.applied().0 + 1;
         request.header = Some(pb::RequestHeader { id: index, ..pb::RequestHeader::default() });
         let entry = Entry {
             term: Some(1),
@@ -128,7 +128,7 @@ impl Machine {
             r#type: None,
             data: Some(request.encode_to_vec().into()),
         };
-        let applied = self.machine.apply(&entry).unwrap();
+        let applied = self.state.apply(&entry).unwrap();
         assert_eq!((applied.index, applied.request_id), (index, index));
         let mut lines = match &applied.outcome {
             Ok(response) => answer(response),

@@ -78,7 +78,9 @@ impl Model {
                         .filter(|key| range.contains(key))
                         .collect();
                     deleted.push(i64::try_from(found.len()).unwrap());
-                    found.into_iter().for_each(|key| self.change(main, key, None));
+                    for key in found {
+                        self.change(main, key, None);
+                    }
                 }
             }
         }

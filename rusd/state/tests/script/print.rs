@@ -15,15 +15,12 @@ fn revision(header: Option<&pb::ResponseHeader>) -> String {
 /// `a=1 create=2 mod=3 ver=2`, and the lease if there is one.
 pub(crate) fn kv(kv: &KeyValue) -> String {
     let KeyValue { key, value, create_revision, mod_revision, version, lease } = kv;
-    let mut line = format!(
-        "{}={} create={create_revision} mod={mod_revision} ver={version}",
+    let lease = if *lease == 0 { String::new() } else { format!(" lease={lease}") };
+    format!(
+        "{}={} create={create_revision} mod={mod_revision} ver={version}{lease}",
         text(key),
         text(value)
-    );
-    if *lease != 0 {
-        line += &format!(" lease={lease}");
-    }
-    line
+    )
 }
 
 /// An answer to a put.

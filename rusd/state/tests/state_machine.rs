@@ -1,0 +1,194 @@
+//! What the state machine keeps and refuses beside keys: members, the conf state, the cluster's
+//! version, and entries that do not fit.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use prost::Message;
+use rusd_proto::etcdserverpb as pb;
+use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+use rusd_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType};
+use rusd_state::storage::{Backend, HistoryOptions, MemoryBackend};
+use rusd_state::{ApplyError, Fatal, LeaseEffect, Options, Response, StateMachine};
+
+fn open(backend: &Arc<MemoryBackend>) -> StateMachine {
+    let backend: Arc<dyn Backend> = Arc::<MemoryBackend>::clone(backend);
+    StateMachine::open(backend, HistoryOptions::default(), Options::default()).unwrap()
+}
+
+fn normal(index: u64, request: &pb::InternalRaftRequest) -> Entry {
+    let data = Some(request.encode_to_vec().into());
+    Entry { term: Some(3), index: Some(index), r#type: None, data }
+}
+
+fn conf_change(index: u64, kind: ConfChangeType, id: u64, json: &str) -> Entry {
+    let change = ConfChange {
+        r#type: Some(kind.into()),
+        node_id: Some(id),
+        context: Some(json.to_owned().into()),
+        id: Some(77),
+    };
+    Entry {
+        term: Some(3),
+        index: Some(index),
+        r#type: Some(EntryType::EntryConfChange.into()),
+        data: Some(change.encode_to_vec().into()),
+    }
+}
+
+fn put(key: &str) -> pb::InternalRaftRequest {
+    let put = pb::PutRequest { key: key.to_owned().into(), ..pb::PutRequest::default() };
+    pb::InternalRaftRequest { put: Some(put), ..pb::InternalRaftRequest::default() }
+}
+
+fn grant(id: i64) -> pb::InternalRaftRequest {
+    let lease_grant = Some(pb::LeaseGrantRequest { id, ttl: 60 });
+    pb::InternalRaftRequest { id: 5, lease_grant, ..pb::InternalRaftRequest::default() }
+}
+
+#[test]
+fn members_and_versions_survive_a_restart() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    let conf_state = ConfState { voters: vec![1], ..ConfState::default() };
+    machine.set_conf_state(conf_state.clone());
+    let add = r#"{"id":1,"peerURLs":["http://a:2380"],"name":"a"}"#;
+    let add = conf_change(1, ConfChangeType::ConfChangeAddNode, 1, add);
+    let applied = machine.apply(&add).unwrap();
+    assert_eq!(applied.request_id, 77);
+    assert!(matches!(applied.outcome, Ok(Response::Members(members)) if members.len() == 1));
+    let attributes = Attributes { name: "b".into(), client_urls: vec!["http://a:2379".into()] };
+    let set = ClusterMemberAttrSetRequest { member_id: 1, member_attributes: Some(attributes) };
+    let version = ClusterVersionSetRequest { ver: "3.6.0".into() };
+    let set = pb::InternalRaftRequest { cluster_member_attr_set: Some(set), ..Default::default() };
+    let version =
+        pb::InternalRaftRequest { cluster_version_set: Some(version), ..Default::default() };
+    machine.apply(&normal(2, &set)).unwrap();
+    machine.apply(&normal(3, &version)).unwrap();
+    machine.history().flush().unwrap();
+    let members = machine.view().members();
+    let machine = open(&backend);
+    assert_eq!(machine.applied(), (3, 3));
+    assert_eq!(machine.conf_state(), conf_state);
+    assert_eq!(machine.view().members(), members);
+    assert_eq!(members[0].name, "b");
+    assert_eq!(machine.view().cluster_version(), "3.6.0");
+}
+
+#[test]
+fn a_removed_member_stays_removed() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    let add = conf_change(1, ConfChangeType::ConfChangeAddNode, 1, r#"{"peerURLs":["a"]}"#);
+    machine.apply(&add).unwrap();
+    machine.history().flush().unwrap();
+    let mut machine = open(&backend);
+    let remove = |index| conf_change(index, ConfChangeType::ConfChangeRemoveNode, 1, "");
+    assert_eq!(machine.apply(&remove(2)).unwrap().outcome, Ok(Response::Members(Vec::new())));
+    assert_eq!(machine.apply(&remove(3)).unwrap().outcome, Err(ApplyError::MemberNotFound));
+    machine.history().flush().unwrap();
+    assert!(open(&backend).view().members().is_empty());
+}
+
+#[test]
+fn entries_come_in_order_and_whole() {
+    let mut machine = open(&Arc::new(MemoryBackend::default()));
+    machine.apply(&normal(1, &put("a"))).unwrap();
+    let gap = machine.apply(&normal(3, &put("a"))).unwrap_err();
+    assert!(matches!(gap, Fatal::Gap { applied: 1, got: 3 }), "{gap}");
+    let again = machine.apply(&normal(1, &put("a"))).unwrap_err();
+    assert!(matches!(again, Fatal::Gap { applied: 1, got: 1 }), "{again}");
+    let mut torn = normal(2, &put("a"));
+    torn.data = torn.data.map(|data| data.slice(..data.len() - 1));
+    let torn = machine.apply(&torn).unwrap_err();
+    assert!(matches!(torn, Fatal::MalformedEntry { index: 2, .. }), "{torn}");
+    let bad = conf_change(2, ConfChangeType::ConfChangeAddNode, 1, "{");
+    let bad = machine.apply(&bad).unwrap_err();
+    assert!(matches!(bad, Fatal::MalformedMember { index: 2, .. }), "{bad}");
+}
+
+#[test]
+fn what_is_not_built_is_refused_and_counts_as_applied() {
+    let mut machine = open(&Arc::new(MemoryBackend::default()));
+    let enable = pb::InternalRaftRequest {
+        auth_enable: Some(pb::AuthEnableRequest {}),
+        ..pb::InternalRaftRequest::default()
+    };
+    let applied = machine.apply(&normal(1, &enable)).unwrap();
+    assert_eq!(applied.outcome, Err(ApplyError::Unimplemented));
+    let empty = Entry { term: Some(3), index: Some(2), ..Entry::default() };
+    assert_eq!(machine.apply(&empty).unwrap().outcome, Ok(Response::None));
+    assert_eq!((machine.view().applied_index(), machine.view().revision()), (2, 1));
+}
+
+#[test]
+fn a_batch_tells_of_each_entry_after_all_are_readable() {
+    let mut machine = open(&Arc::new(MemoryBackend::default()));
+    let view = machine.view();
+    let revoke = pb::InternalRaftRequest {
+        lease_revoke: Some(pb::LeaseRevokeRequest { id: 9 }),
+        ..pb::InternalRaftRequest::default()
+    };
+    let entries =
+        [normal(1, &put("a")), normal(2, &grant(9)), normal(3, &revoke), normal(4, &put("b"))];
+    let mut seen = Vec::new();
+    let each = &mut |applied: rusd_state::Applied| {
+        assert_eq!((view.applied_index(), view.revision()), (4, 3));
+        seen.push((applied.index, applied.events.revision, applied.lease));
+    };
+    machine.apply_batch(&entries, each).unwrap();
+    let granted = LeaseEffect::Granted { id: 9, ttl: 60 };
+    let revoked = LeaseEffect::Revoked { id: 9 };
+    let expected = [(1, 2, None), (2, 2, Some(granted)), (3, 2, Some(revoked)), (4, 3, None)];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn the_hint_for_reads_of_the_engine_follows_memory() {
+    let backend = Arc::new(MemoryBackend::default());
+    let options = Options { resident_bytes_max: 200, ..Options::default() };
+    let mut machine = StateMachine::open(backend, HistoryOptions::default(), options).unwrap();
+    machine.apply(&normal(1, &put("a"))).unwrap();
+    let get = |key: &str| pb::RangeRequest { key: key.to_owned().into(), ..Default::default() };
+    let view = machine.view();
+    assert!(!view.would_touch_engine(&get("a")));
+    machine.apply(&normal(2, &put("b"))).unwrap();
+    let evicted = ["a", "b"].map(|key| view.would_touch_engine(&get(key)));
+    assert_eq!(evicted.iter().filter(|evicted| **evicted).count(), 1);
+    assert!(!view.would_touch_engine(&get("absent")));
+    assert!(view.would_touch_engine(&pb::RangeRequest { revision: 2, ..get("b") }));
+    assert!(view.would_touch_engine(&pb::RangeRequest { range_end: "z".into(), ..get("a") }));
+}
+
+/// The planted bug does what it is for: each change of the transaction is there, but under two
+/// revisions, and a read at the first sees half of it.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn the_planted_bug_splits_a_transaction() {
+    use pb::request_op::Request;
+    use rusd_state::options::PlantedBugs;
+
+    let planted = PlantedBugs { split_txn: true };
+    let options = Options { planted, ..Options::default() };
+    let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    let mut machine =
+        StateMachine::open(Arc::clone(&backend), HistoryOptions::default(), options).unwrap();
+    let op = |key: &str| {
+        let put = put(key).put.unwrap();
+        pb::RequestOp { request: Some(Request::RequestPut(put)) }
+    };
+    let txn = pb::TxnRequest { success: ["a", "b", "c"].map(op).into(), ..Default::default() };
+    let txn = pb::InternalRaftRequest { txn: Some(txn), ..Default::default() };
+    let applied = machine.apply(&normal(1, &txn)).unwrap();
+    let revisions: Vec<i64> = applied.events.list.iter().map(|e| e.kv.mod_revision).collect();
+    assert_eq!(revisions, [2, 3, 3]);
+    let all =
+        pb::RangeRequest { key: vec![0].into(), range_end: vec![0].into(), ..Default::default() };
+    let half = pb::RangeRequest { revision: 2, ..all.clone() };
+    machine.history().flush().unwrap();
+    let machine =
+        StateMachine::open(backend, HistoryOptions::default(), Options::default()).unwrap();
+    assert_eq!(machine.view().range(&half).unwrap().count, 1);
+    assert_eq!(machine.view().range(&all).unwrap().count, 3);
+}
