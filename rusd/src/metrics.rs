@@ -10,6 +10,7 @@ use rusd_state::view::View;
 
 use crate::consensus::progress::Progress;
 use crate::version;
+use crate::watch::hub::Hub;
 
 /// What is measured, read when asked for.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ impl Metrics {
         i64::try_from(size).unwrap_or(i64::MAX)
     }
 
-    /// All metrics.
-    pub fn render(&self) -> String {
+    /// All metrics, with those of the watch hub.
+    pub fn render(&self, hub: &Hub) -> String {
         let progress = &self.progress;
         let durable = self.history.durable();
         let mut text = Text::default();
@@ -56,6 +57,8 @@ impl Metrics {
         text.gauge("rusd_engine_durable_index", durable.applied_index);
         let fold = Duration::from_nanos(self.fold_nanos.load(Ordering::Relaxed));
         text.counter("rusd_engine_fold_seconds_total", fold.as_secs_f64());
+        text.gauge("etcd_debugging_mvcc_watcher_total", hub.watchers());
+        text.counter("rusd_watch_lost_total", hub.times_lost());
         text.0
     }
 }

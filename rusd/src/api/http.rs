@@ -43,7 +43,10 @@ impl Plain {
         match path {
             "/health" => self.health(has(query, "serializable=true")).await,
             "/version" => self.version(),
-            "/metrics" => respond(StatusCode::OK, METRICS, self.metrics.render()),
+            "/metrics" => {
+                let text = self.metrics.render(&self.member.hub);
+                respond(StatusCode::OK, METRICS, text)
+            }
             "/livez" => report(&[("serializable_read", Ok(()))], query, "livez"),
             _ => report(&self.readiness().await, query, "readyz"),
         }

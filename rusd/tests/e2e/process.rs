@@ -1,0 +1,101 @@
+//! Starts and stops a member.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rusd_proto::etcdserverpb::kv_client::KvClient;
+use rusd_proto::etcdserverpb::watch_client::WatchClient;
+use rusd_proto::etcdserverpb::{DeleteRangeRequest, PutRequest};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+/// A single member; killed when dropped.
+pub(crate) struct Member {
+    pub(crate) endpoint: String,
+    process: Option<(Child, TempDir)>,
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Member {
+    /// Starts a member with the flags it needs and those given, and waits until it is ready.
+    pub(crate) fn start(flags: &[&str]) -> Member {
+        if let Ok(endpoint) = std::env::var("RUSD_E2E_ENDPOINT") {
+            return Member { endpoint, process: None };
+        }
+        let dir = TempDir::new().unwrap();
+        let endpoint = format!("http://127.0.0.1:{}", free_port());
+        let peer = format!("http://127.0.0.1:{}", free_port());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rusd"))
+            .arg("--data-dir")
+            .arg(dir.path().join("data"))
+            .args(["--listen-client-urls", &endpoint, "--advertise-client-urls", &endpoint])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("ready to serve client requests") {
+            line.clear();
+            assert_ne!(
+                log.read_line(&mut line).unwrap(),
+                0,
+                "the member ended before it was ready"
+            );
+        }
+        // What it logs later must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Member { endpoint, process: Some((child, dir)) }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        Channel::from_shared(self.endpoint.clone()).unwrap().connect().await.unwrap()
+    }
+
+    pub(crate) async fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn watch(&self) -> WatchClient<Channel> {
+        WatchClient::new(self.channel().await)
+    }
+
+    /// Asks the member to stop, and waits until it has. `None` if it is not ours to stop.
+    pub(crate) fn terminate(&mut self) -> Option<ExitStatus> {
+        let (child, _) = self.process.as_mut()?;
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        Some(child.wait().unwrap())
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some((child, _)) = &mut self.process {
+            // It may have ended before.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Puts a key and returns the revision.
+pub(crate) async fn put(kv: &mut KvClient<Channel>, key: &str, value: &str) -> i64 {
+    let (key, value) = (key.to_owned().into(), value.to_owned().into());
+    let response = kv.put(PutRequest { key, value, ..PutRequest::default() }).await.unwrap();
+    response.into_inner().header.unwrap().revision
+}
+
+/// Deletes a key and returns the revision.
+pub(crate) async fn delete(kv: &mut KvClient<Channel>, key: &str) -> i64 {
+    let key = key.to_owned().into();
+    let request = DeleteRangeRequest { key, ..DeleteRangeRequest::default() };
+    kv.delete_range(request).await.unwrap().into_inner().header.unwrap().revision
+}
