@@ -10,7 +10,6 @@ use rusd_state::view::View;
 
 use crate::consensus::progress::Progress;
 use crate::version;
-use crate::watch::hub::Hub;
 
 /// What is measured, read when asked for.
 #[derive(Debug)]
@@ -25,6 +24,15 @@ pub struct Metrics {
     pub fold_nanos: Arc<AtomicU64>,
 }
 
+/// What is counted of watches.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchCounts {
+    /// Watchers there are.
+    pub watchers: usize,
+    /// How often a watcher was too slow and had to catch up from the history.
+    pub times_lost: u64,
+}
+
 impl Metrics {
     /// Bytes that the engine takes on disk, 0 if it does not know.
     pub fn engine_bytes(&self) -> i64 {
@@ -32,8 +40,8 @@ impl Metrics {
         i64::try_from(size).unwrap_or(i64::MAX)
     }
 
-    /// All metrics, with those of the watch hub.
-    pub fn render(&self, hub: &Hub) -> String {
+    /// All metrics.
+    pub fn render(&self, watches: WatchCounts) -> String {
         let progress = &self.progress;
         let durable = self.history.durable();
         let mut text = Text::default();
@@ -57,8 +65,8 @@ impl Metrics {
         text.gauge("rusd_engine_durable_index", durable.applied_index);
         let fold = Duration::from_nanos(self.fold_nanos.load(Ordering::Relaxed));
         text.counter("rusd_engine_fold_seconds_total", fold.as_secs_f64());
-        text.gauge("etcd_debugging_mvcc_watcher_total", hub.watchers());
-        text.counter("rusd_watch_lost_total", hub.times_lost());
+        text.gauge("etcd_debugging_mvcc_watcher_total", watches.watchers);
+        text.counter("rusd_watch_lost_total", watches.times_lost);
         text.0
     }
 }

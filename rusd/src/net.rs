@@ -51,7 +51,7 @@ const RESET_STREAMS_MAX: usize = 64 * 1024;
 
 /// An address that cannot be used, or a thread that cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {what}: {source}")]
+#[error("cannot {what}")]
 pub struct NetError {
     what: String,
     #[source]

@@ -8,7 +8,7 @@ use tonic::body::Body;
 
 use super::kv::wait_for_barrier;
 use crate::member::Member;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WatchCounts};
 use crate::version;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -44,7 +44,10 @@ impl Plain {
             "/health" => self.health(has(query, "serializable=true")).await,
             "/version" => self.version(),
             "/metrics" => {
-                let text = self.metrics.render(&self.member.hub);
+                let text = self.metrics.render(WatchCounts {
+                    watchers: self.member.hub.watchers(),
+                    times_lost: self.member.hub.times_lost(),
+                });
                 respond(StatusCode::OK, METRICS, text)
             }
             "/livez" => report(&[("serializable_read", Ok(()))], query, "livez"),
