@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rusd: {error:#}");
+            eprintln!("rusd: {error}");
             ExitCode::FAILURE
         }
     }

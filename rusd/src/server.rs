@@ -302,6 +302,7 @@ impl Starting<'_> {
             proven_reads: Arc::clone(&shared.proven_reads),
             waiters: Arc::clone(&shared.waiters),
             progress: Arc::clone(&shared.progress),
+            first_read_context: nanos_since_epoch(),
         };
         let driver = self.planted(Driver::new(node, wiring, applied, TICK));
         let stop = threads.stop.clone();
@@ -474,6 +475,12 @@ impl Starting<'_> {
         }));
         published.ok_or(ServerError::Failed)
     }
+}
+
+/// The clock's time; a restart takes longer than a nanosecond.
+fn nanos_since_epoch() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 /// etcd's `ReqTimeout`: time for the work, and for an election to be lost and won.

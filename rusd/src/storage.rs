@@ -14,8 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusd_raft::log::{DataDirLock, LogStore as _, Wal, WalOptions};
-use rusd_raft::{BootstrapMember, Metadata, bootstrap};
+use rusd_raft::log::{DataDirLock, Wal, WalOptions};
+use rusd_raft::{BootstrapMember, Metadata};
 use rusd_state::storage::{
     Backend, HistoryOptions, MemoryBackend, SledBackend, SledOptions, StorageError,
 };
@@ -110,23 +110,15 @@ fn open_wal(
     cluster: &InitialCluster,
     metadata: Metadata,
 ) -> Result<Wal, rusd_raft::Fatal> {
-    let mut wal = if Wal::exists(dir) {
-        Wal::open(dir, metadata, WalOptions::default())?
-    } else {
-        Wal::create(dir, metadata, WalOptions::default())?
-    };
-    // A crash may have come between the creation and the first entries.
-    if wal.last_index().0 == 0 {
-        let members: Vec<_> = cluster
-            .contexts()
-            .into_iter()
-            .map(|(id, context)| BootstrapMember { id, context })
-            .collect();
-        let (entries, hard_state) = bootstrap(&members);
-        wal.append(&entries, Some(hard_state))?;
-        wal.sync()?;
+    if Wal::exists(dir) {
+        return Wal::open(dir, metadata, WalOptions::default());
     }
-    Ok(wal)
+    let members: Vec<_> = cluster
+        .contexts()
+        .into_iter()
+        .map(|(id, context)| BootstrapMember { id, context })
+        .collect();
+    Wal::create_bootstrapped(dir, metadata, WalOptions::default(), &members)
 }
 
 /// Opens the engine in `dir`.

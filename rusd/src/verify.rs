@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rusd_raft::Index;
 use rusd_raft::log::{DataDirLock, ReadOnlyLog};
 use rusd_state::apply::ENTRIES_BATCHED_MAX;
-use rusd_state::storage::{Backend, HistoryOptions, verify as verify_engine};
+use rusd_state::storage::{Backend, HistoryOptions, StartFrom, verify as verify_engine};
 use rusd_state::{Options, StateMachine};
 
 use crate::storage::{BackendKind, OpenError, engine_dir, open_backend, wal_dir};
@@ -42,6 +42,9 @@ pub enum VerifyError {
     /// The state cannot be read at its own revision.
     #[error("cannot hash the state: {0}")]
     Read(#[from] rusd_state::ReadError),
+    /// There is no engine.
+    #[error("there is no engine in {}", .0.display())]
+    NoEngine(std::path::PathBuf),
     /// The engine holds something that is wrong.
     #[error("{total} findings in the engine, the first: {first}")]
     Engine {
@@ -100,13 +103,17 @@ impl From<rusd_state::Fatal> for VerifyError {
 pub fn verify(data_dir: &Path) -> Result<Verified, VerifyError> {
     let _lock = DataDirLock::acquire(data_dir)?;
     let log = ReadOnlyLog::open(&wal_dir(data_dir))?;
-    let backend = open_backend(BackendKind::Sled, &engine_dir(data_dir))?;
+    let engine = engine_dir(data_dir);
+    if !engine.is_dir() {
+        return Err(VerifyError::NoEngine(engine));
+    }
+    let backend = open_backend(BackendKind::Sled, &engine)?;
     let report = verify_engine(&backend)?;
     if let Some(first) = report.findings.into_iter().next() {
         return Err(VerifyError::Engine { total: report.findings_total, first });
     }
-    let images = replay(&backend, &log, false)?;
-    let history = replay(&backend, &log, true)?;
+    let images = replay(&backend, &log, StartFrom::Images)?;
+    let history = replay(&backend, &log, StartFrom::History)?;
     if (images.revision, images.hash) != (history.revision, history.hash) {
         return Err(VerifyError::ImagesDiffer {
             images_revision: images.revision,
@@ -118,13 +125,13 @@ pub fn verify(data_dir: &Path) -> Result<Verified, VerifyError> {
     Ok(images)
 }
 
-/// Loads the engine, with or without its images, and applies the committed rest of the log.
+/// Loads the engine from its images or from its history, and applies the committed rest of the log.
 fn replay(
     backend: &Arc<dyn Backend>,
     log: &ReadOnlyLog,
-    rebuild_images: bool,
+    start_from: StartFrom,
 ) -> Result<Verified, VerifyError> {
-    let options = HistoryOptions { rebuild_images, ..HistoryOptions::default() };
+    let options = HistoryOptions { start_from, ..HistoryOptions::default() };
     let mut state = StateMachine::open(Arc::clone(backend), options, Options::default())?;
     let (applied, _) = state.applied();
     let (first, last) = (log.first_index().0, log.last_index().0);

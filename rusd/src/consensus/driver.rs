@@ -75,6 +75,8 @@ pub struct Wiring {
     pub waiters: Arc<Waiters>,
     /// Where the driver announces how far it is.
     pub progress: Arc<Progress>,
+    /// Greater than any context of a read in an earlier life of this member.
+    pub first_read_context: u64,
 }
 
 struct Reads {
@@ -96,7 +98,10 @@ impl<L: LogStore> Driver<L> {
             inbox: wiring.inbox,
             transport: wiring.transport,
             committed: Committed::new(wiring.committed, applied),
-            reads: Reads { rounds: Rounds::default(), proven: wiring.proven_reads },
+            reads: Reads {
+                rounds: Rounds::new(wiring.first_read_context),
+                proven: wiring.proven_reads,
+            },
             waiters: wiring.waiters,
             progress: wiring.progress,
             clock: Clock {
@@ -221,7 +226,17 @@ impl<L: LogStore> Driver<L> {
 
     fn announce(&self) {
         self.progress.set_log(self.node.committed().0, self.node.last_index().0);
-        self.progress.set_leader(self.node.term(), self.node.leader_id());
+        let (term, leader) = (self.node.term(), self.node.leader_id());
+        let before = self.progress.leader();
+        if leader != before {
+            tracing::info!(
+                term,
+                leader = format!("{leader:x}"),
+                before = format!("{before:x}"),
+                "the leader changed"
+            );
+        }
+        self.progress.set_leader(term, leader);
     }
 
     fn hand_on(&mut self, turn: Turn) -> Result<(), DriverError> {

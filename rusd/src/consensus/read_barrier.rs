@@ -68,7 +68,7 @@ impl ReadBarrier {
 }
 
 /// Rounds under way. Owned by the driver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rounds {
     next_context: u64,
     under_way: BTreeMap<u64, Round>,
@@ -81,6 +81,12 @@ struct Round {
 }
 
 impl Rounds {
+    /// No round yet. Contexts are counted from `first_context`, which must be beyond those of
+    /// earlier lives of this member: a late answer to one of them would prove too little.
+    pub(crate) fn new(first_context: u64) -> Self {
+        Rounds { next_context: first_context, under_way: BTreeMap::new() }
+    }
+
     /// Another round may start.
     pub(crate) fn has_room(&self) -> bool {
         self.under_way.len() < ROUNDS_MAX
@@ -171,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_round_given_up_gets_a_fresh_context() {
-        let mut rounds = Rounds::default();
+        let mut rounds = Rounds::new(0);
         let (first, _keep) = waiter();
         let old = rounds.start(0, vec![first]);
         assert!(rounds.give_up(ROUND_TICKS_MAX - 1).is_empty());
