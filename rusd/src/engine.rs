@@ -5,7 +5,7 @@
 //! member is idle the images are folded, and a logged compaction is carried out in between.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -70,7 +70,16 @@ pub struct Engine {
     bell: Receiver<()>,
     flushed: Arc<(Mutex<()>, Condvar)>,
     stopped: Arc<AtomicBool>,
-    fold_nanos: Arc<AtomicU64>,
+    fold: Arc<FoldMeter>,
+}
+
+/// What folding has cost, and how far it is.
+#[derive(Debug, Default)]
+pub struct FoldMeter {
+    /// Nanoseconds of CPU time spent, as they add up.
+    pub cpu_nanos: AtomicU64,
+    /// The images are complete up to this revision; 0 until the first fold of this life.
+    pub revision: AtomicI64,
 }
 
 impl Engine {
@@ -85,14 +94,14 @@ impl Engine {
             bell: bell_out,
             flushed: Arc::clone(&flushed),
             stopped: Arc::clone(&stopped),
-            fold_nanos: Arc::default(),
+            fold: Arc::default(),
         };
         (engine, EngineBell { history, bell, flushed, stopped })
     }
 
-    /// Nanoseconds of CPU time spent in folding, as they add up.
-    pub fn fold_nanos(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.fold_nanos)
+    /// What folding costs, as it goes on.
+    pub fn fold_meter(&self) -> Arc<FoldMeter> {
+        Arc::clone(&self.fold)
     }
 
     /// Flushes until the last bell is dropped, and then once more.
@@ -140,7 +149,10 @@ impl Engine {
         let before = thread_cpu_nanos();
         let progress = self.history.fold_step(FOLD_KEYS_PER_STEP)?;
         let spent = thread_cpu_nanos().saturating_sub(before);
-        self.fold_nanos.fetch_add(spent, Ordering::Relaxed);
+        self.fold.cpu_nanos.fetch_add(spent, Ordering::Relaxed);
+        if let FoldProgress::Folded(revision) = progress {
+            self.fold.revision.store(revision, Ordering::Relaxed);
+        }
         Ok(progress != FoldProgress::Idle)
     }
 }

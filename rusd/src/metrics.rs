@@ -2,13 +2,14 @@
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusd_state::storage::History;
 use rusd_state::view::View;
 
 use crate::consensus::progress::Progress;
+use crate::engine::FoldMeter;
 use crate::version;
 
 /// What is measured, read when asked for.
@@ -20,8 +21,8 @@ pub struct Metrics {
     pub view: View,
     /// How far the member is.
     pub progress: Arc<Progress>,
-    /// CPU time that folding took, in nanoseconds.
-    pub fold_nanos: Arc<AtomicU64>,
+    /// What folding costs, and how far it is.
+    pub fold: Arc<FoldMeter>,
 }
 
 /// What is counted of watches.
@@ -63,7 +64,8 @@ impl Metrics {
         text.gauge("etcd_mvcc_db_total_size_in_bytes", self.engine_bytes());
         text.gauge("rusd_engine_pending_bytes", self.history.pending_bytes());
         text.gauge("rusd_engine_durable_index", durable.applied_index);
-        let fold = Duration::from_nanos(self.fold_nanos.load(Ordering::Relaxed));
+        let fold = Duration::from_nanos(self.fold.cpu_nanos.load(Ordering::Relaxed));
+        text.gauge("rusd_engine_fold_revision", self.fold.revision.load(Ordering::Relaxed));
         text.counter("rusd_engine_fold_seconds_total", fold.as_secs_f64());
         text.gauge("etcd_debugging_mvcc_watcher_total", watches.watchers);
         text.counter("rusd_watch_lost_total", watches.times_lost);

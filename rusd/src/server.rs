@@ -320,7 +320,7 @@ impl Starting<'_> {
         let (view, history) = (shared.view.clone(), state.history());
         let (hub, events) = Hub::start(view.clone(), view.revision() + 1, self.plant);
         let (engine, engine_bell) = Engine::new(Arc::clone(&history), state.compactor());
-        let fold_nanos = engine.fold_nanos();
+        let fold = engine.fold_meter();
         threads.spawn("engine", move || engine.run())?;
         let applier = Applier {
             state,
@@ -333,7 +333,7 @@ impl Starting<'_> {
         };
         threads.spawn("applier", move || applier.run(&committed))?;
         let progress = Arc::clone(&shared.progress);
-        Ok((hub, Metrics { history, view, progress, fold_nanos }))
+        Ok((hub, Metrics { history, view, progress, fold }))
     }
 
     fn member(&self, shared: &Shared, hub: Hub) -> Member {
