@@ -1,7 +1,6 @@
 //! The way in: from a file, from records, or from a collected history to a report.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,7 +8,6 @@ use crate::finals;
 use crate::findings::Findings;
 use crate::history::History;
 use crate::history::error::InputError;
-use crate::history::jsonl::Reader;
 use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
 use crate::linear::diagnose::diagnose;
 use crate::linear::{oracle, revision};
@@ -47,8 +45,7 @@ pub fn check_file_with(
     let start = Instant::now();
     let file = File::open(path)
         .map_err(|source| InputError::Open { path: path.display().to_string(), source })?;
-    let reader = Reader::new(BufReader::with_capacity(READ_BUFFER_BYTES, file));
-    let history = History::read(reader, progress)?;
+    let history = History::read(file, progress)?;
     let parse_seconds = start.elapsed().as_secs_f64();
     let mut report = check(&history, options);
     report.timing.parse_seconds = parse_seconds;
@@ -131,5 +128,3 @@ fn count(history: &History) -> Counts {
 fn wide(count: usize) -> u64 {
     u64::try_from(count).expect("usize fits u64")
 }
-
-const READ_BUFFER_BYTES: usize = 1 << 20;

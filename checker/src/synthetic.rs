@@ -323,7 +323,8 @@ impl Run {
             let then = Request::Range(Range { revision, ..range.clone() });
             return match self.store.apply(&then) {
                 Outcome::Ok(Response { body, .. }) => Outcome::Ok(Response { revision, body }),
-                other => other,
+                // What that member still has, the model has compacted.
+                _ => self.store.apply(request),
             };
         }
         self.store.apply(request)

@@ -3,10 +3,10 @@
 //! Invariant: a `History` that [`History::finish`] has returned keeps the format's invariants.
 
 use std::collections::HashMap;
-use std::io::BufRead;
+use std::io::Read;
 
+use super::blocks;
 use super::error::InputError;
-use super::jsonl::Reader;
 use super::lint;
 use super::record::{
     FORMAT_VERSION, FinalState, Header, Nemesis, Operation, Record, WatchResponse,
@@ -75,21 +75,16 @@ impl History {
         }
     }
 
-    /// Collects and lints everything `reader` has. `progress` is told the bytes read, now and then.
-    pub fn read<R: BufRead>(
-        mut reader: Reader<R>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<History, InputError> {
+    /// Collects and lints everything `input` has. `progress` is told the bytes read, now and then.
+    pub fn read(input: impl Read, progress: &mut dyn FnMut(u64)) -> Result<History, InputError> {
         let mut history: Option<History> = None;
-        while let Some((line, record)) = reader.next_record()? {
+        blocks::read(input, progress, &mut |line, record| {
             match &mut history {
                 None => history = Some(History::begin(line, record)?),
                 Some(history) => history.push(line, record)?,
             }
-            if line % PROGRESS_EVERY_LINES == 0 {
-                progress(reader.bytes_read());
-            }
-        }
+            Ok(())
+        })?;
         let history = history.ok_or_else(|| {
             InputError::malformed(1, "the file holds no record; a header must come first")
         })?;
@@ -156,6 +151,3 @@ impl History {
         watches
     }
 }
-
-/// How often a reader's caller hears of progress.
-const PROGRESS_EVERY_LINES: u64 = 16_384;

@@ -83,6 +83,18 @@ impl InputError {
         }
     }
 
+    /// The same error in a file with `lines` more lines before it.
+    pub(super) fn moved_down(mut self, lines: u64) -> InputError {
+        match &mut self {
+            InputError::Open { .. } => {}
+            InputError::Read { position, .. }
+            | InputError::Parse { position, .. }
+            | InputError::Truncated { position, .. }
+            | InputError::Malformed { position, .. } => position.line += lines,
+        }
+        self
+    }
+
     pub(crate) fn malformed(line: u64, reason: impl Into<String>) -> InputError {
         InputError::Malformed { position: Position::line(line), reason: reason.into() }
     }

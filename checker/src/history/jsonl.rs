@@ -5,11 +5,10 @@
 
 use std::io::{self, BufRead, Write};
 
-use serde::Deserialize;
 use serde_json::error::Category;
 
 use super::error::{InputError, Position};
-use super::record::{Header, Operation, Outcome, Record, Request};
+use super::record::{Header, Record};
 
 /// Writes a history, header first.
 #[derive(Debug)]
@@ -95,43 +94,77 @@ impl<R: BufRead> Iterator for Reader<R> {
     }
 }
 
-/// An operation line as the writer lays it out. Most lines are operations, and reading them
-/// through [`Record`]'s tag would buffer every field first: this is the same line, read straight.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OperationText {
-    #[serde(rename = "t")]
-    _tag: OperationTag,
-    #[serde(rename = "p")]
-    process: u64,
-    #[serde(rename = "m")]
-    member: u32,
-    #[serde(rename = "c")]
-    call_ns: u64,
-    #[serde(rename = "r", default)]
-    return_ns: Option<u64>,
-    #[serde(rename = "q")]
-    request: Request,
-    #[serde(rename = "o")]
-    outcome: Outcome,
-}
+/// Lines as the writer lays them out. Reading them through [`Record`]'s tag would buffer every
+/// field first: this is the same line, read straight.
+mod straight {
+    use serde::Deserialize;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OperationTag {
-    Op,
-}
+    use super::super::record::{Operation, Outcome, Record, Request, WatchBody, WatchResponse};
 
-impl From<OperationText> for Record {
-    fn from(text: OperationText) -> Record {
-        let OperationText { _tag, process, member, call_ns, return_ns, request, outcome } = text;
-        Record::Op(Operation { process, member, call_ns, return_ns, request, outcome })
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Tag {
+        Op,
+        Watch,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct OperationText {
+        #[serde(rename = "t")]
+        _tag: Tag,
+        #[serde(rename = "p")]
+        process: u64,
+        #[serde(rename = "m")]
+        member: u32,
+        #[serde(rename = "c")]
+        call_ns: u64,
+        #[serde(rename = "r", default)]
+        return_ns: Option<u64>,
+        #[serde(rename = "q")]
+        request: Request,
+        #[serde(rename = "o")]
+        outcome: Outcome,
+    }
+
+    impl From<OperationText> for Record {
+        fn from(text: OperationText) -> Record {
+            let OperationText { _tag, process, member, call_ns, return_ns, request, outcome } =
+                text;
+            Record::Op(Operation { process, member, call_ns, return_ns, request, outcome })
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct WatchText {
+        #[serde(rename = "t")]
+        _tag: Tag,
+        #[serde(rename = "w")]
+        watch: u64,
+        #[serde(rename = "m")]
+        member: u32,
+        #[serde(rename = "r")]
+        arrived_ns: u64,
+        #[serde(rename = "rev")]
+        revision: i64,
+        #[serde(rename = "b")]
+        body: WatchBody,
+    }
+
+    impl From<WatchText> for Record {
+        fn from(text: WatchText) -> Record {
+            let WatchText { _tag, watch, member, arrived_ns, revision, body } = text;
+            Record::Watch(WatchResponse { watch, member, arrived_ns, revision, body })
+        }
     }
 }
 
 pub(super) fn parse_line(line: u64, text: &[u8], ended: bool) -> Result<Record, InputError> {
     let parsed = if text.starts_with(b"{\"t\":\"op\",") {
-        serde_json::from_slice::<OperationText>(text).map(Record::from)
+        serde_json::from_slice::<straight::OperationText>(text).map(Record::from)
+    } else if text.starts_with(b"{\"t\":\"watch\",") {
+        serde_json::from_slice::<straight::WatchText>(text).map(Record::from)
     } else {
         serde_json::from_slice::<Record>(text)
     };

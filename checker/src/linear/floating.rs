@@ -6,13 +6,14 @@
 //! at the end of a walk, with the gaps as they were filled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use super::checks::each_past_read;
 use super::gaps::Maker;
 use super::leases::Leases;
 use super::parts::{parts, solve_part};
 use super::replay::Replay;
-use super::runs::{absences, tail, without_keys};
+use super::runs::{absences, tail};
 use super::solver::{Act, Item, Need, Solved, Spot, solve};
 use super::timeline::{Place, Rank, Timeline, may_be_stale};
 use crate::findings::{Broken, Findings};
@@ -31,6 +32,55 @@ pub(crate) struct Filled<'a, 'h, 'r> {
     pub(crate) replay: &'a Replay<'h, 'r>,
     /// The maker of each gap.
     pub(crate) made: Vec<(Rank, Maker)>,
+    /// Where leases that ever had keys have none.
+    pub(crate) without_keys: HashMap<i64, Vec<(Spot, Spot)>>,
+}
+
+/// Operations by the leases they name.
+#[derive(Debug, Clone)]
+pub(crate) struct ByLease(Rc<BTreeMap<i64, Vec<usize>>>);
+
+impl ByLease {
+    pub(crate) fn collect(timeline: &Timeline<'_>) -> ByLease {
+        let mut by_lease: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (index, line) in timeline.history.operations.iter().enumerate() {
+            for lease in leases_named(&line.operation.request) {
+                by_lease.entry(lease).or_default().push(index);
+            }
+        }
+        ByLease(Rc::new(by_lease))
+    }
+
+    fn operations(&self, leases: &BTreeSet<i64>) -> BTreeSet<usize> {
+        leases.iter().filter_map(|lease| self.0.get(lease)).flatten().copied().collect()
+    }
+
+    /// Adds every lease that an operation names together with one of `leases`.
+    pub(crate) fn close(&self, timeline: &Timeline<'_>, leases: &mut BTreeSet<i64>) {
+        let mut open: Vec<i64> = leases.iter().copied().collect();
+        while let Some(lease) = open.pop() {
+            for index in self.0.get(&lease).into_iter().flatten() {
+                for other in leases_named(&timeline.operation(*index).operation.request) {
+                    if leases.insert(other) {
+                        open.push(other);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn leases_named(request: &Request) -> Vec<i64> {
+    let mut leases = Vec::new();
+    match request {
+        Request::Put(put) => leases.push(put.lease),
+        Request::Txn(txn) => super::pins::each_put(txn, &mut |put| leases.push(put.lease)),
+        Request::LeaseGrant(grant) => leases.push(grant.id),
+        Request::LeaseRevoke(lease) | Request::LeaseKeepAlive(lease) => leases.push(lease.id),
+        Request::Range(_) | Request::DeleteRange(_) | Request::Compact(_) => {}
+    }
+    leases.retain(|lease| *lease != 0);
+    leases
 }
 
 /// Notes what contradicts itself whatever fills the gaps.
@@ -46,27 +96,54 @@ pub(crate) fn check_relaxed(timeline: &Timeline<'_>, leases: &Leases, findings: 
     }
 }
 
-/// Whether what floats has an order, given how the gaps were filled.
+/// Whether what floats has an order, given how the gaps were filled; of all that floats, or only of
+/// what is about some leases.
 pub(crate) fn check_strict(
     timeline: &Timeline<'_>,
     leases: &Leases,
     filled: &Filled<'_, '_, '_>,
+    only: Option<&(BTreeSet<i64>, ByLease)>,
     steps: &mut u64,
-) -> Solved {
-    let items = Builder::new(timeline, leases, Some(filled), None).build();
+) -> Placed {
+    let builder = Builder::new(timeline, leases, Some(filled), None);
+    let items = match only {
+        None => builder.build(),
+        Some((only, by_lease)) => builder.build_only(only, by_lease),
+    };
     let existing = existing(leases);
-    if items.len() <= TOGETHER_MAX {
-        return solve(&items, &existing, steps);
+    if items.len() <= TOGETHER_MAX && only.is_none() {
+        return match solve(&items, &existing, steps) {
+            Solved::Yes => Placed::Yes,
+            Solved::No(left) => Placed::No { left, leases: None },
+            Solved::TooLong => Placed::TooLong,
+        };
     }
     let mut too_long = false;
     for part in parts(items) {
+        let leases: BTreeSet<i64> = part.iter().flat_map(Item::leases).collect();
         match solve_part(part, &existing, steps) {
             Solved::Yes => {}
-            Solved::No(left) => return Solved::No(left),
+            Solved::No(left) => return Placed::No { left, leases: Some(leases) },
             Solved::TooLong => too_long = true,
         }
     }
-    if too_long { Solved::TooLong } else { Solved::Yes }
+    if too_long { Placed::TooLong } else { Placed::Yes }
+}
+
+/// Whether all that floats found a place.
+#[derive(Debug, Clone)]
+pub(crate) enum Placed {
+    /// It did.
+    Yes,
+    /// These operations did not.
+    No {
+        /// Indexes of operations.
+        left: Vec<usize>,
+        /// The leases that they are about; `None` if it may be any.
+        leases: Option<BTreeSet<i64>>,
+    },
+    /// The search became too long.
+    TooLong,
 }
 
 /// Steps for one part of the relaxed items: those that take longer are left to the strict check.
@@ -106,8 +183,6 @@ struct Builder<'b, 'h, 'r> {
     /// By rank, as in the timeline, with the makers of gaps.
     lower: Vec<u64>,
     made_by: BTreeMap<usize, Rank>,
-    /// Where leases that ever had keys have none.
-    without_keys: HashMap<i64, Vec<(Spot, Spot)>>,
     groups: usize,
     items: Vec<Item>,
 }
@@ -136,18 +211,7 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
         for rank in 1..lower.len() {
             lower[rank] = lower[rank].max(lower[rank - 1]);
         }
-        let without_keys = filled.map(|filled| without_keys(filled.replay, timeline));
-        Builder {
-            timeline,
-            leases,
-            filled,
-            findings,
-            lower,
-            made_by,
-            without_keys: without_keys.unwrap_or_default(),
-            groups: 0,
-            items: Vec::new(),
-        }
+        Builder { timeline, leases, filled, findings, lower, made_by, groups: 0, items: Vec::new() }
     }
 
     fn build(mut self) -> Vec<Item> {
@@ -156,6 +220,17 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
         }
         self.made();
         self.ends();
+        self.items
+    }
+
+    /// Only what is about these leases, which nothing ties to others.
+    fn build_only(mut self, only: &BTreeSet<i64>, by_lease: &ByLease) -> Vec<Item> {
+        for index in by_lease.operations(only) {
+            self.operation(index);
+        }
+        self.made();
+        self.ends();
+        self.items.retain(|item| item.leases().any(|lease| only.contains(&lease)));
         self.items
     }
 
@@ -420,13 +495,13 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     }
 
     fn optional_end(&mut self, operation: Option<usize>, lease: i64, times: (u64, u64)) {
-        if self.filled.is_none() {
+        let Some(filled) = self.filled else {
             self.optional(operation, Act::End(lease), self.anywhere(), times);
             return;
-        }
+        };
         // With keys attached it would have made a revision.
         let group = self.groups;
-        let without_keys = self.without_keys.get(&lease).cloned();
+        let without_keys = filled.without_keys.get(&lease).cloned();
         let without_keys = without_keys.unwrap_or_else(|| vec![self.anywhere()]);
         for spots in without_keys {
             self.optional(operation, Act::End(lease), spots, times);

@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use super::leases::Leases;
 use super::pins::{Known, Pin, Pins, each_put};
 use super::timeline::{Place, Rank, Timeline};
-use crate::history::record::{DeleteRange, Outcome, Put, Range, RangeResponse, Request};
+use crate::history::record::{
+    DeleteRange, Outcome, Put, Range, RangeResponse, Request, Txn, TxnOp,
+};
 use crate::history::text::Text;
 use crate::model::execute::{self, Path, Surroundings};
 use crate::model::keyspace::{Change, Keyspace, Span};
@@ -97,7 +99,38 @@ impl<'h, 'a> Makers<'h, 'a> {
             }
             self.try_expiries(rank, keys, known, &mut effects);
         }
+        // Who ends a lease comes last: what is done later may need it.
+        for effect in &mut effects.effects {
+            effect.makers.sort_by_key(|maker| self.ends_lease(*maker));
+        }
         effects.effects
+    }
+
+    /// The leases that a maker needs or ends.
+    pub(crate) fn leases_of(&self, maker: Maker) -> Vec<i64> {
+        match maker {
+            Maker::Expiry(lease, _) => vec![lease],
+            Maker::Operation(index) => {
+                let mut leases = Vec::new();
+                match &self.timeline.operation(index).operation.request {
+                    Request::LeaseRevoke(lease) => leases.push(lease.id),
+                    Request::Put(put) => leases.push(put.lease),
+                    Request::Txn(txn) => each_put(txn, &mut |put| leases.push(put.lease)),
+                    _ => {}
+                }
+                leases
+            }
+        }
+    }
+
+    fn ends_lease(&self, maker: Maker) -> bool {
+        match maker {
+            Maker::Expiry(..) => true,
+            Maker::Operation(index) => {
+                let request = &self.timeline.operation(index).operation.request;
+                matches!(request, Request::LeaseRevoke(_))
+            }
+        }
     }
 
     /// Leases whose end would explain the gap, if only they could have ended by then; with the
@@ -136,7 +169,7 @@ impl<'h, 'a> Makers<'h, 'a> {
             return;
         }
         let request = &self.timeline.operation(candidate.index).operation.request;
-        if !may_touch(request, known) {
+        if !may_touch(request, known, keys) {
             return;
         }
         let mut changes = Vec::new();
@@ -198,7 +231,7 @@ impl Effects {
 }
 
 /// A quick no: the request cannot touch a key that is known to have changed.
-fn may_touch(request: &Request, known: &Known) -> bool {
+fn may_touch(request: &Request, known: &Known, keys: &Keyspace) -> bool {
     let Some((key, pin)) = known.keys.first_key_value() else { return true };
     match request {
         Request::Put(put) => {
@@ -212,9 +245,24 @@ fn may_touch(request: &Request, known: &Known) -> bool {
         Request::DeleteRange(delete) => {
             matches!(pin, Pin::Deleted) && Span::new(&delete.key, &delete.range_end).contains(key)
         }
-        Request::LeaseRevoke(_) => matches!(pin, Pin::Deleted),
+        Request::LeaseRevoke(lease) => {
+            matches!(pin, Pin::Deleted)
+                && keys.get(key).is_some_and(|stored| stored.lease == lease.id)
+        }
+        Request::Txn(txn) => match pin {
+            Pin::Deleted => may_delete(txn, key),
+            Pin::Written(_) | Pin::WrittenSomehow(_) => true,
+        },
         _ => true,
     }
+}
+
+fn may_delete(txn: &Txn, key: &Text) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        TxnOp::DeleteRange(delete) => Span::new(&delete.key, &delete.range_end).contains(key),
+        TxnOp::Txn(txn) => may_delete(txn, key),
+        TxnOp::Put(_) | TxnOp::Range(_) => false,
+    })
 }
 
 /// Nothing but the keys: leases and compactions are placed later, with all that floats.

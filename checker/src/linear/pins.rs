@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use super::timeline::{Rank, Timeline};
 use crate::history::History;
 use crate::history::record::{
-    EventKind, KeyValue, Outcome, Put, Range, Request, ResponseBody, Txn, TxnOp, TxnOpResponse,
-    TxnResponse, WatchBody, WatchRequest,
+    Event, EventKind, KeyValue, Outcome, Put, Range, Request, ResponseBody, Txn, TxnOp,
+    TxnOpResponse, TxnResponse, WatchBody, WatchRequest,
 };
 use crate::history::text::Text;
 use crate::model::execute::branch;
@@ -46,12 +46,20 @@ pub(crate) struct Known {
     pub(crate) keys: BTreeMap<Text, Pin>,
     /// Nothing but `keys` changed.
     pub(crate) complete: bool,
+    /// The keys in operation order, if a watch on all of them told.
+    order: Vec<Text>,
+    ordered_by: Option<u64>,
 }
 
 impl Known {
     /// Whether these changes can be what happened.
     pub(crate) fn allows(&self, changes: &[Change]) -> bool {
         if self.complete && changes.len() != self.keys.len() {
+            return false;
+        }
+        if self.order.len() == changes.len()
+            && !self.order.iter().eq(changes.iter().map(|change| &change.key))
+        {
             return false;
         }
         self.keys
@@ -122,10 +130,21 @@ impl Pins {
         }
     }
 
+    /// Notes in which order a watch on all keys shows the events of gaps. One watch is enough.
+    fn see_order(&mut self, timeline: &Timeline<'_>, watch: u64, events: &[Event]) {
+        for event in events {
+            let rank = timeline.rank(event.kv.mod_revision);
+            let Some(known) = rank.and_then(|rank| self.gaps.get_mut(&rank)) else { continue };
+            if *known.ordered_by.get_or_insert(watch) == watch {
+                known.order.push(event.kv.key.clone());
+            }
+        }
+    }
+
     /// Marks the gaps that a watch on all keys has passed: what it showed is all there was.
     fn see_coverage(&mut self, timeline: &Timeline<'_>) {
         let Some(touched) = Touched::collect(timeline.history) else { return };
-        for (_, lines) in timeline.history.watches_by_id() {
+        for (watch, lines) in timeline.history.watches_by_id() {
             let mut start = None;
             let mut reached = 0;
             for line in lines {
@@ -138,6 +157,9 @@ impl Pins {
                         let newest = events.iter().map(|event| event.kv.mod_revision).max();
                         let newest = newest.map_or(0, |newest| newest - i64::from(*fragment));
                         reached = reached.max(newest);
+                        if start.is_some() {
+                            self.see_order(timeline, watch, events);
+                        }
                     }
                     WatchBody::Created(_)
                     | WatchBody::Canceled { .. }

@@ -183,12 +183,12 @@ impl<'h, 'a> Replay<'h, 'a> {
 
     /// Does rank `rank`, whatever comes of it: afterwards `done` is `rank`.
     fn step(&mut self, rank: Rank) -> Result<(), Disagreement> {
-        let mut changes = Vec::new();
+        let mut changes = std::mem::take(&mut self.changes);
         let written = match self.timeline.writer(rank) {
             Some(index) => self.write(rank, index, &mut changes),
             None => self.fill(rank, &mut changes),
         };
-        self.changes.append(&mut changes);
+        self.changes = changes;
         self.ends.push(self.changes.len());
         written?;
         self.check(rank)
@@ -274,7 +274,7 @@ impl<'h, 'a> Replay<'h, 'a> {
             return Err(disagreement);
         };
         self.keys.redo(&effect);
-        *changes = effect;
+        changes.extend(effect);
         if ambiguous {
             self.first_choice.get_or_insert(rank);
             if choice.next < choice.effects.len() {

@@ -1,11 +1,11 @@
 //! The revision-guided check, from a history to findings and the replayed changes.
 
-use super::floating::{self, Filled};
-use super::gaps::{Maker, Makers};
+use super::assign;
+use super::floating::{self, Placed};
+use super::gaps::Makers;
 use super::leases::Leases;
 use super::pins::Pins;
 use super::replay::{Replay, Walked};
-use super::solver::Solved;
 use super::timeline::{Rank, Timeline};
 use crate::check::Options;
 use crate::findings::Findings;
@@ -58,20 +58,23 @@ pub(crate) fn check(
     loop {
         match replay.walk(findings) {
             Walked::Through if findings.any() => break,
-            Walked::Through => match place_floating(&timeline, &leases, &replay, &mut steps) {
-                Solved::Yes => break,
-                Solved::TooLong => {
-                    findings
-                        .undecided("the search for an order of leases and refusals grew too long");
-                    break;
-                }
-                Solved::No(left) => {
-                    if !replay.reject() {
-                        floating::note(&timeline, &left, findings);
+            Walked::Through => {
+                match assign::place_floating(&timeline, &leases, &makers, &replay, &mut steps) {
+                    Placed::Yes => break,
+                    Placed::TooLong => {
+                        findings.undecided(
+                            "the search for an order of leases and refusals grew too long",
+                        );
                         break;
                     }
+                    Placed::No { left, .. } => {
+                        if !replay.reject() {
+                            floating::note(&timeline, &left, findings);
+                            break;
+                        }
+                    }
                 }
-            },
+            }
             Walked::Nowhere(disagreement) => {
                 certain = replay.done();
                 findings.add(disagreement.rule, || disagreement.broken);
@@ -89,69 +92,6 @@ pub(crate) fn check(
     }
     let certain = certain.min(replay.certain()).min(timeline.cut - 1);
     Some(replay.finish(certain))
-}
-
-/// Whether what floats has an order, with the gaps filled by anyone who could have.
-fn place_floating(
-    timeline: &Timeline<'_>,
-    leases: &Leases,
-    replay: &Replay<'_, '_>,
-    steps: &mut u64,
-) -> Solved {
-    let made = replay.matching().made();
-    let first = made.iter().map(|(rank, maker, _)| (*rank, *maker)).collect();
-    let filled = Filled { replay, made: first };
-    let solved = floating::check_strict(timeline, leases, &filled, steps);
-    if !matches!(solved, Solved::No(_)) || made.iter().all(|(_, _, makers)| makers.len() == 1) {
-        return solved;
-    }
-    let mut others = Others { timeline, leases, replay, made: &made, tried: 0, failed: solved };
-    match others.try_all(&mut Vec::new(), steps) {
-        Some(true) => Solved::Yes,
-        Some(false) => others.failed,
-        None => Solved::TooLong,
-    }
-}
-
-/// All ways to say who filled the gaps.
-struct Others<'a, 'h, 'r> {
-    timeline: &'a Timeline<'h>,
-    leases: &'a Leases,
-    replay: &'a Replay<'h, 'r>,
-    made: &'a [(Rank, Maker, &'a [Maker])],
-    tried: usize,
-    failed: Solved,
-}
-
-/// Ways that are tried before giving up.
-const OTHERS_MAX: usize = 5_000;
-
-impl Others<'_, '_, '_> {
-    fn try_all(&mut self, chosen: &mut Vec<(Rank, Maker)>, steps: &mut u64) -> Option<bool> {
-        let Some((rank, _, makers)) = self.made.get(chosen.len()) else {
-            self.tried += 1;
-            if self.tried > OTHERS_MAX {
-                return None;
-            }
-            let filled = Filled { replay: self.replay, made: chosen.clone() };
-            return match floating::check_strict(self.timeline, self.leases, &filled, steps) {
-                Solved::Yes => Some(true),
-                Solved::No(_) => Some(false),
-                Solved::TooLong => None,
-            };
-        };
-        for maker in *makers {
-            if chosen.iter().any(|(_, taken)| taken == maker) {
-                continue;
-            }
-            chosen.push((*rank, *maker));
-            if self.try_all(chosen, steps)? {
-                return Some(true);
-            }
-            chosen.pop();
-        }
-        Some(false)
-    }
 }
 
 fn count(timeline: &Timeline<'_>, pins: &Pins, counts: &mut Counts) {
