@@ -10,12 +10,16 @@ use std::collections::{BTreeMap, BinaryHeap};
 use crate::history::record::{
     Compact, Compare, CompareResult, CompareTarget, DeleteRange, Event, EventKind, FORMAT_VERSION,
     Failure, FinalState, Header, KeyValue, LeaseGrant, LeaseId, Operation, Outcome, Put, Range,
-    Record, Request, Response, Txn, TxnOp, WatchBody, WatchRequest, WatchResponse,
+    Record, Request, Response, ResponseBody, Txn, TxnOp, WatchBody, WatchRequest, WatchResponse,
 };
 use crate::history::text::Text;
 use crate::model::etcd_store::EtcdStore;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
+/// Members of the simulated cluster: each has a watch.
+const MEMBERS: u64 = 3;
+/// Calls whose effects a power cut takes back.
+const LOST_CALLS: u64 = 40;
 /// Of more keys, reading all would take all the time.
 const OPEN_RANGE_KEYS_MAX: u64 = 100;
 
@@ -38,6 +42,23 @@ pub struct Shape {
     pub lease_ttl: i64,
     /// Longest time from call to effect, and from effect to return.
     pub step_ns_max: u64,
+    /// A promise that the simulated store breaks.
+    pub bug: Option<Bug>,
+}
+
+/// A promise that a simulated store breaks now and then, for testing the checker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// A linearizable range is answered from an earlier revision.
+    StaleRead,
+    /// Once, half way through, the store goes back to an earlier state, as after a power cut.
+    LostWrites,
+    /// An event does not reach one of the watches.
+    DroppedEvent,
+    /// The first put of a transaction takes effect at a revision of its own.
+    SplitTxn,
+    /// Leases run out after half of their time.
+    EarlyExpiry,
 }
 
 /// Weights of kinds of operations.
@@ -84,7 +105,13 @@ impl Shape {
             observed: true,
             lease_ttl: 5,
             step_ns_max: 2_000_000,
+            bug: None,
         }
+    }
+
+    /// A few thousand operations on some dozen keys, all of it watched.
+    pub fn medium() -> Shape {
+        Shape { clients: 8, keys: 40, unknown_per_mille: 10, ..Shape::large() }
     }
 
     /// A handful of operations on few keys, with nothing to tell what the unknown ones did.
@@ -110,6 +137,7 @@ impl Shape {
             observed: false,
             lease_ttl: 1,
             step_ns_max: NS_PER_SECOND / 2,
+            bug: None,
         }
     }
 }
@@ -187,6 +215,10 @@ pub struct Run {
     moments: BinaryHeap<Reverse<(u64, Moment)>>,
     pending: Vec<Option<Pending>>,
     records: Vec<Record>,
+    /// The first watch that is open, and the first revision that it and its fellows are due.
+    watches: (u64, i64),
+    /// What the store goes back to.
+    earlier: Option<EtcdStore>,
     called: u64,
     now: u64,
 }
@@ -212,6 +244,8 @@ impl Run {
             moments: BinaryHeap::new(),
             pending: Vec::new(),
             records: Vec::new(),
+            watches: (0, 1),
+            earlier: None,
             called: 0,
             now: 0,
             shape,
@@ -233,9 +267,7 @@ impl Run {
     /// Runs that many operations. Everything but the header.
     pub fn records(&mut self, operations: u64) -> Vec<Record> {
         if self.shape.observed {
-            for watch in 0..3 {
-                self.record_watch(watch, WatchBody::Created(everything()));
-            }
+            self.record_watches(&WatchBody::Created(everything()));
         }
         for client in 0..self.clients.len() {
             self.call(client, operations);
@@ -292,6 +324,9 @@ impl Run {
         if pending.abandoned && self.dice.per_mille(400) {
             return;
         }
+        if self.shape.bug == Some(Bug::LostWrites) {
+            self.lose_writes(operations);
+        }
         let before = self.store.revision();
         let outcome = self.apply(&pending.request);
         if let (Request::LeaseGrant(grant), Outcome::Ok(_)) = (&pending.request, &outcome) {
@@ -327,11 +362,79 @@ impl Run {
                 _ => self.store.apply(request),
             };
         }
-        self.store.apply(request)
+        match (self.shape.bug, request) {
+            (Some(Bug::StaleRead), Request::Range(range)) if range.revision == 0 => {
+                self.apply_stale(range)
+            }
+            (Some(Bug::SplitTxn), Request::Txn(txn)) => self.apply_split(txn),
+            _ => self.store.apply(request),
+        }
+    }
+
+    fn apply_stale(&mut self, range: &Range) -> Outcome {
+        let lag = if self.dice.per_mille(20) { 40 } else { 0 };
+        let revision = (self.store.revision() - lag).max(1);
+        let then = Request::Range(Range { revision, ..range.clone() });
+        match self.store.apply(&then) {
+            Outcome::Ok(Response { body, .. }) => Outcome::Ok(Response { revision, body }),
+            other => other,
+        }
+    }
+
+    fn apply_split(&mut self, txn: &Txn) -> Outcome {
+        let request = Request::Txn(txn.clone());
+        let outcome = self.store.clone().apply(&request);
+        let Outcome::Ok(Response { body: ResponseBody::Txn(answer), .. }) = &outcome else {
+            return self.store.apply(&request);
+        };
+        let branch = if answer.succeeded { &txn.success } else { &txn.failure };
+        let [TxnOp::Put(first), rest @ ..] = branch.as_slice() else {
+            return self.store.apply(&request);
+        };
+        if !rest.iter().any(|op| matches!(op, TxnOp::Put(_))) || !self.dice.per_mille(100) {
+            return self.store.apply(&request);
+        }
+        let before = self.store.revision();
+        self.store.apply(&Request::Put(first.clone()));
+        self.record_events(before);
+        let rest = Txn { success: rest.to_vec(), ..Txn::default() };
+        self.store.apply(&Request::Txn(rest));
+        let body = ResponseBody::Txn(answer.clone());
+        Outcome::Ok(Response { revision: self.store.revision(), body })
+    }
+
+    /// Half way through, the power fails. What was under way is lost, or happens later.
+    fn lose_writes(&mut self, operations: u64) {
+        if self.called < operations / 2 {
+            if self.called + LOST_CALLS >= operations / 2 && self.earlier.is_none() {
+                self.earlier = Some(self.store.clone());
+            }
+            return;
+        }
+        let Some(earlier) = self.earlier.take() else { return };
+        let due = self.store.revision() + 1;
+        self.store = earlier;
+        if self.shape.observed {
+            self.record_watches(&WatchBody::Closed { by_client: false });
+            let first = self.watches.0;
+            self.watches = (first + MEMBERS, due);
+            for member in 0..MEMBERS {
+                let request = WatchRequest {
+                    start_revision: due,
+                    resumes: Some(first + member),
+                    ..everything()
+                };
+                self.record_watch(first + MEMBERS + member, WatchBody::Created(request));
+            }
+        }
     }
 
     fn renew(&mut self, lease: i64) {
-        let ttl = u64::try_from(self.shape.lease_ttl).expect("positive") * NS_PER_SECOND;
+        let second = match self.shape.bug {
+            Some(Bug::EarlyExpiry) => NS_PER_SECOND / 2,
+            _ => NS_PER_SECOND,
+        };
+        let ttl = u64::try_from(self.shape.lease_ttl).expect("positive") * second;
         let deadline = self.now + ttl;
         self.deadlines.insert(lease, deadline);
         let late = self.dice.below(self.shape.step_ns_max);
@@ -364,16 +467,24 @@ impl Run {
     fn record_watch(&mut self, watch: u64, body: WatchBody) {
         self.records.push(Record::Watch(WatchResponse {
             watch,
-            member: u32::try_from(watch).expect("small"),
+            member: u32::try_from(watch % MEMBERS).expect("small"),
             arrived_ns: self.now,
             revision: self.store.revision(),
             body,
         }));
     }
 
+    fn record_watches(&mut self, body: &WatchBody) {
+        let first = self.watches.0;
+        for watch in first..first + MEMBERS {
+            self.record_watch(watch, body.clone());
+        }
+    }
+
     /// What all watches see of the write since `before`, if there was one.
     fn record_events(&mut self, before: i64) {
-        if self.store.revision() == before || !self.shape.observed {
+        let revision = self.store.revision();
+        if revision == before || revision < self.watches.1 || !self.shape.observed {
             return;
         }
         let events: Vec<Event> = self
@@ -393,8 +504,16 @@ impl Run {
                 prev_kv: change.before.as_ref().map(|before| before.key_value(&change.key)),
             })
             .collect();
-        for watch in 0..3 {
-            self.record_watch(watch, WatchBody::Events { events: events.clone(), fragment: false });
+        let first = self.watches.0;
+        for watch in first..first + MEMBERS {
+            let mut events = events.clone();
+            let drops = self.shape.bug == Some(Bug::DroppedEvent) && watch == first;
+            if drops && self.dice.per_mille(5) {
+                events.pop();
+            }
+            if !events.is_empty() {
+                self.record_watch(watch, WatchBody::Events { events, fragment: false });
+            }
         }
     }
 
@@ -414,9 +533,7 @@ impl Run {
             }));
         }
         self.now += 2;
-        for watch in 0..3 {
-            self.record_watch(watch, WatchBody::Closed { by_client: true });
-        }
+        self.record_watches(&WatchBody::Closed { by_client: true });
     }
 
     fn request(&mut self) -> Request {

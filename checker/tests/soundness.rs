@@ -38,6 +38,7 @@ fn shape(seed: u64) -> Shape {
         lease_ttl: 1,
         step_ns_max: 1 << (16 + dice.below(13)),
         observed: true,
+        bug: None,
     }
 }
 
