@@ -16,8 +16,11 @@ const DONE_TIMEOUT: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_millis(25);
 const IDLE_WINDOW: Duration = Duration::from_secs(1);
 
-/// An idle etcd still ticks; more than this in a second is work.
+/// An idle server still ticks; more than this in a window is work.
 const IDLE_SECONDS_MAX: f64 = 0.03;
+
+/// CPU that rusd's engine thread spent folding.
+const FOLD_SECONDS: &str = "rusd_engine_fold_seconds_total";
 
 /// CPU used so far.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +32,11 @@ pub(super) struct Cpu {
 }
 
 /// Reads both counters.
-pub(super) fn read(server: &Server) -> Result<Cpu> {
-    let fold_seconds = metric(server, "rusd_fold_cpu_seconds_total").unwrap_or(0.0);
+pub(super) fn read(server: &Server, system: System) -> Result<Cpu> {
+    let fold_seconds = match system {
+        System::Etcd => 0.0,
+        System::Rusd => metric(server, FOLD_SECONDS)?,
+    };
     Ok(Cpu { total_seconds: process_seconds(server.pid())?, fold_seconds })
 }
 
@@ -40,7 +46,7 @@ pub(super) fn wait_until_flushed(server: &Server, system: System) -> Result<()> 
         // Its backend commits every 100 ms.
         System::Etcd => wait_until_idle(server),
         System::Rusd => wait_for(server, "flushed", || {
-            let applied = metric(server, "rusd_applied_index")?;
+            let applied = metric(server, "etcd_server_proposals_applied_total")?;
             let durable = metric(server, "rusd_engine_durable_index")?;
             Ok(metric(server, "rusd_engine_pending_bytes")? == 0.0 && durable >= applied)
         }),
@@ -52,7 +58,8 @@ pub(super) fn wait_until_folded(server: &Server, system: System) -> Result<()> {
     match system {
         System::Etcd => Ok(()),
         System::Rusd => wait_for(server, "folded", || {
-            Ok(metric(server, "rusd_fold_revision")? >= metric(server, "rusd_revision")?)
+            let revision = metric(server, "etcd_debugging_mvcc_current_revision")?;
+            Ok(metric(server, "rusd_engine_fold_revision")? >= revision)
         }),
     }
 }

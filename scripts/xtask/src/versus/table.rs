@@ -17,7 +17,7 @@ pub(super) struct Sample {
     pub(super) operations: u64,
     /// Server CPU until flushed, without the fold.
     pub(super) cpu_seconds: f64,
-    /// Server CPU of the fold that these operations caused.
+    /// Server CPU of the fold that these operations caused, and of waiting for its end.
     pub(super) fold_seconds: f64,
     /// Time under load.
     pub(super) elapsed_seconds: f64,
@@ -90,7 +90,8 @@ pub(super) fn lines(samples: &[Sample], setting: &str) -> Vec<String> {
     lines.push(String::new());
     lines.push(
         "Medians over the repetitions. The fold brings rusd's images up to its history when the \
-         member is idle; it is counted apart, and in the ratio `with fold` on rusd's side."
+         member is idle; it is counted apart (with the seconds of waiting for its end), and in the \
+         ratio `with fold` on rusd's side."
             .to_owned(),
     );
     lines
