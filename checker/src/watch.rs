@@ -96,7 +96,7 @@ impl<'h> Watch<'h> {
             created,
             request,
             start,
-            reached: start - 1,
+            reached: start.saturating_sub(1),
             reached_by: created,
             events: Vec::new(),
             canceled: None,
@@ -138,7 +138,7 @@ impl<'h> Watch<'h> {
                     }
                 }
                 if let Some(last) = events.last() {
-                    self.reach(last.kv.mod_revision - i64::from(*fragment), line);
+                    self.reach(last.kv.mod_revision.saturating_sub(i64::from(*fragment)), line);
                 }
                 order.may_continue = *fragment;
             }
@@ -218,7 +218,7 @@ impl<'h> Watch<'h> {
     fn check_cancel(&self, history: &History, compactions: &[i64], findings: &mut Findings) {
         let Some((line, revision)) = self.canceled else { return };
         let newest = self.events.last().map_or(0, |arrived| arrived.event.kv.mod_revision);
-        let due = self.start.max(newest + 1);
+        let due = self.start.max(newest.saturating_add(1));
         let known = compactions.contains(&revision) || revision <= history.header.first_revision;
         if due < revision && known {
             return;
@@ -403,7 +403,7 @@ impl<'h> Watch<'h> {
     /// A watch on everything has an event for every revision, whatever it was. This needs no
     /// replay, so it holds beyond the last certain revision too.
     fn check_every_revision(&self, certain: i64, findings: &mut Findings) {
-        let from = self.start.max(certain + 1);
+        let from = self.start.max(certain.saturating_add(1));
         let skip = self.events.partition_point(|own| own.event.kv.mod_revision < from);
         let mut next = from;
         for arrived in &self.events[skip..] {
@@ -411,7 +411,7 @@ impl<'h> Watch<'h> {
             if next < revision && next <= self.reached {
                 findings.add(Rule::WatchComplete, || self.missing_between(next, "(unknown)"));
             }
-            next = next.max(revision + 1);
+            next = next.max(revision.saturating_add(1));
         }
         if next <= self.reached {
             findings.add(Rule::WatchComplete, || self.missing_between(next, "(unknown)"));

@@ -6,6 +6,9 @@ use super::collected::History;
 use super::error::InputError;
 use super::record::{Operation, Outcome, Request, ResponseBody, WatchBody};
 
+/// Leaves room to count on.
+const FIRST_REVISION_MAX: i64 = i64::MAX / 2;
+
 /// Refuses a history that breaks the format's own rules.
 pub(super) fn lint(history: &History) -> Result<(), InputError> {
     lint_initial(history)?;
@@ -21,8 +24,9 @@ pub(super) fn lint(history: &History) -> Result<(), InputError> {
 
 fn lint_initial(history: &History) -> Result<(), InputError> {
     let header = &history.header;
-    if header.first_revision < 1 {
-        return Err(InputError::malformed(1, "first_revision must be at least 1"));
+    if !(1..=FIRST_REVISION_MAX).contains(&header.first_revision) {
+        let reason = format!("first_revision must be from 1 to {FIRST_REVISION_MAX}");
+        return Err(InputError::malformed(1, reason));
     }
     for pair in header.initial.windows(2) {
         if pair[0].key >= pair[1].key {

@@ -69,7 +69,7 @@ impl<'h> Checks<'h> {
                 }
                 (Request::Txn(txn), ResponseBody::Txn(got)) => {
                     let wrote = matches!(timeline.places[index], Place::Write(_));
-                    let newest = response.revision - i64::from(wrote);
+                    let newest = response.revision.saturating_sub(i64::from(wrote));
                     each_past_read(txn, got, &mut |range, got| read_past(range, got, newest));
                 }
                 (Request::Compact(compact), _) if compact.revision > response.revision => {

@@ -18,7 +18,8 @@ use crate::render;
 use crate::verdict::Rule;
 
 /// Rules whose violation may have one of the causes looked for here.
-const SYMPTOMS: [Rule; 8] = [
+const SYMPTOMS: [Rule; 9] = [
+    Rule::WatchComplete,
     Rule::RevisionGap,
     Rule::NoOrder,
     Rule::ContentResponse,

@@ -151,7 +151,8 @@ const RELAXED_STEPS_MAX: u64 = 100_000;
 
 /// Notes operations that have no place in any order.
 pub(crate) fn note(timeline: &Timeline<'_>, left: &[usize], findings: &mut Findings) {
-    let rule = left.iter().map(|index| rule_of(timeline, *index)).min();
+    // The others may only wait for the first.
+    let rule = left.first().map(|index| rule_of(timeline, *index));
     findings.add(rule.unwrap_or(Rule::LeaseLifecycle), || Broken {
         operations: left.iter().take(NAMED_MAX).map(|index| timeline.named(*index)).collect(),
         expected: "an order in which leases and compactions allow each of these answers".into(),
@@ -359,7 +360,7 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
             Refusal::Compacted => {
                 // A read is compacted below the compact revision, a compaction also at it. The
                 // future is checked first by a read, and last by a compaction.
-                let least = if compact { revision } else { revision + 1 };
+                let least = if compact { revision } else { revision.saturating_add(1) };
                 let spots = match self.timeline.rank(revision) {
                     Some(rank) if !compact => (2 * rank, last),
                     None if !compact && revision > self.timeline.first => (last, last),

@@ -155,7 +155,8 @@ impl Pins {
                     WatchBody::Progress => reached = reached.max(line.response.revision),
                     WatchBody::Events { events, fragment } => {
                         let newest = events.iter().map(|event| event.kv.mod_revision).max();
-                        let newest = newest.map_or(0, |newest| newest - i64::from(*fragment));
+                        let newest =
+                            newest.map_or(0, |newest| newest.saturating_sub(i64::from(*fragment)));
                         reached = reached.max(newest);
                         if start.is_some() {
                             self.see_order(timeline, watch, events);
@@ -167,8 +168,8 @@ impl Pins {
                 }
             }
             let Some(start) = start else { continue };
-            let from = usize::try_from(start - timeline.first).unwrap_or(0);
-            let to = usize::try_from(reached - timeline.first).unwrap_or(0);
+            let from = usize::try_from(start.saturating_sub(timeline.first)).unwrap_or(0);
+            let to = usize::try_from(reached.saturating_sub(timeline.first)).unwrap_or(0);
             if from <= to {
                 self.gaps.range_mut(from..=to).for_each(|(_, known)| known.complete = true);
             }
@@ -178,7 +179,11 @@ impl Pins {
 
 /// The first revision whose events a watch delivers.
 pub(crate) fn first_watched(request: &WatchRequest, created_revision: i64) -> i64 {
-    if request.start_revision > 0 { request.start_revision } else { created_revision + 1 }
+    if request.start_revision > 0 {
+        request.start_revision
+    } else {
+        created_revision.saturating_add(1)
+    }
 }
 
 /// The lowest and the highest key that can ever have existed.

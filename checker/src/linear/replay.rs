@@ -61,8 +61,8 @@ pub(crate) struct Replay<'h, 'a> {
     /// The first rank at which the walk had a choice.
     first_choice: Option<Rank>,
     deepest: Option<Disagreement>,
-    /// Violations noted so far.
-    noted: usize,
+    /// The rule of the first violation on the way.
+    first_noted: Option<Rule>,
     steps: u64,
     steps_max: u64,
 }
@@ -87,7 +87,7 @@ impl<'h, 'a> Replay<'h, 'a> {
             matching: Matching::default(),
             first_choice: None,
             deepest: None,
-            noted: 0,
+            first_noted: None,
             steps: 0,
             steps_max,
         }
@@ -114,7 +114,7 @@ impl<'h, 'a> Replay<'h, 'a> {
                 self.note(disagreement, findings);
                 continue;
             }
-            if self.noted > 0 {
+            if self.first_noted.is_some() {
                 // Invalid anyway; what follows might be the fault of the choice.
                 self.back_to(self.choices[0].rank - 1);
                 return Walked::Through;
@@ -170,8 +170,13 @@ impl<'h, 'a> Replay<'h, 'a> {
         leases_needed(request, self.changes(rank))
     }
 
+    /// Notes a violation. What comes after the first may be its consequence, so it is noted only if
+    /// it will not be blamed before it.
     fn note(&mut self, disagreement: Disagreement, findings: &mut Findings) {
-        self.noted += 1;
+        let first = *self.first_noted.get_or_insert(disagreement.rule);
+        if disagreement.rule < first {
+            return;
+        }
         findings.add(disagreement.rule, || disagreement.broken);
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Replayed {
 impl Replayed {
     /// The changes made at a revision above the first, ascending by operation.
     pub(crate) fn at(&self, revision: i64) -> &[Change] {
-        let place = |revision: i64| usize::try_from(revision - self.first).ok();
+        let place = |revision: i64| usize::try_from(revision.saturating_sub(self.first)).ok();
         let Some(rank) = place(revision).filter(|rank| (1..self.ends.len()).contains(rank)) else {
             return &[];
         };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::replay::Replay;
 use super::solver::Spot;
 use super::timeline::{Rank, Timeline};
+use crate::history::record::{Outcome, Request};
 use crate::history::text::Text;
 use crate::model::keyspace::Stored;
 
@@ -59,7 +60,20 @@ pub(crate) fn absences(
             runs.set(rank, change.after.is_none());
         }
     }
-    runs.finish(timeline)
+    let mut runs = runs.finish(timeline);
+    if !may_write_later(timeline) {
+        // Nobody is left to delete it after the last revision that is known.
+        runs.retain(|spots| spots.0 != tail(timeline));
+    }
+    runs
+}
+
+/// Whether something may have written that no answer tells of.
+fn may_write_later(timeline: &Timeline<'_>) -> bool {
+    timeline.history.operations.iter().any(|line| {
+        matches!(line.operation.outcome, Outcome::Unknown(_))
+            || matches!(line.operation.request, Request::LeaseGrant(_))
+    }) || timeline.history.header.initial.iter().any(|kv| kv.lease != 0)
 }
 
 /// Where each lease that ever has keys has none.

@@ -89,7 +89,7 @@ impl<'h> Timeline<'h> {
 
     /// The revision of a rank.
     pub(crate) fn revision(&self, rank: Rank) -> i64 {
-        self.first + i64::try_from(rank).expect("ranks are few")
+        self.first.saturating_add(i64::try_from(rank).expect("ranks are few"))
     }
 
     /// The rank of a revision, if it lies in the history.

@@ -121,7 +121,7 @@ impl EtcdStore {
     fn execute(&mut self, request: &Request) -> Result<ResponseBody, Refusal> {
         validate(request)?;
         let mut changes = Vec::new();
-        let next = self.past.revision + 1;
+        let next = self.past.revision.saturating_add(1);
         let body = match request {
             Request::Put(put) => self.put(put, next, &mut changes)?,
             Request::Range(range) => self.range(range)?,

@@ -171,8 +171,9 @@ impl Keyspace {
     /// Writes a key at `revision`. With `ignore_value` or `ignore_lease` the key must live.
     pub fn put(&mut self, put: &Put, revision: i64) -> Change {
         let before = self.keys.get(&put.key);
-        let (create_revision, version) =
-            before.map_or((revision, 1), |stored| (stored.create_revision, stored.version + 1));
+        let (create_revision, version) = before.map_or((revision, 1), |stored| {
+            (stored.create_revision, stored.version.saturating_add(1))
+        });
         let value = match before {
             Some(stored) if put.ignore_value => stored.value.clone(),
             _ => put.value.clone(),
