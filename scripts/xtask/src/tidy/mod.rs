@@ -1,6 +1,6 @@
 //! `cargo xtask tidy`: a test of the repository itself.
 //!
-//! Rules are pure functions from a [`Tree`](tree::Tree) to findings, so that each is tested on a
+//! Rules are pure functions from a [`Tree`] to findings, so that each is tested on a
 //! small tree in memory with a violation planted in it. What is allowed is data: see
 //! [`layers`] for the direction of dependencies.
 //!
