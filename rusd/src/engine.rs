@@ -148,12 +148,15 @@ impl Engine {
     fn fold(&self) -> Result<bool, StorageError> {
         let before = thread_cpu_nanos();
         let progress = self.history.fold_step(FOLD_KEYS_PER_STEP)?;
+        if progress == FoldProgress::Idle {
+            return Ok(false);
+        }
         let spent = thread_cpu_nanos().saturating_sub(before);
         self.fold.cpu_nanos.fetch_add(spent, Ordering::Relaxed);
         if let FoldProgress::Folded(revision) = progress {
             self.fold.revision.store(revision, Ordering::Relaxed);
         }
-        Ok(progress != FoldProgress::Idle)
+        Ok(true)
     }
 }
 
