@@ -10,6 +10,7 @@ use crate::history::History;
 use crate::history::error::InputError;
 use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
 use crate::linear::diagnose::diagnose;
+use crate::linear::pins::Watches;
 use crate::linear::{oracle, revision};
 use crate::verdict::{Counts, Engine, Report, Timing};
 use crate::watch;
@@ -66,19 +67,20 @@ pub fn check(history: &History, options: &Options) -> Report {
     let start = Instant::now();
     let mut counts = count(history);
     let mut findings = Findings::new(options.violations_per_rule_max);
+    let watches = Watches::collect(history);
     let replayed = match options.engine {
         Engine::Auto | Engine::Revision => {
-            revision::check(history, options, &mut counts, &mut findings)
+            revision::check(history, &watches, options, &mut counts, &mut findings)
         }
         Engine::Stateright => {
             oracle::check(history, options.search_steps_max, &mut findings);
             // Watches need to know what happened, which stateright does not tell.
             let mut of_revisions = Findings::new(options.violations_per_rule_max);
-            revision::check(history, options, &mut counts, &mut of_revisions)
+            revision::check(history, &watches, options, &mut counts, &mut of_revisions)
                 .filter(|_| !of_revisions.any())
         }
     };
-    watch::check(history, replayed.as_ref(), &mut findings);
+    watch::check(history, &watches, replayed.as_ref(), &mut findings);
     finals::check(history, &mut findings);
     diagnose(history, &mut findings);
     Report {

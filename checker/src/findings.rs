@@ -34,6 +34,31 @@ impl Findings {
         }
     }
 
+    /// Findings of a part of the rules, to be merged later.
+    pub(crate) fn empty(&self) -> Findings {
+        Findings::new(self.per_rule_max)
+    }
+
+    /// Takes over what a part of the rules has found.
+    pub(crate) fn merge(&mut self, other: Findings) {
+        for violation in other.violations {
+            let count = self.counts.get(&violation.rule).copied().unwrap_or(0);
+            if count < self.per_rule_max {
+                self.violations.push(violation.clone());
+            }
+            *self.counts.entry(violation.rule).or_default() += 1;
+        }
+        for (rule, count) in other.counts {
+            // Those that were kept are counted already.
+            *self.counts.entry(rule).or_default() += count.saturating_sub(other.per_rule_max);
+        }
+        for reason in other.undecided {
+            if !self.undecided.contains(&reason) {
+                self.undecided.push(reason);
+            }
+        }
+    }
+
     /// Notes something that could not be decided.
     pub(crate) fn undecided(&mut self, reason: impl Into<String>) {
         self.undecided.push(reason.into());

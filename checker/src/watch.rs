@@ -17,34 +17,82 @@ use crate::findings::{Broken, Findings};
 use crate::history::record::{Event, EventKind, Outcome, Request, WatchBody, WatchRequest};
 use crate::history::text::Text;
 use crate::history::{History, WatchLine};
-use crate::linear::pins::{Touched, first_watched};
+use crate::linear::pins::{Watches, first_watched};
 use crate::linear::revision::Replayed;
 use crate::model::keyspace::{Change, Span};
 use crate::render;
 use crate::verdict::{Named, Rule};
 
+/// Responses from which on more threads pay.
+const LARGE: usize = 20_000;
+
 /// Checks every watch. Without a replay, only what watches say about themselves.
-pub(crate) fn check(history: &History, replayed: Option<&Replayed>, findings: &mut Findings) {
-    let compactions = history.operations.iter().filter_map(|line| match &line.operation {
-        operation if matches!(operation.outcome, Outcome::Fail(_)) => None,
-        operation => match operation.request {
-            Request::Compact(compact) => Some(compact.revision),
-            _ => None,
-        },
+pub(crate) fn check(
+    history: &History,
+    watches: &Watches<'_>,
+    replayed: Option<&Replayed>,
+    findings: &mut Findings,
+) {
+    let rules = Rules { history, watches, replayed, compactions: compactions(history) };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(watches.by_id.len()).max(1);
+    if threads == 1 || history.watches.len() < LARGE {
+        rules.check_some(0, 1, findings);
+        return;
+    }
+    let among: Vec<Findings> = std::thread::scope(|scope| {
+        let rules = &rules;
+        let checking: Vec<_> = (0..threads)
+            .map(|thread| {
+                let mut own = findings.empty();
+                scope.spawn(move || {
+                    rules.check_some(thread, threads, &mut own);
+                    own
+                })
+            })
+            .collect();
+        checking.into_iter().map(|own| own.join().expect("checking does not panic")).collect()
     });
-    let compactions: Vec<i64> = compactions.collect();
-    let touched = Touched::collect(history);
-    let mut happened = replayed.map(Happened::new);
-    for (_, lines) in history.watches_by_id() {
-        let watch = Watch::follow(history, &lines, findings);
-        let Some(watch) = watch else { continue };
-        watch.check_cancel(history, &compactions, findings);
-        if let Some(happened) = &mut happened {
-            watch.check_against(happened, &compactions, findings);
+    for own in among {
+        findings.merge(own);
+    }
+}
+
+/// Compactions that happened, or may have.
+fn compactions(history: &History) -> Vec<i64> {
+    let requests = history.operations.iter().filter_map(|line| {
+        match (&line.operation.request, &line.operation.outcome) {
+            (_, Outcome::Fail(_)) => None,
+            (Request::Compact(compact), _) => Some(compact.revision),
+            _ => None,
         }
-        if touched.as_ref().is_some_and(|touched| touched.all_in(watch.request)) {
-            let certain = replayed.map_or(history.header.first_revision, |own| own.certain);
-            watch.check_every_revision(certain, findings);
+    });
+    requests.collect()
+}
+
+/// What all watches are held against.
+struct Rules<'a, 'h> {
+    history: &'h History,
+    watches: &'a Watches<'h>,
+    replayed: Option<&'a Replayed>,
+    compactions: Vec<i64>,
+}
+
+impl Rules<'_, '_> {
+    /// Checks every `step`th watch from the one at `first`.
+    fn check_some(&self, first: usize, step: usize, findings: &mut Findings) {
+        let mut happened = self.replayed.map(Happened::new);
+        for (_, lines) in self.watches.by_id.iter().skip(first).step_by(step) {
+            let Some(watch) = Watch::follow(self.history, lines, findings) else { continue };
+            watch.check_cancel(self.history, &self.compactions, findings);
+            if let Some(happened) = &mut happened {
+                watch.check_against(happened, &self.compactions, findings);
+            }
+            if self.watches.see_all(watch.request) {
+                let first = self.history.header.first_revision;
+                let certain = self.replayed.map_or(first, |own| own.certain);
+                watch.check_every_revision(certain, findings);
+            }
         }
     }
 }
@@ -286,6 +334,9 @@ impl<'h> Watch<'h> {
         came: &[Arrived<'h>],
         compactions: &[i64],
     ) -> Option<(Rule, Broken)> {
+        if self.is_as_due(due, came) {
+            return None;
+        }
         let due: Vec<&Change> =
             due.iter().map(|due| due.change).filter(|change| self.wants(change)).collect();
         for change in &due {
@@ -317,6 +368,25 @@ impl<'h> Watch<'h> {
             ));
         }
         None
+    }
+
+    /// The common case, looked at first: exactly what was due came.
+    fn is_as_due(&self, due: &[Due<'_>], came: &[Arrived<'h>]) -> bool {
+        due.len() == came.len()
+            && due.iter().zip(came).all(|(due, arrived)| {
+                let (change, event) = (due.change, arrived.event);
+                let same = match (&change.after, event.kind) {
+                    (Some(after), EventKind::Put) => after.is(&event.kv),
+                    (None, EventKind::Delete) => true,
+                    (Some(_), EventKind::Delete) | (None, EventKind::Put) => false,
+                };
+                let same_before = match (&change.before, &event.prev_kv) {
+                    (Some(before), Some(prev)) => before.is(prev) && prev.key == change.key,
+                    (_, None) => !self.request.prev_kv || change.before.is_none(),
+                    (None, Some(_)) => false,
+                };
+                same && same_before && event.kv.key == change.key && self.wants(change)
+            })
     }
 
     fn wants(&self, change: &Change) -> bool {

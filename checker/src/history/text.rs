@@ -3,6 +3,7 @@
 //! Invariant: bytes -> JSON -> bytes is the identity. Bytes that are UTF-8 and do not start with
 //! `base64:` stand as themselves; all others as `base64:` and the encoded bytes.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +13,15 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A key or value. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "the same bytes, only faster to compare")]
 pub struct Text(Arc<[u8]>);
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
 
 impl Text {
     /// The bytes themselves.
@@ -77,7 +85,7 @@ impl<'de> Deserialize<'de> for Text {
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text, E> {
                 let Some(encoded) = text.strip_prefix(BASE64_PREFIX) else {
-                    return Ok(Text::from(text));
+                    return Ok(shared(text.as_bytes()));
                 };
                 let bytes = STANDARD.decode(encoded).map_err(E::custom)?;
                 Ok(Text::from(&bytes))
@@ -85,4 +93,38 @@ impl<'de> Deserialize<'de> for Text {
         }
         deserializer.deserialize_str(TextVisitor)
     }
+}
+
+/// Texts that were read lately. A history says the same keys and values over and over: an operation
+/// writes what some events and reads then show. Sharing them saves memory, and makes most
+/// comparisons one of pointers.
+struct Recent(Vec<Text>);
+
+/// A power of two.
+const RECENT_MAX: usize = 1 << 14;
+
+impl Recent {
+    fn share(&mut self, bytes: &[u8]) -> Text {
+        let place = usize::try_from(fnv(bytes)).unwrap_or(0) & (RECENT_MAX - 1);
+        let recent = &mut self.0[place];
+        if recent.as_bytes() != bytes {
+            *recent = Text::from(bytes);
+        }
+        recent.clone()
+    }
+}
+
+/// FNV-1a, folded so that the low bits depend on all.
+fn fnv(bytes: &[u8]) -> u64 {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash ^ (hash >> 32)
+}
+
+fn shared(bytes: &[u8]) -> Text {
+    thread_local! {
+        static RECENT: RefCell<Recent> = RefCell::new(Recent(vec![Text::default(); RECENT_MAX]));
+    }
+    RECENT.with_borrow_mut(|recent| recent.share(bytes))
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::floating::{self, ByLease, Filled, Placed};
+use super::floating::{self, Filled, Floats, Placed};
 use super::gaps::{Maker, Makers};
 use super::leases::Leases;
 use super::replay::Replay;
@@ -24,6 +24,7 @@ pub(crate) fn place_floating(
     timeline: &Timeline<'_>,
     leases: &Leases,
     makers: &Makers<'_, '_>,
+    floats: &Floats,
     replay: &Replay<'_, '_>,
     steps: &mut u64,
 ) -> Placed {
@@ -31,12 +32,19 @@ pub(crate) fn place_floating(
     let without_keys = without_keys(replay, timeline);
     let chosen = made.iter().map(|(rank, maker, _)| (*rank, *maker)).collect();
     let filled = Filled { replay, made: chosen, without_keys };
-    let mut ways =
-        Ways { timeline, leases, made: &made, filled, varied: Vec::new(), only: None, tried: 0 };
-    let mut by_lease = None;
+    let mut ways = Ways {
+        timeline,
+        leases,
+        floats,
+        made: &made,
+        filled,
+        varied: Vec::new(),
+        only: None,
+        tried: 0,
+    };
     // Each round settles a part for good.
     for _ in 0..=made.len() {
-        let placed = floating::check_strict(timeline, leases, &ways.filled, None, steps);
+        let placed = floating::check_strict(timeline, leases, &ways.filled, floats, None, steps);
         let Placed::No { left, leases: about } = placed else { return placed };
         let touches = |maker: &Maker| match &about {
             None => true,
@@ -48,15 +56,14 @@ pub(crate) fn place_floating(
         }
         let settles_all = about.is_none();
         ways.only = about.map(|mut only| {
-            let by_lease = by_lease.get_or_insert_with(|| ByLease::collect(timeline));
             for place in &ways.varied {
                 for maker in made[*place].2 {
                     only.extend(makers.leases_of(*maker));
                 }
             }
             only.remove(&0);
-            by_lease.close(timeline, &mut only);
-            (only, by_lease.clone())
+            floats.close(timeline, &mut only);
+            only
         });
         ways.tried = 0;
         match ways.try_all(0, steps) {
@@ -94,12 +101,13 @@ fn that_matter(made: &[(Rank, Maker, &[Maker])], touches: impl Fn(&Maker) -> boo
 struct Ways<'a, 'h, 'r> {
     timeline: &'a Timeline<'h>,
     leases: &'a Leases,
+    floats: &'a Floats,
     made: &'a [(Rank, Maker, &'a [Maker])],
     filled: Filled<'a, 'h, 'r>,
     /// Places in `made` that are tried.
     varied: Vec<usize>,
     /// The leases that are looked at; all if `None`.
-    only: Option<(BTreeSet<i64>, ByLease)>,
+    only: Option<BTreeSet<i64>>,
     tried: usize,
 }
 
@@ -116,6 +124,7 @@ impl Ways<'_, '_, '_> {
                 self.timeline,
                 self.leases,
                 &self.filled,
+                self.floats,
                 only,
                 steps,
             ) {

@@ -6,7 +6,6 @@
 //! at the end of a walk, with the gaps as they were filled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
 
 use super::checks::each_past_read;
 use super::gaps::Maker;
@@ -36,30 +35,40 @@ pub(crate) struct Filled<'a, 'h, 'r> {
     pub(crate) without_keys: HashMap<i64, Vec<(Spot, Spot)>>,
 }
 
-/// Operations by the leases they name.
-#[derive(Debug, Clone)]
-pub(crate) struct ByLease(Rc<BTreeMap<i64, Vec<usize>>>);
+/// The operations that float, or decide where others may.
+#[derive(Debug)]
+pub(crate) struct Floats {
+    all: Vec<usize>,
+    by_lease: BTreeMap<i64, Vec<usize>>,
+}
 
-impl ByLease {
-    pub(crate) fn collect(timeline: &Timeline<'_>) -> ByLease {
-        let mut by_lease: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+impl Floats {
+    /// Picks them out of a history.
+    pub(crate) fn collect(timeline: &Timeline<'_>) -> Floats {
+        let mut floats = Floats { all: Vec::new(), by_lease: BTreeMap::new() };
         for (index, line) in timeline.history.operations.iter().enumerate() {
-            for lease in leases_named(&line.operation.request) {
-                by_lease.entry(lease).or_default().push(index);
+            let operation = &line.operation;
+            let leases = leases_named(&operation.request);
+            let refused = matches!(operation.outcome, Outcome::Fail(_));
+            if refused || !leases.is_empty() || asks_for_revision(&operation.request) {
+                floats.all.push(index);
+            }
+            for lease in leases {
+                floats.by_lease.entry(lease).or_default().push(index);
             }
         }
-        ByLease(Rc::new(by_lease))
+        floats
     }
 
-    fn operations(&self, leases: &BTreeSet<i64>) -> BTreeSet<usize> {
-        leases.iter().filter_map(|lease| self.0.get(lease)).flatten().copied().collect()
+    fn about(&self, leases: &BTreeSet<i64>) -> BTreeSet<usize> {
+        leases.iter().filter_map(|lease| self.by_lease.get(lease)).flatten().copied().collect()
     }
 
     /// Adds every lease that an operation names together with one of `leases`.
     pub(crate) fn close(&self, timeline: &Timeline<'_>, leases: &mut BTreeSet<i64>) {
         let mut open: Vec<i64> = leases.iter().copied().collect();
         while let Some(lease) = open.pop() {
-            for index in self.0.get(&lease).into_iter().flatten() {
+            for index in self.by_lease.get(&lease).into_iter().flatten() {
                 for other in leases_named(&timeline.operation(*index).operation.request) {
                     if leases.insert(other) {
                         open.push(other);
@@ -67,6 +76,19 @@ impl ByLease {
                 }
             }
         }
+    }
+}
+
+fn asks_for_revision(request: &Request) -> bool {
+    match request {
+        Request::Range(range) => range.revision > 0,
+        Request::Txn(txn) => {
+            let mut asks = false;
+            each_range(txn, &mut |range| asks |= range.revision > 0);
+            asks
+        }
+        Request::Compact(_) => true,
+        _ => false,
     }
 }
 
@@ -84,8 +106,13 @@ fn leases_named(request: &Request) -> Vec<i64> {
 }
 
 /// Notes what contradicts itself whatever fills the gaps.
-pub(crate) fn check_relaxed(timeline: &Timeline<'_>, leases: &Leases, findings: &mut Findings) {
-    let items = Builder::new(timeline, leases, None, Some(findings)).build();
+pub(crate) fn check_relaxed(
+    timeline: &Timeline<'_>,
+    leases: &Leases,
+    floats: &Floats,
+    findings: &mut Findings,
+) {
+    let items = Builder::new(timeline, leases, None, Some(findings)).build(&floats.all);
     // Together: with gaps open, only a part of the constraints is here; parts are enough.
     let existing = existing(leases);
     for part in parts(items) {
@@ -102,13 +129,14 @@ pub(crate) fn check_strict(
     timeline: &Timeline<'_>,
     leases: &Leases,
     filled: &Filled<'_, '_, '_>,
-    only: Option<&(BTreeSet<i64>, ByLease)>,
+    floats: &Floats,
+    only: Option<&BTreeSet<i64>>,
     steps: &mut u64,
 ) -> Placed {
     let builder = Builder::new(timeline, leases, Some(filled), None);
     let items = match only {
-        None => builder.build(),
-        Some((only, by_lease)) => builder.build_only(only, by_lease),
+        None => builder.build(&floats.all),
+        Some(only) => builder.build_only(only, floats),
     };
     let existing = existing(leases);
     if items.len() <= TOGETHER_MAX && only.is_none() {
@@ -215,9 +243,9 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
         Builder { timeline, leases, filled, findings, lower, made_by, groups: 0, items: Vec::new() }
     }
 
-    fn build(mut self) -> Vec<Item> {
-        for index in 0..self.timeline.history.operations.len() {
-            self.operation(index);
+    fn build(mut self, operations: &[usize]) -> Vec<Item> {
+        for index in operations {
+            self.operation(*index);
         }
         self.made();
         self.ends();
@@ -225,8 +253,8 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     }
 
     /// Only what is about these leases, which nothing ties to others.
-    fn build_only(mut self, only: &BTreeSet<i64>, by_lease: &ByLease) -> Vec<Item> {
-        for index in by_lease.operations(only) {
+    fn build_only(mut self, only: &BTreeSet<i64>, floats: &Floats) -> Vec<Item> {
+        for index in floats.about(only) {
             self.operation(index);
         }
         self.made();

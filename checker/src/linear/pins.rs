@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use super::timeline::{Rank, Timeline};
-use crate::history::History;
 use crate::history::record::{
     Event, EventKind, KeyValue, Outcome, Put, Range, Request, ResponseBody, Txn, TxnOp,
     TxnOpResponse, TxnResponse, WatchBody, WatchRequest,
 };
 use crate::history::text::Text;
+use crate::history::{History, WatchLine};
 use crate::model::execute::branch;
 use crate::model::keyspace::{Change, Span};
 
@@ -77,14 +77,13 @@ pub(crate) struct Pins {
 
 impl Pins {
     /// Collects everything that is told of the timeline's gaps.
-    pub(crate) fn collect(timeline: &Timeline<'_>) -> Pins {
+    pub(crate) fn collect(timeline: &Timeline<'_>, watches: &Watches<'_>) -> Pins {
         let mut pins = Pins::default();
         if timeline.gaps().next().is_none() {
             return pins;
         }
         each_key_value(timeline.history, &mut |kv, whole| pins.see(timeline, kv, whole));
-        pins.see_events(timeline);
-        pins.see_coverage(timeline);
+        pins.see_watches(timeline, watches);
         pins
     }
 
@@ -111,69 +110,73 @@ impl Pins {
         }
     }
 
-    fn see_events(&mut self, timeline: &Timeline<'_>) {
-        for line in &timeline.history.watches {
-            let WatchBody::Events { events, .. } = &line.response.body else { continue };
-            for event in events {
-                match event.kind {
-                    EventKind::Put => self.see(timeline, &event.kv, true),
-                    EventKind::Delete => {
-                        let rank = timeline.rank(event.kv.mod_revision);
-                        let Some(rank) = rank.filter(|rank| timeline.is_gap(*rank)) else {
-                            continue;
-                        };
-                        let keys = &mut self.gaps.entry(rank).or_default().keys;
-                        keys.insert(event.kv.key.clone(), Pin::Deleted);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Notes in which order a watch on all keys shows the events of gaps. One watch is enough.
-    fn see_order(&mut self, timeline: &Timeline<'_>, watch: u64, events: &[Event]) {
-        for event in events {
-            let rank = timeline.rank(event.kv.mod_revision);
-            let Some(known) = rank.and_then(|rank| self.gaps.get_mut(&rank)) else { continue };
-            if *known.ordered_by.get_or_insert(watch) == watch {
-                known.order.push(event.kv.key.clone());
-            }
-        }
-    }
-
-    /// Marks the gaps that a watch on all keys has passed: what it showed is all there was.
-    fn see_coverage(&mut self, timeline: &Timeline<'_>) {
-        let Some(touched) = Touched::collect(timeline.history) else { return };
-        for (watch, lines) in timeline.history.watches_by_id() {
-            let mut start = None;
+    fn see_watches(&mut self, timeline: &Timeline<'_>, watches: &Watches<'_>) {
+        for (watch, lines) in &watches.by_id {
+            let mut covers = None;
             let mut reached = 0;
             for line in lines {
                 match &line.response.body {
-                    WatchBody::Created(request) if touched.all_in(request) => {
-                        start = Some(first_watched(request, line.response.revision));
+                    WatchBody::Created(request) => {
+                        covers = watches
+                            .see_all(request)
+                            .then(|| first_watched(request, line.response.revision));
                     }
                     WatchBody::Progress => reached = reached.max(line.response.revision),
                     WatchBody::Events { events, fragment } => {
-                        let newest = events.iter().map(|event| event.kv.mod_revision).max();
-                        let newest =
-                            newest.map_or(0, |newest| newest.saturating_sub(i64::from(*fragment)));
-                        reached = reached.max(newest);
-                        if start.is_some() {
-                            self.see_order(timeline, watch, events);
+                        for event in events {
+                            self.see_event(timeline, event, covers.map(|_| *watch));
                         }
+                        let newest = events.last().map_or(0, |event| event.kv.mod_revision);
+                        reached = reached.max(newest.saturating_sub(i64::from(*fragment)));
                     }
-                    WatchBody::Created(_)
-                    | WatchBody::Canceled { .. }
-                    | WatchBody::Closed { .. } => break,
+                    WatchBody::Canceled { .. } | WatchBody::Closed { .. } => break,
                 }
             }
-            let Some(start) = start else { continue };
+            let Some(start) = covers else { continue };
             let from = usize::try_from(start.saturating_sub(timeline.first)).unwrap_or(0);
             let to = usize::try_from(reached.saturating_sub(timeline.first)).unwrap_or(0);
             if from <= to {
+                // What a watch on all keys has passed is all there was.
                 self.gaps.range_mut(from..=to).for_each(|(_, known)| known.complete = true);
             }
         }
+    }
+
+    /// Pins what an event tells of a gap. `on_all` is the watch, if it sees every key; the first
+    /// such watch tells the order too.
+    fn see_event(&mut self, timeline: &Timeline<'_>, event: &Event, on_all: Option<u64>) {
+        let rank = timeline.rank(event.kv.mod_revision);
+        let Some(rank) = rank.filter(|rank| timeline.is_gap(*rank)) else { return };
+        let known = self.gaps.entry(rank).or_default();
+        let pin = match event.kind {
+            EventKind::Put => Pin::Written(event.kv.clone()),
+            EventKind::Delete => Pin::Deleted,
+        };
+        known.keys.insert(event.kv.key.clone(), pin);
+        if let Some(watch) = on_all
+            && *known.ordered_by.get_or_insert(watch) == watch
+        {
+            known.order.push(event.kv.key.clone());
+        }
+    }
+}
+
+/// The watches of a history, and what it takes to see everything.
+#[derive(Debug)]
+pub(crate) struct Watches<'h> {
+    /// Each with its responses, in file order.
+    pub(crate) by_id: Vec<(u64, Vec<&'h WatchLine>)>,
+    touched: Option<Touched>,
+}
+
+impl<'h> Watches<'h> {
+    pub(crate) fn collect(history: &'h History) -> Watches<'h> {
+        Watches { by_id: history.watches_by_id(), touched: Touched::collect(history) }
+    }
+
+    /// Whether a watch sees everything that can happen.
+    pub(crate) fn see_all(&self, request: &WatchRequest) -> bool {
+        self.touched.as_ref().is_some_and(|touched| touched.all_in(request))
     }
 }
 
@@ -188,13 +191,13 @@ pub(crate) fn first_watched(request: &WatchRequest, created_revision: i64) -> i6
 
 /// The lowest and the highest key that can ever have existed.
 #[derive(Debug)]
-pub(crate) struct Touched {
+struct Touched {
     lowest: Text,
     highest: Text,
 }
 
 impl Touched {
-    pub(crate) fn collect(history: &History) -> Option<Touched> {
+    fn collect(history: &History) -> Option<Touched> {
         let mut touched: Option<Touched> = None;
         let mut touch = |key: &Text| match &mut touched {
             None => touched = Some(Touched { lowest: key.clone(), highest: key.clone() }),
@@ -215,8 +218,7 @@ impl Touched {
         touched
     }
 
-    /// Whether a watch sees everything that can happen.
-    pub(crate) fn all_in(&self, request: &WatchRequest) -> bool {
+    fn all_in(&self, request: &WatchRequest) -> bool {
         let span = Span::new(&request.key, &request.range_end);
         let filtered = request.no_put || request.no_delete;
         !filtered && span.contains(&self.lowest) && span.contains(&self.highest)

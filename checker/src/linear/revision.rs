@@ -1,10 +1,10 @@
 //! The revision-guided check, from a history to findings and the replayed changes.
 
 use super::assign;
-use super::floating::{self, Placed};
+use super::floating::{self, Floats, Placed};
 use super::gaps::Makers;
 use super::leases::Leases;
-use super::pins::Pins;
+use super::pins::{Pins, Watches};
 use super::replay::{Replay, Walked};
 use super::timeline::{Rank, Timeline};
 use crate::check::Options;
@@ -37,29 +37,49 @@ impl Replayed {
     }
 }
 
+/// Operations from which on a second thread pays.
+const LARGE: usize = 20_000;
+
 /// Checks a history; `None` if its revisions are beyond replaying.
 pub(crate) fn check(
     history: &History,
+    watches: &Watches<'_>,
     options: &Options,
     counts: &mut Counts,
     findings: &mut Findings,
 ) -> Option<Replayed> {
     let timeline = Timeline::new(history, findings)?;
     let leases = Leases::collect(history);
-    let pins = Pins::collect(&timeline);
+    let float = |mut own: Findings| {
+        let floats = Floats::collect(&timeline);
+        if timeline.cut > timeline.top {
+            floating::check_relaxed(&timeline, &leases, &floats, &mut own);
+        }
+        (floats, own)
+    };
+    let pin = || Pins::collect(&timeline, watches);
+    let own = findings.empty();
+    let (pins, (floats, relaxed)) = if history.operations.len() < LARGE {
+        (pin(), float(own))
+    } else {
+        std::thread::scope(|scope| {
+            let floating = scope.spawn(move || float(own));
+            (pin(), floating.join().expect("checking does not panic"))
+        })
+    };
+    findings.merge(relaxed);
     count(&timeline, &pins, counts);
     let makers = Makers::collect(&timeline, &leases);
     let mut replay = Replay::new(&timeline, &pins, &makers, options.search_steps_max, findings);
-    if timeline.cut > timeline.top {
-        floating::check_relaxed(&timeline, &leases, findings);
-    }
     let mut certain = usize::MAX;
     let mut steps = options.search_steps_max;
     loop {
         match replay.walk(findings) {
             Walked::Through if findings.any() => break,
             Walked::Through => {
-                match assign::place_floating(&timeline, &leases, &makers, &replay, &mut steps) {
+                match assign::place_floating(
+                    &timeline, &leases, &makers, &floats, &replay, &mut steps,
+                ) {
                     Placed::Yes => break,
                     Placed::TooLong => {
                         findings.undecided(

@@ -484,7 +484,8 @@ fn last_revision(history: &History) -> i64 {
             WatchBody::Closed { .. } => {}
             WatchBody::Events { events, .. } => {
                 last = last.max(line.response.revision);
-                last = events.iter().fold(last, |last, event| last.max(event.kv.mod_revision));
+                // Events rise, and none is newer than its response; else a watch rule is broken.
+                last = events.last().map_or(last, |event| last.max(event.kv.mod_revision));
             }
             WatchBody::Created(_) | WatchBody::Progress | WatchBody::Canceled { .. } => {
                 last = last.max(line.response.revision);

@@ -3,9 +3,13 @@
 //! Every write tells its [`Change`]s, and [`Keyspace::undo`] takes them back: searches go down one
 //! way, and return. History, leases and compaction are not here.
 //!
-//! Invariant: `leased` holds exactly the keys whose stored lease is not 0, by lease.
+//! Most operations are about single keys that live already, so the values are in a hash map, and the
+//! ordered set of keys changes only when a key comes or goes.
+//!
+//! Invariants: `keys` holds exactly the keys of `stored`; `leased` holds exactly the keys whose stored lease is not 0, by lease.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Bound;
 
 use crate::history::record::{Compare, CompareResult, CompareTarget, KeyValue, Put};
@@ -121,10 +125,31 @@ impl<'a> Span<'a> {
     }
 }
 
+type Hashing = BuildHasherDefault<Fnv>;
+
+/// FNV-1a over whole words, and a last mix: keys are short, and nobody attacks a history.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks(8) {
+            let word = word.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 32)
+    }
+}
+
 /// The live keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keyspace {
-    keys: BTreeMap<Text, Stored>,
+    stored: HashMap<Text, Stored, Hashing>,
+    keys: BTreeSet<Text>,
     leased: HashMap<i64, BTreeSet<Text>>,
 }
 
@@ -140,17 +165,24 @@ impl Keyspace {
 
     /// The key, if it lives.
     pub fn get(&self, key: &Text) -> Option<&Stored> {
-        self.keys.get(key)
+        self.stored.get(key)
     }
 
     /// The live keys of a span, ascending.
-    pub fn span(&self, span: Span<'_>) -> impl Iterator<Item = (&Text, &Stored)> {
-        span.bounds().map(|bounds| self.keys.range::<Text, _>(bounds)).into_iter().flatten()
+    pub fn span<'k>(&'k self, span: Span<'_>) -> impl Iterator<Item = (&'k Text, &'k Stored)> {
+        let single = span.single().and_then(|key| self.stored.get_key_value(key));
+        let bounds = if span.single().is_some() { None } else { span.bounds() };
+        let many = bounds.map(|bounds| self.keys.range::<Text, _>(bounds));
+        single.into_iter().chain(many.into_iter().flatten().map(|key| self.entry(key)))
     }
 
     /// All live keys, ascending.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Stored)> {
-        self.keys.iter()
+        self.keys.iter().map(|key| self.entry(key))
+    }
+
+    fn entry<'k>(&'k self, key: &'k Text) -> (&'k Text, &'k Stored) {
+        (key, &self.stored[key])
     }
 
     /// Number of live keys.
@@ -170,7 +202,7 @@ impl Keyspace {
 
     /// Writes a key at `revision`. With `ignore_value` or `ignore_lease` the key must live.
     pub fn put(&mut self, put: &Put, revision: i64) -> Change {
-        let before = self.keys.get(&put.key);
+        let before = self.stored.get(&put.key);
         let (create_revision, version) = before.map_or((revision, 1), |stored| {
             (stored.create_revision, stored.version.saturating_add(1))
         });
@@ -250,11 +282,21 @@ impl Keyspace {
     fn set(&mut self, key: &Text, after: Option<Stored>) -> Option<Stored> {
         let lease_after = after.as_ref().map_or(0, |stored| stored.lease);
         let before = match after {
-            None => self.keys.remove(key),
-            Some(after) => match self.keys.get_mut(key) {
-                Some(stored) => Some(std::mem::replace(stored, after)),
-                None => self.keys.insert(key.clone(), after),
-            },
+            None => {
+                let before = self.stored.remove(key);
+                if before.is_some() {
+                    self.keys.remove(key);
+                }
+                before
+            }
+            Some(after) => {
+                if let Some(stored) = self.stored.get_mut(key) {
+                    Some(std::mem::replace(stored, after))
+                } else {
+                    self.keys.insert(key.clone());
+                    self.stored.insert(key.clone(), after)
+                }
+            }
         };
         let lease_before = before.as_ref().map_or(0, |stored| stored.lease);
         if lease_before != lease_after {
