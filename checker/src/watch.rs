@@ -97,6 +97,9 @@ impl Rules<'_, '_> {
     }
 }
 
+/// Revisions that are wrong after which a watch is looked at no further.
+const WRONG_MAX: usize = 50;
+
 /// An event, with the response that brought it.
 #[derive(Debug, Clone, Copy)]
 struct Arrived<'h> {
@@ -297,11 +300,12 @@ impl<'h> Watch<'h> {
             own.event.kv.mod_revision < self.start || own.event.kv.mod_revision <= replayed.first
         });
         events = &events[first..];
+        let mut wrong_so_far = 0;
         loop {
             let next_due = due.first().map_or(i64::MAX, |due| due.revision);
             let next_event = events.first().map_or(i64::MAX, |own| own.event.kv.mod_revision);
             let revision = next_due.min(next_event);
-            if revision > replayed.done {
+            if revision > replayed.done || wrong_so_far == WRONG_MAX {
                 return;
             }
             // A revision has few changes: counting them beats searching for where they end.
@@ -310,6 +314,7 @@ impl<'h> Watch<'h> {
                 events.iter().take_while(|own| own.event.kv.mod_revision <= revision).count();
             let wrong = self.compare(revision, &due[..due_now], &events[..came], compactions);
             if let Some((rule, broken)) = wrong {
+                wrong_so_far += 1;
                 if revision <= replayed.certain {
                     findings.add(rule, || broken);
                 } else if !findings.any() {

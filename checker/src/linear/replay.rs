@@ -46,6 +46,9 @@ struct Choice {
     next: usize,
 }
 
+/// Violations after which the walk ends: the keys have little to do with the store's any more.
+const NOTED_MAX: usize = 200;
+
 /// The walk.
 pub(crate) struct Replay<'h, 'a> {
     timeline: &'a Timeline<'h>,
@@ -63,6 +66,7 @@ pub(crate) struct Replay<'h, 'a> {
     deepest: Option<Disagreement>,
     /// The rule of the first violation on the way.
     first_noted: Option<Rule>,
+    noted: usize,
     steps: u64,
     steps_max: u64,
 }
@@ -88,6 +92,7 @@ impl<'h, 'a> Replay<'h, 'a> {
             first_choice: None,
             deepest: None,
             first_noted: None,
+            noted: 0,
             steps: 0,
             steps_max,
         }
@@ -101,7 +106,7 @@ impl<'h, 'a> Replay<'h, 'a> {
         {
             self.note(disagreement, findings);
         }
-        while self.done() + 1 < self.timeline.cut {
+        while self.done() + 1 < self.timeline.cut && self.noted < NOTED_MAX {
             if self.first_choice.is_some() {
                 self.steps += 1;
                 if self.steps > self.steps_max {
@@ -174,6 +179,7 @@ impl<'h, 'a> Replay<'h, 'a> {
     /// it will not be blamed before it.
     fn note(&mut self, disagreement: Disagreement, findings: &mut Findings) {
         let first = *self.first_noted.get_or_insert(disagreement.rule);
+        self.noted += 1;
         if disagreement.rule < first {
             return;
         }
