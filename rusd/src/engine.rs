@@ -1,7 +1,7 @@
 //! The engine thread: makes applied changes durable behind the applier's back.
 //!
 //! The log is the durability; this only bounds how much of it a start replays. Every
-//! [`FLUSH_INTERVAL`] or [`FLUSH_BYTES`] the write-behind buffer becomes one transaction; when the
+//! `FLUSH_INTERVAL` or `FLUSH_BYTES` the write-behind buffer becomes one transaction; when the
 //! member is idle the images are folded, and a logged compaction is carried out in between.
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! barrier and then looks at the view; a watch joins the hub. No state lives here.
 //!
 //! [`Routes`] finds the service of a request. `KV` is looked for first and called directly: it is
-//! the hot path. Plain HTTP on the same port is in [`http`]. A service that is not built answers
+//! the hot path. Plain HTTP on the same port is in `http`. A service that is not built answers
 //! `Unimplemented`.
 
 mod cluster;

@@ -58,8 +58,12 @@ pub struct Driver<L: LogStore> {
     progress: Arc<Progress>,
     clock: Clock,
     #[cfg(feature = "planted-bugs")]
-    after_turn: Option<Box<dyn FnMut(&L) + Send>>,
+    after_turn: Option<AfterTurn<L>>,
 }
+
+/// Looks at the log after each turn.
+#[cfg(feature = "planted-bugs")]
+type AfterTurn<L> = Box<dyn FnMut(&L) + Send>;
 
 /// Everything the driver is connected to.
 pub struct Wiring {

@@ -1,6 +1,6 @@
 //! The hub: hands every revision's events to those who watch its keys.
 //!
-//! A [`Dispatcher`] is the hub's loop as a value, stepped by its thread or by a test. It writes
+//! A `Dispatcher` is the hub's loop as a value, stepped by its thread or by a test. It writes
 //! only to the subscribers' channels and never waits.
 
 use std::collections::BTreeMap;

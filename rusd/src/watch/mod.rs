@@ -10,10 +10,10 @@
 //! - The [`hub`] hands each revision to whoever watches its keys. It never waits: a watcher whose
 //!   channel is full is *lost*, and gets nothing more until it rejoins. So a slow client slows
 //!   nobody down.
-//! - A [`watcher`] knows the next revision it owes its client. It is *synced* while the hub's
+//! - A `watcher` knows the next revision it owes its client. It is *synced* while the hub's
 //!   deliveries continue there; else it is *behind*, and reads the history from there on. Because
 //!   the next revision is all it needs, being lost costs time and never an event.
-//! - [`sync`] holds the watchers of one stream: which have something, which are behind, and what a
+//! - `sync` holds the watchers of one stream: which have something, which are behind, and what a
 //!   progress request may promise.
 //!
 //! **Joining without a gap.** The hub announces a revision (`dispatching`) before it looks for that
