@@ -1,7 +1,7 @@
 //! Transactions: compare, then one of two lists of operations.
 //!
-//! As in etcd, three passes: [`choose`] decides every branch, nested ones too, on the state before
-//! the transaction; [`check`] refuses what cannot be done, before the first change; [`execute`]
+//! As in etcd, three passes: `choose` decides every branch, nested ones too, on the state before
+//! the transaction; `check` refuses what cannot be done, before the first change; `execute`
 //! cannot fail but for the engine. Reads see what earlier operations of the transaction wrote.
 
 use std::cmp::Ordering;
