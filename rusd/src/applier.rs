@@ -1,7 +1,7 @@
 //! The applier thread: applies committed entries in order, and tells everyone who waits.
 //!
-//! For each run of entries: apply, announce `applied`, let reads pass, answer proposers, hand
-//! events to the watch hub. An answer leaves only after the state is visible to reads, so a client
+//! For each run of entries: apply, tell the lease clock, announce `applied`, let reads pass, hand
+//! events to the watch hub, answer proposers. An answer leaves only after the state is visible to reads, so a client
 //! that has its answer reads its write on this member.
 
 use std::sync::Arc;
@@ -80,6 +80,14 @@ impl Applier {
         let mut applied = Vec::with_capacity(entries.len());
         self.state.apply_batch(entries, &mut |one| applied.push(one))?;
         let last = entries.last().expect("a batch is not empty").index();
+        // Before any read passes: who is told that a lease lives must be told after its revocation.
+        for one in &applied {
+            match one.lease {
+                Some(LeaseEffect::Granted { id, ttl }) => self.lease_clock.granted(id, ttl),
+                Some(LeaseEffect::Revoked { id }) => self.lease_clock.revoked(id),
+                None => {}
+            }
+        }
         self.progress.set_applied(last);
         self.proven_reads.applied(last);
         for one in applied {
@@ -90,11 +98,6 @@ impl Applier {
 
     /// Tells everyone who is concerned what one entry did.
     fn tell(&self, applied: Applied) {
-        match applied.lease {
-            Some(LeaseEffect::Granted { id, ttl }) => self.lease_clock.granted(id, ttl),
-            Some(LeaseEffect::Revoked { id }) => self.lease_clock.revoked(id),
-            None => {}
-        }
         if !applied.events.list.is_empty() {
             // The hub is gone only when the member stops.
             drop(self.events.send(applied.events));

@@ -24,6 +24,9 @@ const BUFFER_BYTES_MAX: usize = 128 * 1024 * 1024;
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// Keys folded in one step: a few milliseconds, so that a stop or a burst is not held up.
 const FOLD_KEYS_PER_STEP: usize = 512;
+/// Revisions that the images may be behind before they are folded without waiting for an idle
+/// moment: a start replays the blocks of this many revisions in about a second.
+const FOLD_LAG_REVISIONS_MAX: i64 = 2_000_000;
 /// Blocks looked at in one step of a compaction.
 const COMPACT_BLOCKS_PER_STEP: usize = 64;
 
@@ -78,7 +81,7 @@ pub struct Engine {
 pub struct FoldMeter {
     /// Nanoseconds of CPU time spent, as they add up.
     pub cpu_nanos: AtomicU64,
-    /// The images are complete up to this revision; 0 until the first fold of this life.
+    /// The images are complete up to this revision.
     pub revision: AtomicI64,
 }
 
@@ -94,7 +97,10 @@ impl Engine {
             bell: bell_out,
             flushed: Arc::clone(&flushed),
             stopped: Arc::clone(&stopped),
-            fold: Arc::default(),
+            fold: Arc::new(FoldMeter {
+                revision: AtomicI64::new(history.fold_revision()),
+                ..FoldMeter::default()
+            }),
         };
         (engine, EngineBell { history, bell, flushed, stopped })
     }
@@ -126,7 +132,7 @@ impl Engine {
             }
             let compacting = self.compact()?;
             let idle = changed_at.elapsed() >= IDLE_AFTER;
-            let folding = idle && !compacting && self.fold()?;
+            let folding = (idle || self.is_fold_late()) && !compacting && self.fold()?;
             // While writes come in, a turn lasts the whole interval: few large transactions.
             work_left = (compacting || folding) && idle;
         }
@@ -142,6 +148,12 @@ impl Engine {
     /// True if there is more to compact.
     fn compact(&mut self) -> Result<bool, StorageError> {
         Ok(self.compactor.step(COMPACT_BLOCKS_PER_STEP)? == Progress::More)
+    }
+
+    /// The images are so far behind that waiting for an idle moment no longer does.
+    fn is_fold_late(&self) -> bool {
+        let folded = self.fold.revision.load(Ordering::Relaxed);
+        self.history.durable().revision - folded >= FOLD_LAG_REVISIONS_MAX
     }
 
     /// True if there is more to fold.

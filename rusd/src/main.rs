@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use rusd::config::{self, Config, Invocation};
 use rusd::logging;
-use rusd::server::Server;
+use rusd::server::{Server, ServerError};
 use rusd::verify::verify;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let outcome = match config::parse(std::env::args_os()) {
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rusd: {error}");
+            eprintln!("rusd: {}", describe(&error));
             ExitCode::FAILURE
         }
     }
@@ -27,21 +28,52 @@ fn main() -> ExitCode {
 /// Serves until SIGTERM or SIGINT, or until a part of the member fails.
 fn serve(config: &Config) -> anyhow::Result<()> {
     logging::start(config.log_level, config.log_format);
-    let server = Server::start(config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let stopped = server.stopped();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("signals")
+        .enable_all()
+        .build()?;
+    let stop = CancellationToken::new();
+    runtime.block_on(async { spawn_signal_handler(stop.clone()) })?;
+    let server = match Server::start(config, &stop) {
+        Err(ServerError::StoppedEarly) => return Ok(()),
+        started => started?,
+    };
+    let failed = server.stopped();
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
-            _ = terminate.recv() => tracing::info!(signal = "terminated", "received signal; shutting down"),
-            _ = interrupt.recv() => tracing::info!(signal = "interrupt", "received signal; shutting down"),
-            () = stopped.cancelled() => tracing::error!("a part of the member failed; shutting down"),
+            () = stop.cancelled() => {}
+            () = failed.cancelled() => tracing::error!("a part of the member failed; shutting down"),
         }
-        anyhow::Ok(())
-    })?;
+    });
     server.stop()?;
     Ok(())
+}
+
+/// Cancels `stop` on the first SIGTERM or SIGINT.
+fn spawn_signal_handler(stop: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "terminated",
+            _ = interrupt.recv() => "interrupt",
+        };
+        tracing::info!(signal, "received signal; shutting down");
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// An error with its causes, each told once.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of a command")]

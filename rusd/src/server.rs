@@ -15,6 +15,7 @@
 //! the engine flushes last. A thread that fails takes the member down with it: a member that is
 //! half alive would answer what it can no longer know.
 
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +88,9 @@ pub enum ServerError {
     /// A peer URL is no URL.
     #[error("bad peer URL: {0}")]
     PeerUrl(#[from] tonic::transport::Error),
+    /// It was stopped before there was a leader.
+    #[error("stopped before the cluster had a leader")]
+    StoppedEarly,
     /// A thread failed; its own log line says why.
     #[error("the member had to stop")]
     Failed,
@@ -106,7 +110,8 @@ pub struct Server {
 
 impl Server {
     /// Starts a member. Returns once it serves clients.
-    pub fn start(config: &Config) -> Result<Self, ServerError> {
+    /// `stop` ends the wait for a leader; stop the server afterwards all the same.
+    pub fn start(config: &Config, stop: &CancellationToken) -> Result<Self, ServerError> {
         let plant = Plant::from_env();
         let cluster = InitialCluster::new(
             config.initial_cluster.iter().map(|(name, url)| (name.clone(), url.to_string())),
@@ -128,7 +133,7 @@ impl Server {
         )?;
         let identity = Identity { cluster_id, member_id, name: config.name.clone() };
         let starting = Starting { config, cluster, identity: Arc::new(identity), plant };
-        starting.start(storage, peer_listener, client_listeners)
+        starting.start(storage, peer_listener, client_listeners, stop)
     }
 
     /// Cancelled when the member stops by itself, because a part of it failed.
@@ -160,7 +165,12 @@ fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
     };
     #[cfg(not(feature = "planted-bugs"))]
     let _: Option<Plant> = plant;
-    StorageOptions { data_dir: config.data_dir.clone(), backend: config.backend, state }
+    StorageOptions {
+        data_dir: config.data_dir.clone(),
+        backend: config.backend,
+        cluster_state: config.initial_cluster_state,
+        state,
+    }
 }
 
 /// What is known before the first thread starts.
@@ -222,6 +232,7 @@ impl Starting<'_> {
         storage: Storage,
         peer_listeners: Vec<TcpListener>,
         client_listeners: net::ClientListeners,
+        stop_waiting: &CancellationToken,
     ) -> Result<Server, ServerError> {
         let Storage { lock, wal, state } = storage;
         let mut threads = Threads {
@@ -238,7 +249,7 @@ impl Starting<'_> {
         let member = self.member(&shared, hub);
         self.start_background(&peer_runtime, &shared, &member, &stop);
         self.serve_peers(&peer_runtime, peer_listeners, &shared.inbox, &member.leases, &stop)?;
-        self.publish(&peer_runtime, &member.proposer, &stop)?;
+        self.publish(&peer_runtime, &member.proposer, [stop_waiting, &stop])?;
 
         let stop_api = CancellationToken::new();
         let api = api::routes(&member)
@@ -303,6 +314,7 @@ impl Starting<'_> {
             waiters: Arc::clone(&shared.waiters),
             progress: Arc::clone(&shared.progress),
             first_read_context: nanos_since_epoch(),
+            read_round_ticks_max: 2 * ticks(self.config.election_timeout),
         };
         let driver = self.planted(Driver::new(node, wiring, applied, TICK));
         let stop = threads.stop.clone();
@@ -318,7 +330,11 @@ impl Starting<'_> {
         committed: Receiver<CommittedRun>,
     ) -> Result<(Hub, Metrics), ServerError> {
         let (view, history) = (shared.view.clone(), state.history());
-        let (hub, events) = Hub::start(view.clone(), view.revision() + 1, self.plant);
+        let (hub, dispatcher, events) = Hub::new(view.clone(), view.revision() + 1, self.plant);
+        threads.spawn("watch-hub", move || {
+            dispatcher.run();
+            Ok::<_, Infallible>(())
+        })?;
         let (engine, engine_bell) = Engine::new(Arc::clone(&history), state.compactor());
         let fold = engine.fold_meter();
         threads.spawn("engine", move || engine.run())?;
@@ -380,12 +396,10 @@ impl Starting<'_> {
 
 impl Starting<'_> {
     fn raft_config(&self) -> RaftConfig {
-        let ticks = |time: Duration| {
-            usize::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(usize::MAX)
-        };
+        let count = |time| usize::try_from(ticks(time)).unwrap_or(usize::MAX);
         RaftConfig {
-            election_ticks: ticks(self.config.election_timeout),
-            heartbeat_ticks: ticks(self.config.heartbeat_interval).max(1),
+            election_ticks: count(self.config.election_timeout),
+            heartbeat_ticks: count(self.config.heartbeat_interval).max(1),
             ..RaftConfig::new(self.identity.member_id)
         }
     }
@@ -454,7 +468,7 @@ impl Starting<'_> {
         &self,
         runtime: &Runtime,
         proposer: &Proposer,
-        stop: &CancellationToken,
+        stops: [&CancellationToken; 2],
     ) -> Result<(), ServerError> {
         let attributes = Attributes {
             name: self.identity.name.clone(),
@@ -467,14 +481,26 @@ impl Starting<'_> {
             }),
             ..InternalRaftRequest::default()
         };
-        let published = runtime.block_on(stop.run_until_cancelled(async {
+        let publishing = async {
             while let Err(error) = proposer.propose(request.clone()).await {
                 tracing::warn!(%error, "failed to publish local member to cluster through raft");
                 tokio::time::sleep(PUBLISH_RETRY).await;
             }
-        }));
-        published.ok_or(ServerError::Failed)
+        };
+        let [by_us, by_failure] = stops;
+        runtime.block_on(async {
+            tokio::select! {
+                () = publishing => Ok(()),
+                () = by_us.cancelled() => Err(ServerError::StoppedEarly),
+                () = by_failure.cancelled() => Err(ServerError::Failed),
+            }
+        })
     }
+}
+
+/// A duration in ticks of the node's clock.
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
 }
 
 /// The clock's time; a restart takes longer than a nanosecond.

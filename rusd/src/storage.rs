@@ -21,6 +21,7 @@ use rusd_state::storage::{
 };
 use rusd_state::{Options, StateMachine};
 
+use crate::config::ClusterState;
 use crate::consensus::membership::InitialCluster;
 
 /// Which engine keeps the state.
@@ -44,6 +45,20 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// The log is gone, but not what was made of it.
+    #[error(
+        "data directory {} has an engine but no log: it was damaged, and starting it as a new \
+         member could lose acknowledged writes",
+        .0.display()
+    )]
+    EngineWithoutLog(PathBuf),
+    /// Joining a running cluster needs membership changes.
+    #[error(
+        "data directory {} is empty, and joining a running cluster \
+         (--initial-cluster-state existing) is not supported yet",
+        .0.display()
+    )]
+    JoinUnsupported(PathBuf),
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] rusd_raft::Fatal),
@@ -62,6 +77,8 @@ pub struct StorageOptions {
     pub data_dir: PathBuf,
     /// `--backend`.
     pub backend: BackendKind,
+    /// `--initial-cluster-state`.
+    pub cluster_state: ClusterState,
     /// Settings of the state machine.
     pub state: Options,
 }
@@ -95,6 +112,14 @@ impl Storage {
         metadata: Metadata,
     ) -> Result<Self, OpenError> {
         let data_dir = &options.data_dir;
+        if !Wal::exists(&wal_dir(data_dir)) {
+            if engine_dir(data_dir).exists() {
+                return Err(OpenError::EngineWithoutLog(data_dir.clone()));
+            }
+            if options.cluster_state == ClusterState::Existing {
+                return Err(OpenError::JoinUnsupported(data_dir.clone()));
+            }
+        }
         let create = |source| OpenError::Create { path: data_dir.clone(), source };
         fs::create_dir_all(data_dir.join("member")).map_err(create)?;
         let lock = DataDirLock::acquire(data_dir)?;

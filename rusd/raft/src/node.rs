@@ -51,7 +51,7 @@ impl Config {
             election_ticks: 15,
             heartbeat_ticks: 3,
             max_size_per_msg_bytes: 1024 * 1024,
-            inflight_max: 512,
+            inflight_max: 32,
             seed: None,
         }
     }
@@ -67,7 +67,6 @@ impl Config {
             check_quorum: true,
             pre_vote: true,
             read_only_option: raft::ReadOnlyOption::Safe,
-            batch_append: true,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX.max(self.max_size_per_msg_bytes),
             max_committed_size_per_ready: COMMITTED_BYTES_PER_READY_MAX,
             ..raft::Config::default()

@@ -55,10 +55,8 @@ impl KvService {
     }
 
     fn may_block(&self, request: &RangeRequest) -> bool {
-        let is_long = !request.range_end.is_empty()
-            && !request.count_only
-            && !(1..=KEYS_INLINE_MAX).contains(&usize::try_from(request.limit).unwrap_or(0))
-            && self.member.view.keys_indexed() > KEYS_INLINE_MAX;
+        let is_long =
+            !request.range_end.is_empty() && self.member.view.keys_indexed() > KEYS_INLINE_MAX;
         is_long || self.member.view.would_touch_engine(request)
     }
 

@@ -59,6 +59,11 @@ impl LeaseExpiry {
         }
         // What did not get through is proposed again at the next look; a lease that is gone
         // already is rejected by the state machine.
-        revocations.join_all().await;
+        let mut leader_changes = self.progress.leader_changes();
+        tokio::select! {
+            _ = revocations.join_all() => {}
+            // They may be lost. Whoever leads next has every lease's time to set first.
+            _ = leader_changes.changed() => {}
+        }
     }
 }

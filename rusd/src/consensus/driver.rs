@@ -25,6 +25,10 @@ use crate::applier::CommittedRun;
 
 /// Messages and proposals stepped in one turn, so that a turn ends and its sync is shared.
 const INPUTS_PER_TURN_MAX: usize = 1024;
+/// Reads that wait here for a leader. Beyond it they wait in their queue, which refuses when full.
+const READS_WAITING_MAX: usize = 4096;
+/// Bytes proposed at once, beyond the first payload: a follower sends them as one message.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of entries handed to a lagging applier at once.
 const BACKLOG_BYTES_PER_RUN: u64 = 4 * 1024 * 1024;
 /// Runs of committed entries waiting for the applier. Full: the range is remembered instead.
@@ -81,11 +85,22 @@ pub struct Wiring {
     pub progress: Arc<Progress>,
     /// Greater than any context of a read in an earlier life of this member.
     pub first_read_context: u64,
+    /// Ticks after which a round of reads that nobody answered is given up for a new one.
+    pub read_round_ticks_max: u64,
 }
 
 struct Reads {
     rounds: Rounds,
+    /// Reads whose round could not start, since nobody could answer it.
+    waiting: Vec<ReadWaiter>,
     proven: Arc<ProvenReads>,
+}
+
+impl Reads {
+    /// Another round may start, and what waits for one does not pile up.
+    fn has_room(&self) -> bool {
+        self.rounds.has_room() && self.waiting.len() < READS_WAITING_MAX
+    }
 }
 
 struct Clock {
@@ -103,7 +118,8 @@ impl<L: LogStore> Driver<L> {
             transport: wiring.transport,
             committed: Committed::new(wiring.committed, applied),
             reads: Reads {
-                rounds: Rounds::new(wiring.first_read_context),
+                rounds: Rounds::new(wiring.first_read_context, wiring.read_round_ticks_max),
+                waiting: Vec::new(),
                 proven: wiring.proven_reads,
             },
             waiters: wiring.waiters,
@@ -152,8 +168,9 @@ impl<L: LogStore> Driver<L> {
         self.clock.ticks += 1;
         self.clock.next_at = now.max(self.clock.next_at + self.clock.interval);
         self.node.tick();
-        let late = self.reads.rounds.give_up(self.clock.ticks);
-        self.start_round(late);
+        let mut waiters = std::mem::take(&mut self.reads.waiting);
+        waiters.extend(self.reads.rounds.give_up(self.clock.ticks));
+        self.start_round(waiters);
     }
 
     /// One turn.
@@ -202,29 +219,40 @@ impl<L: LogStore> Driver<L> {
             waiters.is_waiting(proposal.id)
                 && proposal.leader_term.is_none_or(|term| leads_in == Some(term))
         };
-        let payloads = drain(&self.inbox.proposals, INPUTS_PER_TURN_MAX)
-            .filter(wanted)
-            .map(|proposal| proposal.payload);
-        if let Err(error) = self.node.propose_batch(payloads) {
-            // Dropped: the callers time out, which is all that can be said of their fate.
-            tracing::debug!(%error, "proposals were dropped");
+        let wanted = drain(&self.inbox.proposals, INPUTS_PER_TURN_MAX).filter(wanted);
+        let mut payloads = wanted.map(|proposal| proposal.payload).peekable();
+        while let Some(first) = payloads.next() {
+            let mut bytes = first.len();
+            let mut batch = vec![first];
+            while let Some(payload) = payloads.next_if(|next| bytes + next.len() <= BATCH_BYTES_MAX)
+            {
+                bytes += payload.len();
+                batch.push(payload);
+            }
+            if let Err(error) = self.node.propose_batch(batch) {
+                // Dropped: the callers time out, which is all that can be said of their fate.
+                tracing::debug!(%error, "proposals were dropped");
+            }
         }
     }
 
     fn step_reads(&mut self) {
-        if self.inbox.reads.is_empty() || !self.reads.rounds.has_room() {
+        if self.inbox.reads.is_empty() || !self.reads.has_room() {
             return;
         }
         let waiters: Vec<_> = self.inbox.reads.try_iter().collect();
         self.start_round(waiters);
     }
 
-    fn start_round(&mut self, waiters: Vec<ReadWaiter>) {
-        if !waiters.is_empty() {
-            let context = self.reads.rounds.start(self.clock.ticks, waiters);
-            if !self.node.read_index(context) {
-                tracing::debug!("no leader to ask for a read index yet");
-            }
+    fn start_round(&mut self, mut waiters: Vec<ReadWaiter>) {
+        waiters.retain(|waiter| !waiter.is_closed());
+        if waiters.is_empty() {
+            return;
+        }
+        let context = self.reads.rounds.start(self.clock.ticks, waiters);
+        if !self.node.read_index(context) {
+            // Nobody leads, or the leader has not committed in its term: again at the next tick.
+            self.reads.waiting.extend(self.reads.rounds.finish(context));
         }
     }
 

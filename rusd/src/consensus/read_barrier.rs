@@ -16,8 +16,6 @@ use super::inbox::{Inbox, ReadWaiter, Refused};
 use super::progress::Progress;
 use crate::plant::Plant;
 
-/// Ticks after which an unanswered round is given up for a new one.
-const ROUND_TICKS_MAX: u64 = 20;
 /// Rounds under way at once. Reads beyond wait for one to end, and share the next.
 const ROUNDS_MAX: usize = 64;
 
@@ -70,6 +68,8 @@ impl ReadBarrier {
 /// Rounds under way. Owned by the driver.
 #[derive(Debug)]
 pub(crate) struct Rounds {
+    /// Ticks after which an unanswered round is given up for a new one.
+    ticks_max: u64,
     next_context: u64,
     under_way: BTreeMap<u64, Round>,
 }
@@ -83,8 +83,8 @@ struct Round {
 impl Rounds {
     /// No round yet. Contexts are counted from `first_context`, which must be beyond those of
     /// earlier lives of this member: a late answer to one of them would prove too little.
-    pub(crate) fn new(first_context: u64) -> Self {
-        Rounds { next_context: first_context, under_way: BTreeMap::new() }
+    pub(crate) fn new(first_context: u64, ticks_max: u64) -> Self {
+        Rounds { ticks_max, next_context: first_context, under_way: BTreeMap::new() }
     }
 
     /// Another round may start.
@@ -110,7 +110,7 @@ impl Rounds {
         let late: Vec<u64> = self
             .under_way
             .iter()
-            .filter(|(_, round)| tick >= round.started_tick + ROUND_TICKS_MAX)
+            .filter(|(_, round)| tick >= round.started_tick + self.ticks_max)
             .map(|(context, _)| *context)
             .collect();
         let waiters = late.into_iter().flat_map(|context| self.finish(context));
@@ -177,13 +177,13 @@ mod tests {
 
     #[test]
     fn a_round_given_up_gets_a_fresh_context() {
-        let mut rounds = Rounds::new(0);
+        let mut rounds = Rounds::new(0, 20);
         let (first, _keep) = waiter();
         let old = rounds.start(0, vec![first]);
-        assert!(rounds.give_up(ROUND_TICKS_MAX - 1).is_empty());
-        let waiting = rounds.give_up(ROUND_TICKS_MAX);
+        assert!(rounds.give_up(19).is_empty());
+        let waiting = rounds.give_up(20);
         assert_eq!(waiting.len(), 1);
-        let fresh = rounds.start(ROUND_TICKS_MAX, waiting);
+        let fresh = rounds.start(20, waiting);
         assert_ne!(old, fresh);
         assert!(rounds.finish(old).is_empty(), "the late answer proves nothing");
         assert_eq!(rounds.finish(fresh).len(), 1);

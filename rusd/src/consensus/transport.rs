@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusd_proto::rusdpeerpb::peer_client::PeerClient;
 use rusd_proto::rusdpeerpb::peer_server::{Peer, PeerServer};
@@ -34,6 +34,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const VOTE_TIMEOUT: Duration = Duration::from_millis(500);
 const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(20);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+/// A stream that lasted this long was a good one: the next is tried without delay.
+const STREAM_GOOD_AFTER: Duration = Duration::from_secs(1);
 /// A silent connection is probed after this long, and given up when the probe goes unanswered.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Longest message from a peer: entries of the largest allowed requests, with room to spare.
@@ -127,9 +129,12 @@ impl Link {
         loop {
             if let Ok(channel) = self.endpoint.connect().await {
                 tracing::info!(peer = format!("{:x}", self.peer), "connected to peer");
-                delay = RECONNECT_DELAY_MIN;
+                let since = Instant::now();
                 let stream = QueueStream(Arc::clone(&queue));
                 let ended = Self::client(channel).append_entries(stream).await;
+                if since.elapsed() >= STREAM_GOOD_AFTER {
+                    delay = RECONNECT_DELAY_MIN;
+                }
                 tracing::warn!(
                     peer = format!("{:x}", self.peer),
                     error = ended.err().map(|status| status.to_string()),

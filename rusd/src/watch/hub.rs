@@ -41,21 +41,18 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts the hub's thread. `first_revision` is the first one that will be sent; send every
-    /// later one too, in order, each after it is visible in `view`. The thread ends when all
-    /// senders are gone.
-    pub fn start(
+    /// A hub, its loop for a thread to run, and where the applier sends revisions.
+    /// `first_revision` is the first one that will be sent; send every later one too, in order,
+    /// each after it is visible in `view`. The loop ends when all senders are gone.
+    pub fn new(
         view: View,
         first_revision: i64,
         plant: Option<Plant>,
-    ) -> (Hub, Sender<RevisionEvents>) {
+    ) -> (Hub, Dispatcher, Sender<RevisionEvents>) {
         let (dispatcher, revisions) = Dispatcher::new(first_revision, plant);
         let core = Arc::clone(&dispatcher.core);
-        std::thread::Builder::new()
-            .name("watch-hub".to_owned())
-            .spawn(move || dispatcher.run())
-            .expect("a thread can be started");
-        (Hub { core, view, scans: Arc::new(Semaphore::new(SCANS_AT_ONCE_MAX)) }, revisions)
+        let scans = Arc::new(Semaphore::new(SCANS_AT_ONCE_MAX));
+        (Hub { core, view, scans }, dispatcher, revisions)
     }
 
     /// Watchers there are.
@@ -338,7 +335,7 @@ impl Core {
 
 /// The hub's loop as a value.
 #[derive(Debug)]
-pub(crate) struct Dispatcher {
+pub struct Dispatcher {
     pub(crate) core: Arc<Core>,
     revisions: Receiver<RevisionEvents>,
     plant: Option<Plant>,
@@ -356,7 +353,8 @@ impl Dispatcher {
         (Dispatcher { core, revisions, plant, events_seen: 0 }, sender)
     }
 
-    fn run(mut self) {
+    /// Dispatches until all senders are gone.
+    pub fn run(mut self) {
         while let Ok(events) = self.revisions.recv() {
             self.dispatch(&events);
         }

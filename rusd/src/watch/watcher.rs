@@ -125,7 +125,9 @@ impl Watcher {
                 return Drained::Through;
             }
             if self.options.with_prev && has_stored_prev(&delivery) {
-                // The value before is only in the engine, and so is read with the history.
+                // The value before is only in the engine, and so is read with the history. All that
+                // came before was handed on, however long ago: it may be compacted.
+                self.next = revision;
                 self.fall_behind();
                 return Drained::Behind;
             }

@@ -280,6 +280,11 @@ impl History {
         background.fold.step(&*self.backend, self.durable(), keys_max)
     }
 
+    /// The images are complete up to this revision; 0 if there are none.
+    pub fn fold_revision(&self) -> i64 {
+        self.background.lock().fold.revision()
+    }
+
     /// Removes history that cannot be read any more, looking at no more than `blocks_max` blocks.
     /// The index in memory is compacted up to `upto`; `keep` says of an entry below that whether the
     /// index still has it. Flusher thread only, between flushes.
