@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use rusd_proto::rusdpeerpb::peer_message::Body;
-use rusd_proto::rusdpeerpb::{Append, Heartbeat, PeerMessage, Proposal, VoteRequest};
+use rusd_proto::rusdpeerpb::{Append, AppendReply, Heartbeat, PeerMessage, Proposal, VoteRequest};
 use rusd_raft::log::{LogStore, MemoryLog};
 use rusd_raft::{
     BootstrapMember, ConfState, Config, Entry, Fatal, HardState, Index, Metadata, Node, Outbox,
@@ -234,6 +234,46 @@ fn a_backlog_comes_out_in_bounded_parts() {
         parts += 1;
     }
     assert_eq!((next, parts), (24, 3));
+}
+
+/// A follower came back far behind. The crate's batching put everything up to the inflight limit
+/// into one message, too long for any stream, which broke it again and again.
+#[test]
+fn a_follower_far_behind_gets_messages_of_bounded_size() {
+    let data = vec![Bytes::from(vec![7; 500]); 1000];
+    let mut config = config(1);
+    config.max_size_per_msg_bytes = 2000;
+    let log = log(1, &[1, 2], &data);
+    let last = log.last_index();
+    let mut node = Node::new(config.clone(), log, last, conf_state(&[1, 2], &[])).unwrap();
+    let mut sent = Vec::new();
+    node.campaign();
+    for pre_vote in [true, false] {
+        let _turn = node.poll(&mut sent).unwrap();
+        node.step(vote_yes(2, pre_vote)).unwrap();
+    }
+    let _turn = node.poll(&mut sent).unwrap();
+    assert!(node.is_leader());
+    // It has the three bootstrap entries and nothing else.
+    let refusal = AppendReply { index: last.0, reject: true, reject_hint: 3, ..Default::default() };
+    node.step(from_2(2, Body::AppendReply(refusal))).unwrap();
+    let _turn = node.poll(&mut sent).unwrap();
+    sent.clear();
+    let matched = AppendReply { index: 4, ..Default::default() };
+    node.step(from_2(2, Body::AppendReply(matched))).unwrap();
+    let _turn = node.poll(&mut sent).unwrap();
+
+    let appends: Vec<usize> = sent
+        .into_iter()
+        .filter_map(|message| match message {
+            Outgoing::Message(PeerMessage { body: Some(Body::Append(append)), .. }) => {
+                Some(append.entries.iter().map(|entry| entry.data().len()).sum())
+            }
+            _ => None,
+        })
+        .collect();
+    assert!((2..=config.inflight_max).contains(&appends.len()), "{} appends", appends.len());
+    assert!(appends.iter().all(|bytes| *bytes <= 2000), "{appends:?}");
 }
 
 #[test]

@@ -425,6 +425,35 @@ fn a_planted_bug_drops_one_event_in_a_thousand() {
     assert_eq!(client.watchers[&0].got.len(), 2997);
 }
 
+/// The key was quiet while the store was compacted far beyond the watch's last event, and the value
+/// before its next event is in the engine only. The watch has missed nothing, and is not cancelled.
+#[test]
+fn a_quiet_watch_outlives_a_compaction() {
+    let mut random = StdRng::seed_from_u64(1);
+    let (mut dispatcher, revisions) = Dispatcher::new(FIRST_REVISION, None);
+    let mut past = Past::default();
+    let mut client = Client::new(&dispatcher.core);
+    let options = Options { with_prev: true, ..Options::default() };
+    let interest = Interest::Key("a".into());
+    client.create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION }).unwrap();
+    for (revision, key) in
+        (FIRST_REVISION..FIRST_REVISION + 50).zip(std::iter::repeat_n("b", 49).chain(["a"]))
+    {
+        let mut event = event(&mut random, revision);
+        let kv = KeyValue { key: key.into(), mod_revision: revision, ..KeyValue::default() };
+        event.kv = Arc::new(kv);
+        event.prev = Prev::Stored(Revision::first_of(revision - 1));
+        let events = RevisionEvents { revision, list: [event].into() };
+        past.revisions.push(events.clone());
+        past.compact = revision - 1;
+        revisions.send(events).unwrap();
+        assert!(dispatcher.step());
+        client.settle(&dispatcher.core, &past);
+    }
+    assert!(client.compacted.is_empty(), "cancelled as compacted");
+    assert_eq!(client.watchers[&0].got.len(), 1);
+}
+
 #[test]
 fn nothing_is_left_behind_when_watchers_go() {
     let (dispatcher, _revisions) = Dispatcher::new(FIRST_REVISION, None);

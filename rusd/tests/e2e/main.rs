@@ -7,4 +7,5 @@
 
 mod api;
 mod process;
+mod refusals;
 mod watch;

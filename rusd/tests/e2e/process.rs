@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -54,6 +55,12 @@ impl Member {
         // What it logs later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Member { endpoint, process: Some((child, dir)) }
+    }
+
+    /// Where the member keeps its data. Panics for a member that is not ours.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        let (_, dir) = self.process.as_ref().expect("only a member of our own has data here");
+        dir.path().join("data")
     }
 
     pub(crate) async fn channel(&self) -> Channel {
