@@ -23,9 +23,6 @@ use crate::member::Member;
 
 /// Reads that may block, at one time; more wait.
 const BLOCKING_READS_MAX: usize = 16;
-/// A range of more keys than this holds up its thread's other requests for too long.
-const KEYS_INLINE_MAX: usize = 1000;
-
 /// Serves KV.
 #[derive(Debug)]
 pub(super) struct KvService {
@@ -42,33 +39,41 @@ impl KvService {
         propose(&self.member, request).await
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        may_block: bool,
-        read: impl FnOnce(&View) -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, Status> {
-        if !may_block {
-            return read(&self.member.view).map_err(status::of_read);
+    /// A short look at memory is answered here and now; the rest may block, and goes elsewhere.
+    async fn range_now_or_blocking(&self, request: RangeRequest) -> Result<RangeResponse, Status> {
+        let view = &self.member.view;
+        if let Some(response) = view.range_in_memory(&request).map_err(status::of_read)? {
+            return Ok(response);
         }
-        let view = self.member.view.clone();
-        run_blocking(&self.blocking_reads, move || read(&view)).await?.map_err(status::of_read)
+        self.blocking(move |view| view.range(&request)).await
     }
 
-    fn may_block(&self, request: &RangeRequest) -> bool {
-        let is_long =
-            !request.range_end.is_empty() && self.member.view.keys_indexed() > KEYS_INLINE_MAX;
-        is_long || self.member.view.would_touch_engine(request)
+    async fn txn_read_only(&self, request: TxnRequest) -> Result<TxnResponse, Status> {
+        if self.is_short_in_memory(&request) {
+            return self.member.view.txn_read_only(&request).map_err(status::of_read);
+        }
+        self.blocking(move |view| view.txn_read_only(&request)).await
     }
 
-    fn txn_may_block(&self, request: &TxnRequest) -> bool {
-        let mut ranges = ranges_of(request);
+    /// A hint: what is in memory now may be evicted in a moment.
+    fn is_short_in_memory(&self, request: &TxnRequest) -> bool {
+        let in_memory = |range: &RangeRequest| {
+            range.range_end.is_empty() && !self.member.view.would_touch_engine(range)
+        };
         let compared = request.compare.iter().map(|compare| RangeRequest {
             key: compare.key.clone(),
             range_end: compare.range_end.clone(),
             ..RangeRequest::default()
         });
-        ranges.any(|range| self.may_block(range))
-            || compared.into_iter().any(|range| self.may_block(&range))
+        ranges_of(request).all(in_memory) && compared.into_iter().all(|range| in_memory(&range))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let view = self.member.view.clone();
+        run_blocking(&self.blocking_reads, move || read(&view)).await?.map_err(status::of_read)
     }
 }
 
@@ -140,8 +145,7 @@ impl Kv for KvService {
         if !request.serializable {
             wait_for_barrier(&self.member).await?;
         }
-        let may_block = self.may_block(&request);
-        let mut response = self.read(may_block, move |view| view.range(&request)).await?;
+        let mut response = self.range_now_or_blocking(request).await?;
         header::fill(&self.member, &mut response.header);
         Ok(Response::new(response))
     }
@@ -185,8 +189,7 @@ impl Kv for KvService {
             if ranges_of(&request).any(|range| !range.serializable) {
                 wait_for_barrier(&self.member).await?;
             }
-            let may_block = self.txn_may_block(&request);
-            self.read(may_block, move |view| view.txn_read_only(&request)).await?
+            self.txn_read_only(request).await?
         } else {
             let request =
                 InternalRaftRequest { txn: Some(request), ..InternalRaftRequest::default() };

@@ -124,22 +124,22 @@ impl Link {
 
     /// Keeps one stream of messages open.
     async fn stream_messages(self, queue: mpsc::Receiver<PeerMessage>) {
+        let peer = format!("{:x}", self.peer);
         let queue = Arc::new(Mutex::new(queue));
         let mut delay = RECONNECT_DELAY_MIN;
         loop {
             if let Ok(channel) = self.endpoint.connect().await {
-                tracing::info!(peer = format!("{:x}", self.peer), "connected to peer");
+                tracing::debug!(peer, "connected to a peer");
                 let since = Instant::now();
                 let stream = QueueStream(Arc::clone(&queue));
                 let ended = Self::client(channel).append_entries(stream).await;
+                let error = ended.err().map(|status| status.to_string());
                 if since.elapsed() >= STREAM_GOOD_AFTER {
                     delay = RECONNECT_DELAY_MIN;
+                    tracing::warn!(peer, error, "lost the stream to a peer");
+                } else {
+                    tracing::debug!(peer, error, "a peer ended the stream at once");
                 }
-                tracing::warn!(
-                    peer = format!("{:x}", self.peer),
-                    error = ended.err().map(|status| status.to_string()),
-                    "lost the stream to a peer"
-                );
             }
             self.inbox.message(PeerInput::Unreachable(self.peer)).ok();
             tokio::time::sleep(delay).await;

@@ -63,6 +63,24 @@ impl View {
         self.shared.applied()
     }
 
+    /// The answer to a range request, if it takes one short look at what is in memory; else `None`,
+    /// and [`range`](Self::range) is for a thread that may block.
+    pub fn range_in_memory(
+        &self,
+        request: &RangeRequest,
+    ) -> Result<Option<RangeResponse>, ReadError> {
+        let state = self.shared.read();
+        let current = state.store.current();
+        let main = state.store.resolve(request.revision)?;
+        let mut scan = Scan::of_request(request, main);
+        if !scan.step(&state.store) || scan.needs_history() {
+            return Ok(None);
+        }
+        drop(state);
+        let found = scan.finish(self.shared.history())?;
+        Ok(Some(read::response(request, current, found)))
+    }
+
     /// Answers a range request, with all its options. A revision of 0 or less is the newest.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
         let state = self.shared.read();
