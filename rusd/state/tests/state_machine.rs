@@ -10,7 +10,9 @@ use rusd_proto::etcdserverpb as pb;
 use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use rusd_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType};
 use rusd_state::storage::{Backend, HistoryOptions, MemoryBackend};
-use rusd_state::{ApplyError, Fatal, LeaseEffect, Options, Response, StateMachine};
+use rusd_state::{
+    ApplyError, Fatal, LeaseEffect, Options, Progress, Response, Revision, StateMachine,
+};
 
 fn open(backend: &Arc<MemoryBackend>) -> StateMachine {
     let backend: Arc<dyn Backend> = Arc::<MemoryBackend>::clone(backend);
@@ -191,4 +193,47 @@ fn the_planted_bug_splits_a_transaction() {
         StateMachine::open(backend, HistoryOptions::default(), Options::default()).unwrap();
     assert_eq!(machine.view().range(&half).unwrap().count, 1);
     assert_eq!(machine.view().range(&all).unwrap().count, 3);
+}
+
+/// A reader that has pinned a revision reads it whole, however long it takes: neither the index nor
+/// the history lets go of what it needs, until the pin is gone.
+#[test]
+fn a_pinned_revision_outlives_a_compaction() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    for index in 1..=10 {
+        machine.apply(&normal(index, &put("a"))).unwrap();
+    }
+    let history = machine.history();
+    history.flush().unwrap();
+    let read_at = |revision| {
+        let key = "a".to_owned().into();
+        let request = pb::RangeRequest { key, revision, ..pb::RangeRequest::default() };
+        machine.view().range(&request)
+    };
+    let mut compactor = machine.compactor();
+    let pin = history.pin(5);
+    let compaction = Some(pb::CompactionRequest { revision: 10, physical: true });
+    let compact = pb::InternalRaftRequest { compaction, ..pb::InternalRaftRequest::default() };
+    assert_eq!(read_at(5).unwrap().kvs[0].version, 4);
+    machine.apply(&normal(11, &compact)).unwrap();
+    history.flush().unwrap();
+    let mut steps = 0;
+    while compactor.step(100).unwrap() == Progress::More {
+        steps += 1;
+        assert!(steps < 100, "the compaction does not come to rest");
+    }
+    let pinned = Revision::first_of(5);
+    assert!(
+        history.get(pinned, b"a").unwrap().is_some(),
+        "the history let go of a pinned revision"
+    );
+    drop(pin);
+    while compactor.step(100).unwrap() != Progress::Done {
+        steps += 1;
+        assert!(steps < 200, "the compaction does not end");
+        history.flush().unwrap();
+        history.fold_step(100).unwrap();
+    }
+    assert!(history.get(pinned, b"a").unwrap().is_none(), "nothing was compacted");
 }
