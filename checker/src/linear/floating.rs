@@ -596,6 +596,9 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
         let not_after = self.timeline.upper[spots.1.div_ceil(2)];
         let times = (times.0.max(not_before), times.1.min(not_after));
         let mut item = Item { group, mandatory, operation, needs, act, spots, times };
+        // A store that was not fresh may have been compacted up to what it began with.
+        let before = if self.timeline.first > 1 { self.timeline.first } else { 0 };
+        item.needs.retain(|need| !matches!(need, Need::CompactAtLeast(to) if *to <= before));
         if item.leases().any(unknowable) {
             // Of a store that was not fresh, leases without keys are not known.
             item.needs.retain(|need| match need {
@@ -642,7 +645,8 @@ fn each_put_done<'h>(txn: &'h Txn, got: &'h TxnResponse, see: &mut impl FnMut(&'
     }
 }
 
-fn each_range<'h>(txn: &'h Txn, see: &mut impl FnMut(&'h Range)) {
+/// Every range of a transaction, whichever branch it is in.
+pub(super) fn each_range<'h>(txn: &'h Txn, see: &mut impl FnMut(&'h Range)) {
     for op in txn.success.iter().chain(&txn.failure) {
         match op {
             TxnOp::Range(range) => see(range),

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
+use super::floating::each_range;
 use super::leases::Leases;
 use super::timeline::may_be_stale;
 use crate::findings::{Broken, Findings};
@@ -88,7 +89,11 @@ fn collect(history: &History) -> Vec<Step> {
         let operation = &line.operation;
         let says_nothing = match &operation.outcome {
             Outcome::Ok(_) => false,
-            Outcome::Fail(failure) => Refusal::of(failure).is_none(),
+            Outcome::Fail(failure) => match Refusal::of(failure) {
+                None => true,
+                Some(Refusal::Compacted) => compacted_before(history, &operation.request),
+                Some(_) => false,
+            },
             Outcome::Unknown(_) => matches!(operation.request, Request::Range(_)),
         };
         if says_nothing {
@@ -130,6 +135,23 @@ fn collect(history: &History) -> Vec<Step> {
         });
     }
     steps
+}
+
+/// Whether what is refused as compacted may have been compacted before the history began.
+fn compacted_before(history: &History, request: &Request) -> bool {
+    let first = history.header.first_revision;
+    let reads_before = |range: &Range| range.revision > 0 && range.revision < first;
+    first > 1
+        && match request {
+            Request::Range(range) => reads_before(range),
+            Request::Compact(compact) => compact.revision <= first,
+            Request::Txn(txn) => {
+                let mut before = false;
+                each_range(txn, &mut |range| before |= reads_before(range));
+                before
+            }
+            _ => false,
+        }
 }
 
 /// Tells the tester of calls and returns in the order of time; a return at the moment of a call

@@ -30,6 +30,8 @@ pub struct EtcdStore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Past {
     revision: i64,
+    /// What was read below it is not known: 1 for a store that began fresh.
+    known_from: i64,
     /// Below it nothing can be read; -1 before the first compaction.
     compact_revision: i64,
     /// Of each key, ascending by revision; `None` is a deletion.
@@ -72,6 +74,7 @@ impl EtcdStore {
             keys: Keyspace::default(),
             past: Past {
                 revision: 1,
+                known_from: 1,
                 compact_revision: -1,
                 versions: BTreeMap::new(),
                 leases: BTreeMap::new(),
@@ -85,6 +88,7 @@ impl EtcdStore {
         let mut store = EtcdStore::new();
         store.keys = Keyspace::with(&header.initial);
         store.past.revision = header.first_revision;
+        store.past.known_from = header.first_revision;
         for (key, stored) in store.keys.iter() {
             let version = (stored.mod_revision, Some(stored.clone()));
             store.past.versions.insert(key.clone(), vec![version]);
@@ -223,12 +227,17 @@ impl SequentialSpec for EtcdStore {
 
     fn is_valid_step(&mut self, request: &Request, outcome: &Outcome) -> bool {
         let expected = self.apply(request);
-        is_same(request, &expected, outcome)
+        is_same(request, &expected, outcome, self.past.known_from)
     }
 }
 
-/// Whether a server that should answer `expected` may answer `got`.
-fn is_same(request: &Request, expected: &Outcome, got: &Outcome) -> bool {
+/// Whether a server that should answer `expected` may answer `got`. What it read below
+/// `known_from` may be anything.
+fn is_same(request: &Request, expected: &Outcome, got: &Outcome, known_from: i64) -> bool {
+    let same_range = |range: &Range, a: &RangeResponse, b: &RangeResponse| {
+        let unknown = range.revision > 0 && range.revision < known_from;
+        unknown || execute::same_range(range, a, b)
+    };
     match (expected, got) {
         (Outcome::Fail(expected), Outcome::Fail(got)) => expected.message == got.message,
         (Outcome::Ok(expected), Outcome::Ok(got)) => match (request, &expected.body, &got.body) {
@@ -245,13 +254,11 @@ fn is_same(request: &Request, expected: &Outcome, got: &Outcome) -> bool {
                 ResponseBody::LeaseGrant { ttl: granted },
             ) => expected.revision == got.revision && granted >= asked,
             (Request::Range(range), ResponseBody::Range(a), ResponseBody::Range(b)) => {
-                expected.revision == got.revision && execute::same_range(range, a, b)
+                expected.revision == got.revision && same_range(range, a, b)
             }
             (Request::Txn(txn), ResponseBody::Txn(a), ResponseBody::Txn(b)) => {
                 expected.revision == got.revision
-                    && execute::same_txn(txn, a, b, &mut |range, a, b| {
-                        execute::same_range(range, a, b)
-                    })
+                    && execute::same_txn(txn, a, b, &mut |range, a, b| same_range(range, a, b))
             }
             (_, a, b) => expected.revision == got.revision && a == b,
         },
