@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rusd_checker::history::History;
 use rusd_checker::history::jsonl::{Reader, Writer};
-use rusd_checker::history::record::{Operation, Outcome, Put, PutResponse, Record, Request};
+use rusd_checker::history::record::{End, Operation, Outcome, Put, PutResponse, Record, Request};
 use rusd_checker::history::record::{Response, ResponseBody, WatchBody};
 use rusd_checker::history::text::Text;
 use rusd_checker::synthetic::{Run, Shape};
@@ -18,8 +18,12 @@ fn written(records: &[Record]) -> Vec<u8> {
     writer.finish().expect("memory takes everything")
 }
 
+/// Everything but the end, which must be there.
 fn read(bytes: &[u8]) -> Result<Vec<Record>, InputError> {
-    Reader::new(bytes).map(|read| read.map(|(_, record)| record)).collect()
+    let records = Reader::new(bytes).map(|read| read.map(|(_, record)| record));
+    let mut records: Vec<Record> = records.collect::<Result<_, _>>()?;
+    assert!(matches!(records.pop(), Some(Record::End(_))), "the end comes last");
+    Ok(records)
 }
 
 fn run(seed: u64, shape: Shape, operations: u64) -> Vec<Record> {
@@ -43,31 +47,54 @@ fn what_is_written_is_read_again() {
 /// they do not.
 #[test]
 fn the_order_of_fields_does_not_matter() {
-    for record in run(3, Shape::medium(), 200) {
-        let straight = serde_json::to_string(&record).expect("plain data");
-        let fields: serde_json::Value = serde_json::from_str(&straight).expect("JSON");
-        let sorted = fields.to_string();
-        assert_eq!(read(sorted.as_bytes()).expect("whole"), vec![record]);
+    let records = run(3, Shape::medium(), 200);
+    let straight = String::from_utf8(written(&records)).expect("JSON is text");
+    let mut sorted = String::new();
+    for line in straight.lines() {
+        let fields: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        sorted.push_str(&fields.to_string());
+        sorted.push('\n');
+    }
+    assert_ne!(sorted, straight);
+    assert_eq!(read(sorted.as_bytes()).expect("whole"), records);
+}
+
+/// Also where a line ends: there the rest would make a shorter history that may well be valid.
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let bytes = written(&run(1, Shape::medium(), 12));
+    let whole = bytes.strip_suffix(b"\n").expect("the last line ends");
+    read(whole).expect("nothing but the end of the last line is missing");
+    for end in 1..whole.len() {
+        let cut = &bytes[..end];
+        let one = read(cut).expect_err("cut off");
+        let other = History::read(cut, &mut |_| {}).expect_err("cut off");
+        assert!(matches!(one, InputError::Truncated { .. }), "cut at {end}: {one}");
+        assert_eq!(one.to_string(), other.to_string());
     }
 }
 
 #[test]
-fn a_file_cut_anywhere_is_refused_or_shorter() {
+fn a_file_without_one_of_its_lines_is_refused() {
     let records = run(1, Shape::medium(), 12);
     let bytes = written(&records);
-    for end in 0..bytes.len() {
-        let cut = &bytes[..end];
-        let at_line_end = cut.is_empty() || cut.ends_with(b"\n") || bytes[end] == b'\n';
-        match (read(cut), History::read(cut, &mut |_| {})) {
-            (Ok(_), _) => assert!(at_line_end, "cut at {end}"),
-            (Err(one), Err(other)) => {
-                assert!(!at_line_end, "cut at {end}: {one}");
-                assert!(matches!(one, InputError::Truncated { .. }), "cut at {end}: {one}");
-                assert_eq!(one.to_string(), other.to_string());
-            }
-            (Err(one), Ok(_)) => panic!("cut at {end}: {one}"),
-        }
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    for missing in 0..lines.len() {
+        let rest = [&lines[..missing], &lines[missing + 1..]].concat().concat();
+        assert!(History::read(rest.as_slice(), &mut |_| {}).is_err(), "without line {missing}");
     }
+}
+
+#[test]
+fn records_in_memory_need_no_end_and_may_have_one() {
+    let mut records = run(1, Shape::medium(), 12);
+    let without = History::collect(records.clone()).expect("well-formed");
+    let count = u64::try_from(records.len()).expect("few");
+    records.push(Record::End(End { records: count }));
+    assert_eq!(History::collect(records.clone()).expect("well-formed"), without);
+    records.push(Record::End(End { records: count + 1 }));
+    let error = History::collect(records).expect_err("ends twice");
+    assert!(error.to_string().contains("after the end"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Histories written by hand, as data: `testdata/invalid/RULE--SITUATION.jsonl` must be blamed on
 //! its rule, `valid` ones must pass, and `bad_input/LINE.COLUMN-SITUATION.jsonl` must be refused at
-//! that place. The header's workload tells the story.
+//! that place, "truncated" ones as cut off. The header's workload tells the story.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,10 +85,12 @@ fn exit_codes_tell_the_verdict() {
     let valid = path_of("valid", "empty");
     let invalid = path_of("invalid", "watch.complete--dropped_in_between");
     let bad = path_of("bad_input", "2.74-truncated");
-    let cases: [(&[&str], i32); 7] = [
+    let cut = path_of("bad_input", "3.1-truncated_at_a_line_end");
+    let cases: [(&[&str], i32); 8] = [
         (&["check", &valid], 0),
         (&["check", &invalid], 1),
         (&["check", &bad], 3),
+        (&["check", &cut], 3),
         (&["check", "/no/such/file"], 3),
         (&["check", &valid, "--engine", "none"], 3),
         (&[], 3),
@@ -99,7 +101,7 @@ fn exit_codes_tell_the_verdict() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
     }
     let told = String::from_utf8(checker(&["check", &bad]).stderr).expect("text");
-    assert!(told.contains("truncated.jsonl: 2:74: the last line is cut off"), "{told}");
+    assert!(told.contains("truncated.jsonl: 2:74: the history is cut off"), "{told}");
 }
 
 #[test]

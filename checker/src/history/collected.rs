@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use super::blocks;
+use super::ending::Ending;
 use super::error::InputError;
 use super::lint;
 use super::record::{
@@ -75,10 +76,13 @@ impl History {
         }
     }
 
-    /// Collects and lints everything `input` has. `progress` is told the bytes read, now and then.
+    /// Collects and lints everything `input` has, which must be whole. `progress` is told the bytes
+    /// read, now and then.
     pub fn read(input: impl Read, progress: &mut dyn FnMut(u64)) -> Result<History, InputError> {
         let mut history: Option<History> = None;
+        let mut ending = Ending::default();
         blocks::read(input, progress, &mut |line, record| {
+            ending.see(line, &record)?;
             match &mut history {
                 None => history = Some(History::begin(line, record)?),
                 Some(history) => history.push(line, record)?,
@@ -88,17 +92,22 @@ impl History {
         let history = history.ok_or_else(|| {
             InputError::malformed(1, "the file holds no record; a header must come first")
         })?;
+        ending.check()?;
         history.finish()
     }
 
-    /// Collects and lints records in memory. The header must come first; lines count from 1.
+    /// Collects and lints records in memory. The header must come first; lines count from 1. They
+    /// need no end.
     pub fn collect(records: impl IntoIterator<Item = Record>) -> Result<History, InputError> {
         let mut lines = (1_u64..).zip(records);
         let (line, first) = lines
             .next()
             .ok_or_else(|| InputError::malformed(1, "no record; a header must come first"))?;
+        let mut ending = Ending::default();
+        ending.see(line, &first)?;
         let mut history = History::begin(line, first)?;
         for (line, record) in lines {
+            ending.see(line, &record)?;
             history.push(line, record)?;
         }
         history.finish()
@@ -127,6 +136,7 @@ impl History {
             Record::Watch(response) => self.watches.push(WatchLine { line, response }),
             Record::Nemesis(nemesis) => self.nemeses.push(NemesisLine { line, nemesis }),
             Record::Final(state) => self.finals.push(FinalLine { line, state }),
+            Record::End(_) => {}
         }
         Ok(())
     }

@@ -53,8 +53,8 @@ pub enum InputError {
         /// Why.
         reason: String,
     },
-    /// The last line ends in the middle of a record.
-    #[error("{position}: the last line is cut off: {reason}")]
+    /// The file stops before the history's end.
+    #[error("{position}: the history is cut off: {reason}")]
     Truncated {
         /// Where the file ends.
         position: Position,

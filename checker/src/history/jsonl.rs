@@ -1,26 +1,28 @@
-//! Histories as JSONL: one record a line, the header first.
+//! Histories as JSONL: one record a line, the header first and the end last.
 //!
 //! Reading streams, so that memory holds the records but never the text. Every error says where
-//! and why. A file whose last line is cut off is refused: what is missing is unknown.
+//! and why. A file without its end is refused, wherever it is cut off: what is missing is unknown.
 
 use std::io::{self, BufRead, Write};
 
 use serde_json::error::Category;
 
+use super::ending::Ending;
 use super::error::{InputError, Position};
-use super::record::{Header, Record};
+use super::record::{End, Header, Record};
 
-/// Writes a history, header first.
+/// Writes a history, header first. Without [`Writer::finish`] it is not whole.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     out: W,
     line: Vec<u8>,
+    records: u64,
 }
 
 impl<W: Write> Writer<W> {
     /// Starts a history. The header is written at once.
     pub fn new(out: W, header: &Header) -> io::Result<Writer<W>> {
-        let mut writer = Writer { out, line: Vec::new() };
+        let mut writer = Writer { out, line: Vec::new(), records: 0 };
         writer.write(&Record::Header(header.clone()))?;
         Ok(writer)
     }
@@ -30,6 +32,7 @@ impl<W: Write> Writer<W> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, record)?;
         self.line.push(b'\n');
+        self.records += 1;
         self.out.write_all(&self.line)
     }
 
@@ -38,26 +41,28 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// Flushes, and gives the sink back.
+    /// Writes the end, flushes, and gives the sink back.
     pub fn finish(mut self) -> io::Result<W> {
+        self.write(&Record::End(End { records: self.records }))?;
         self.out.flush()?;
         Ok(self.out)
     }
 }
 
-/// Reads a history record by record, each with its line number.
+/// Reads a history record by record, each with its line number; the end is the last of them.
 #[derive(Debug)]
 pub struct Reader<R: BufRead> {
     input: R,
     line: u64,
     bytes_read: u64,
     buffer: Vec<u8>,
+    ending: Ending,
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads from the start of `input`.
     pub fn new(input: R) -> Reader<R> {
-        Reader { input, line: 0, bytes_read: 0, buffer: Vec::new() }
+        Reader { input, line: 0, bytes_read: 0, buffer: Vec::new(), ending: Ending::default() }
     }
 
     /// Bytes consumed so far.
@@ -65,7 +70,7 @@ impl<R: BufRead> Reader<R> {
         self.bytes_read
     }
 
-    /// The next record and its line; `None` at the end.
+    /// The next record and its line; `None` after the end.
     pub fn next_record(&mut self) -> Result<Option<(u64, Record)>, InputError> {
         loop {
             self.buffer.clear();
@@ -73,14 +78,16 @@ impl<R: BufRead> Reader<R> {
             let position = Position::line(self.line + 1);
             let read = read.map_err(|source| InputError::Read { position, source })?;
             if read == 0 {
-                return Ok(None);
+                return self.ending.check().map(|()| None);
             }
             self.line += 1;
             self.bytes_read += u64::try_from(read).expect("usize fits u64");
             let ended = self.buffer.last() == Some(&b'\n');
             let line = self.buffer.trim_ascii();
             if !line.is_empty() {
-                return parse_line(self.line, line, ended).map(|record| Some((self.line, record)));
+                let record = parse_line(self.line, line, ended)?;
+                self.ending.see(self.line, &record)?;
+                return Ok(Some((self.line, record)));
             }
         }
     }

@@ -15,6 +15,7 @@ pub mod jsonl;
 
 mod blocks;
 mod collected;
+mod ending;
 mod lint;
 
 pub use collected::{FinalLine, History, NemesisLine, OperationLine, WatchLine};

@@ -1,8 +1,8 @@
 //! One line of a history: an operation, a watch response, a fault, or a member's final state.
 //!
-//! A history is a JSONL file. The first line is the [`Header`]; every other line is written when
-//! the thing it tells of has ended, so lines are ordered by their *end*. All times are nanoseconds
-//! of one monotonic clock, counted from the start of the run.
+//! A history is a JSONL file. The first line is the [`Header`], the last one the [`End`]; every
+//! other line is written when the thing it tells of has ended, so lines are ordered by their *end*.
+//! All times are nanoseconds of one monotonic clock, counted from the start of the run.
 //!
 //! Invariants a well-formed history keeps (and [`lint`](super) enforces):
 //! - operations of one process do not overlap; after an [`Outcome::Unknown`] the process is never
@@ -33,6 +33,8 @@ pub enum Record {
     Nemesis(Nemesis),
     /// What a member held when the load had ended and the faults were healed.
     Final(FinalState),
+    /// The last line: nothing is missing before it. The writer adds it by itself.
+    End(End),
 }
 
 /// What the run was.
@@ -573,6 +575,14 @@ pub struct FinalState {
     /// `HashKV` at `revision`, if the server has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<u32>,
+}
+
+/// The end of a history. Without it a file that lost its last lines would look like a shorter run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// Records before this one, the header among them.
+    pub records: u64,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
