@@ -17,7 +17,7 @@ pub mod readiness;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,6 +64,9 @@ pub enum ClusterError {
         /// What the last attempt said.
         last: String,
     },
+    /// A cut between members was not whole.
+    #[error(transparent)]
+    Leak(#[from] crate::nemesis::proxy::Leak),
     /// The system refused something.
     #[error("{what}: {source}")]
     Io {
@@ -98,6 +101,13 @@ struct Member {
     data: PathBuf,
     log: PathBuf,
     running: Mutex<Option<Process>>,
+}
+
+impl Member {
+    fn ended(&self, member: u32, status: ExitStatus) -> ClusterError {
+        let (log, tail) = (self.log.clone(), process::tail(&self.log));
+        ClusterError::Ended { member, status: status.to_string(), log, tail }
+    }
 }
 
 impl Cluster {
@@ -186,25 +196,25 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends a member's process at once, and waits until it is gone.
+    /// Ends a member's process at once, and waits until it is gone. It is gone too when the error
+    /// says that it had ended by itself before.
     pub async fn kill(&self, index: u32) -> Result<(), ClusterError> {
-        let taken = self.member(index).running.lock().expect("no holder panics").take();
+        let member = self.member(index);
+        let taken = member.running.lock().expect("no holder panics").take();
         self.net.set_pid(usize::try_from(index).expect("few members"), None);
-        let Some(mut process) = taken else { return Ok(()) };
-        process.signal(Signal::SIGKILL).map_err(io_error(format!("cannot kill m{index}")))?;
-        process.ended().await;
-        Ok(())
+        let Some(process) = taken else { return Ok(()) };
+        let killed = process.kill().await.map_err(io_error(format!("cannot kill m{index}")));
+        killed?.map_or(Ok(()), |before| Err(member.ended(index, before)))
     }
 
-    /// Stops a member's process from running, or lets it run again.
+    /// Stops a member's process from running, or lets it run again. A process that has ended by
+    /// itself is an error.
     pub fn signal(&self, index: u32, signal: Signal) -> Result<(), ClusterError> {
-        let running = self.member(index).running.lock().expect("no holder panics");
-        match running.as_ref() {
-            Some(process) => {
-                process.signal(signal).map_err(io_error(format!("cannot signal m{index}")))
-            }
-            None => Ok(()),
-        }
+        let member = self.member(index);
+        let running = member.running.lock().expect("no holder panics");
+        let Some(process) = running.as_ref() else { return Ok(()) };
+        process.signal(signal).map_err(io_error(format!("cannot signal m{index}")))?;
+        process.exit_status().map_or(Ok(()), |status| Err(member.ended(index, status)))
     }
 
     /// Members that we started and that ended without our doing.
@@ -213,9 +223,7 @@ impl Cluster {
         for (index, member) in (0..).zip(&self.members) {
             let running = member.running.lock().expect("no holder panics");
             if let Some(status) = running.as_ref().and_then(Process::exit_status) {
-                let tail = process::tail(&member.log);
-                let log = member.log.clone();
-                ended.push(ClusterError::Ended { member: index, status, log, tail });
+                ended.push(member.ended(index, status));
             }
         }
         ended
@@ -242,7 +250,8 @@ impl Cluster {
     /// Ends every member that we started.
     pub async fn stop(&self) {
         for index in 0..u32::try_from(self.members.len()).expect("members are few") {
-            // A member that cannot be killed is gone already.
+            // A member that cannot be killed is gone already; whoever wants to know who ended by
+            // itself has asked before.
             drop(self.kill(index).await);
         }
     }
@@ -303,4 +312,55 @@ pub fn executable(spec: &ClusterSpec) -> Result<PathBuf, ClusterError> {
         return Ok(path);
     }
     Err(ClusterError::NoBinary { system: spec.system.name(), path, advice })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use toml::Spanned;
+
+    use super::*;
+
+    /// A cluster whose members are this script of `testdata/members`.
+    pub(crate) async fn scripted(members: u32, script: &str, folder: &Path) -> Cluster {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/members");
+        let spec = ClusterSpec {
+            members: Spanned::new(0..0, members),
+            binary: Some(scripts.join(script)),
+            ..ClusterSpec::default()
+        };
+        Cluster::start(&spec, folder).await.unwrap()
+    }
+
+    async fn all_ended(cluster: &Cluster) {
+        for member in &cluster.members {
+            let exit = member.running.lock().unwrap().as_ref().map(Process::watch);
+            exit.expect("it was started").wait_for(Option::is_some).await.unwrap();
+        }
+    }
+
+    fn has_ended(result: Result<(), ClusterError>) -> bool {
+        matches!(result, Err(ClusterError::Ended { tail, .. }) if tail == "no more\n")
+    }
+
+    /// A member that crashed and was then killed or paused as planned looked as if all were well.
+    #[tokio::test]
+    async fn a_fault_does_not_hide_that_a_member_had_ended_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = scripted(2, "ends.sh", folder.path()).await;
+        all_ended(&cluster).await;
+        assert_eq!(cluster.ended_by_themselves().len(), 2);
+        assert!(has_ended(cluster.kill(0).await));
+        assert!(has_ended(cluster.signal(1, Signal::SIGSTOP)));
+        assert!(cluster.kill(0).await.is_ok(), "it is told once");
+    }
+
+    #[tokio::test]
+    async fn a_member_that_runs_is_killed_and_paused_without_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = scripted(1, "stays.sh", folder.path()).await;
+        cluster.signal(0, Signal::SIGSTOP).unwrap();
+        cluster.signal(0, Signal::SIGCONT).unwrap();
+        cluster.kill(0).await.unwrap();
+        assert!(cluster.ended_by_themselves().is_empty());
+    }
 }

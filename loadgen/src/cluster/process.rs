@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::sync_channel;
@@ -37,7 +37,7 @@ impl Process {
         u32::try_from(self.pid.as_raw()).expect("a process id is positive")
     }
 
-    /// Sends a signal, unless the process has ended.
+    /// Sends a signal, unless the process has ended; ask [`Process::exit_status`] whether it had.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         if self.exit.borrow().is_some() {
             return Ok(());
@@ -46,13 +46,32 @@ impl Process {
     }
 
     /// How it ended, if it has.
-    pub fn exit_status(&self) -> Option<String> {
-        self.exit.borrow().map(|status| status.to_string())
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        *self.exit.borrow()
+    }
+
+    /// Tells when it ends.
+    #[cfg(test)]
+    pub(super) fn watch(&self) -> watch::Receiver<Option<ExitStatus>> {
+        self.exit.clone()
     }
 
     /// CPU seconds that it has used; `None` where the system does not tell.
     pub fn cpu_seconds(&self) -> Option<f64> {
         cpu_seconds(&std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?)
+    }
+
+    /// Ends it at once and waits until it is gone. `Some` is the status of a process that had
+    /// ended before, by itself.
+    pub async fn kill(mut self) -> io::Result<Option<ExitStatus>> {
+        let before = self.exit_status();
+        self.signal(Signal::SIGKILL)?;
+        self.ended().await;
+        // It may have ended when we looked, without its end being known yet.
+        let by_itself = |status: &ExitStatus| {
+            status.signal().is_none_or(|number| Signal::try_from(number) != Ok(Signal::SIGKILL))
+        };
+        Ok(before.or_else(|| self.exit_status().filter(by_itself)))
     }
 
     /// Waits until it has ended.
@@ -75,6 +94,11 @@ pub fn spawn(command: Command, log: File) -> io::Result<Process> {
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // An interrupt from the terminal is ours to handle, not the members'.
     command.process_group(0);
+    watched(command)
+}
+
+/// Starts a process in a thread that waits for its end.
+fn watched(mut command: Command) -> io::Result<Process> {
     let (started, start) = sync_channel(1);
     let (exited, exit) = watch::channel(None);
     std::thread::Builder::new().name("member".to_owned()).spawn(move || {
@@ -106,7 +130,7 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some(approximate(user + system) / 100.0)
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(test)))]
 fn guarded(command: Command) -> io::Result<Command> {
     let mut guarded = Command::new(std::env::current_exe()?);
     guarded.arg(GUARD_VERB).arg(std::process::id().to_string());
@@ -114,7 +138,9 @@ fn guarded(command: Command) -> io::Result<Command> {
     Ok(guarded)
 }
 
-#[cfg(not(target_os = "linux"))]
+// The executable of our own unit tests has no such verb.
+#[cfg(any(not(target_os = "linux"), test))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
 fn guarded(command: Command) -> io::Result<Command> {
     Ok(command)
 }
@@ -146,6 +172,21 @@ pub(super) fn tail(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn started(script: &str) -> Process {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        watched(command).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_kill_tells_whether_the_process_had_ended_by_itself() {
+        assert_eq!(started("exec sleep 60").kill().await.unwrap(), None);
+        let mut ended = started("exit 7");
+        ended.ended().await;
+        let status = ended.kill().await.unwrap();
+        assert_eq!(status.and_then(|status| status.code()), Some(7));
+    }
 
     #[test]
     fn cpu_time_is_found_after_any_name() {

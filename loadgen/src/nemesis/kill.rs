@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use super::each;
 use crate::cluster::{Cluster, ClusterError};
 
 /// Where a member notes how far its log is synced: "segment offset".
@@ -20,23 +21,24 @@ pub(super) async fn begin(
     lose_unsynced: bool,
 ) -> Result<(), ClusterError> {
     // Everyone first, then the logs: what one lost must not come back from another.
+    let mut killed = Ok(());
     for &member in members {
-        cluster.kill(member).await?;
+        killed = killed.and(cluster.kill(member).await);
     }
-    if lose_unsynced {
-        for &member in members {
-            let wal = cluster.data(member).join("member").join("wal");
-            cut_to_synced(&wal).map_err(|source| ClusterError::Io {
-                what: format!("cannot cut the log of m{member} back"),
-                source,
-            })?;
-        }
-    }
-    Ok(())
+    let lost = if lose_unsynced { each(members, |member| lose(cluster, member)) } else { Ok(()) };
+    killed.and(lost)
+}
+
+fn lose(cluster: &Cluster, member: u32) -> Result<(), ClusterError> {
+    let wal = cluster.data(member).join("member").join("wal");
+    cut_to_synced(&wal).map_err(|source| ClusterError::Io {
+        what: format!("cannot cut the log of m{member} back"),
+        source,
+    })
 }
 
 pub(super) fn end(cluster: &Cluster, members: &[u32]) -> Result<(), ClusterError> {
-    members.iter().try_for_each(|&member| cluster.launch(member))
+    each(members, |member| cluster.launch(member))
 }
 
 /// Zeroes the segment that `SYNCED` names from its offset on, and removes later segments.

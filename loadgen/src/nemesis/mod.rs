@@ -4,8 +4,9 @@
 //! [`target`] chooses the members when a fault is due, and the fault's own file does it. Every
 //! fault is written into the history when it begins and when it ends.
 //!
-//! Invariant: a member is under one fault at a time, and every fault that began is ended before
-//! [`Nemesis::run`] returns, whatever happened meanwhile.
+//! Invariants: a member is under one fault at a time; every fault that began is ended before
+//! [`Nemesis::run`] returns, whatever happened meanwhile; and a fault that was not done as planned
+//! says so in its [`Window::error`], which makes the run a failed one.
 
 pub mod kill;
 pub mod pause;
@@ -14,7 +15,9 @@ pub mod schedule;
 pub mod target;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -39,7 +42,13 @@ pub struct Nemesis {
     random: Mutex<ChaCha8Rng>,
     /// Members under a fault.
     busy: Mutex<BTreeSet<u32>>,
-    done: Mutex<Vec<Window>>,
+}
+
+/// A fault whose members are known.
+struct Chosen {
+    members: Vec<u32>,
+    began_ns: u64,
+    end_ns: u64,
 }
 
 /// A fault that was done, for reports.
@@ -60,78 +69,97 @@ pub struct Window {
     pub error: Option<String>,
 }
 
+impl Window {
+    /// What went wrong, for the report.
+    pub fn failure(&self) -> Option<String> {
+        let error = self.error.as_ref()?;
+        Some(format!("the {} of {} was not done as planned: {error}", self.fault, self.target))
+    }
+}
+
 impl Nemesis {
     /// A nemesis of `cluster`.
     pub fn new(cluster: Arc<Cluster>, recorder: Recorder, clock: Clock, seed: u64) -> Nemesis {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(schedule::TARGET_STREAM);
         let random = Mutex::new(random);
-        let (busy, done) = (Mutex::default(), Mutex::default());
-        Nemesis { cluster, recorder, clock, random, busy, done }
+        Nemesis { cluster, recorder, clock, random, busy: Mutex::default() }
     }
 
-    /// Does what the timetable says, its times counted from `start_ns`, until all is done or `stop`
-    /// is set; then mends what is still broken. Says what was done, in order of time.
+    /// Does what the timetable says, its times counted from the start of the load, until all is
+    /// done or `stop` is set; then mends what is still broken. Says what was done, in order of
+    /// time.
     pub async fn run(
         self: Arc<Self>,
         timetable: Vec<Planned>,
-        start_ns: u64,
+        load_ns: Range<u64>,
         stop: CancellationToken,
     ) -> Vec<Window> {
         let mut faults = JoinSet::new();
         for planned in timetable {
             let nemesis = Arc::clone(&self);
-            let stop = stop.clone();
-            faults.spawn(async move { nemesis.fault(planned, start_ns, stop).await });
+            let (load_ns, stop) = (load_ns.clone(), stop.clone());
+            faults.spawn(async move { nemesis.fault(planned, load_ns, stop).await });
         }
+        let mut done = Vec::new();
         while let Some(ended) = faults.join_next().await {
-            ended.expect("a fault does not panic");
+            done.extend(ended.expect("a fault does not panic"));
         }
-        let mut done = std::mem::take(&mut *self.done.lock().expect("no holder panics"));
         done.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
         done
     }
 
-    async fn fault(&self, planned: Planned, start_ns: u64, stop: CancellationToken) {
-        let due = self.clock.instant(start_ns + planned.start_ns);
+    /// One fault; `None` if the load ended before it was due.
+    async fn fault(
+        &self,
+        planned: Planned,
+        load_ns: Range<u64>,
+        stop: CancellationToken,
+    ) -> Option<Window> {
+        let due = self.clock.instant(load_ns.start + planned.start_ns);
         // Cancel-safe: nothing is broken yet.
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return None,
             () = tokio::time::sleep_until(due) => {}
         }
-        let members = match self.choose(&planned).await {
-            Ok(members) => members,
-            Err(error) => return self.skipped(&planned, error).await,
+        let chosen = match self.choose(&planned, load_ns.end).await {
+            Ok(chosen) => chosen,
+            Err(error) => return Some(self.skipped(&planned, error).await),
         };
-        let began_ns = self.clock.now_ns();
-        let mut error = self.begin(&planned, &members).await.err().map(|e| e.to_string());
-        self.record(&planned, NemesisPhase::Start, &members, began_ns, error.clone()).await;
-        let healed = self.clock.instant(start_ns + planned.end_ns);
+        let members = &chosen.members;
+        let begun = self.begin(&planned, members).await;
+        let began = begun.as_ref().err().map(ToString::to_string);
+        self.record(&planned, NemesisPhase::Start, members, chosen.began_ns, began).await;
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep_until(healed) => {}
+            () = tokio::time::sleep_until(self.clock.instant(chosen.end_ns)) => {}
         }
-        if let Err(failed) = self.end(&planned, &members) {
-            error = Some(failed.to_string());
-        }
+        let error = begun.and(self.end(&planned, members)).err().map(|error| error.to_string());
         let ended_ns = self.clock.now_ns();
-        self.record(&planned, NemesisPhase::End, &members, ended_ns, error.clone()).await;
+        self.record(&planned, NemesisPhase::End, members, ended_ns, error.clone()).await;
         let mut busy = self.busy.lock().expect("no holder panics");
         busy.retain(|member| !members.contains(member));
         drop(busy);
-        self.keep(&planned, members, (began_ns, ended_ns), error);
+        Some(window(&planned, chosen.members, (chosen.began_ns, ended_ns), error))
     }
 
     /// Chooses the members and marks them as under a fault.
-    async fn choose(&self, planned: &Planned) -> Result<Vec<u32>, String> {
+    async fn choose(&self, planned: &Planned, load_end_ns: u64) -> Result<Chosen, String> {
         let leader = target::leader_if_needed(&self.cluster, planned.target).await;
+        let began_ns = self.clock.now_ns();
+        // Finding the leader may have taken long.
+        let end_ns = planned.end_ns(began_ns, load_end_ns).ok_or_else(|| {
+            let left = Duration::from_nanos(load_end_ns.saturating_sub(began_ns));
+            let lasts = Duration::from_nanos(planned.lasts_ns);
+            format!("too late: {left:.1?} of the load were left, for a fault of {lasts:?}")
+        })?;
         let mut busy = self.busy.lock().expect("no holder panics");
         let mut random = self.random.lock().expect("no holder panics");
         let count = self.cluster.count();
         let members = target::choose(planned.target, count, leader, &busy, &mut *random)?;
         busy.extend(members.iter().copied());
-        Ok(members)
+        Ok(Chosen { members, began_ns, end_ns })
     }
 
     async fn begin(&self, planned: &Planned, members: &[u32]) -> Result<(), ClusterError> {
@@ -149,20 +177,17 @@ impl Nemesis {
         match planned.kind {
             FaultKind::Kill => kill::end(&self.cluster, members),
             FaultKind::Pause => pause::end(&self.cluster, members),
-            FaultKind::Partition => {
-                self.cluster.net().heal(members);
-                Ok(())
-            }
+            FaultKind::Partition => self.cluster.net().heal(members).map_err(ClusterError::from),
         }
     }
 
-    async fn skipped(&self, planned: &Planned, error: String) {
+    async fn skipped(&self, planned: &Planned, error: String) -> Window {
         let now_ns = self.clock.now_ns();
         let error = Some(error);
         for phase in [NemesisPhase::Start, NemesisPhase::End] {
             self.record(planned, phase, &[], now_ns, error.clone()).await;
         }
-        self.keep(planned, Vec::new(), (now_ns, now_ns), error);
+        window(planned, Vec::new(), (now_ns, now_ns), error)
     }
 
     async fn record(
@@ -179,21 +204,36 @@ impl Nemesis {
         let record = NemesisRecord { time_ns, fault, phase, members, target, error };
         self.recorder.record(Record::Nemesis(record)).await;
     }
+}
 
-    fn keep(&self, planned: &Planned, members: Vec<u32>, ns: (u64, u64), error: Option<String>) {
-        let window = Window {
-            fault: planned.kind.name(),
-            target: planned.target.name(),
-            members,
-            start_s: seconds(ns.0),
-            end_s: seconds(ns.1),
-            error,
-        };
-        self.done.lock().expect("no holder panics").push(window);
+fn window(planned: &Planned, members: Vec<u32>, ns: (u64, u64), error: Option<String>) -> Window {
+    Window {
+        fault: planned.kind.name(),
+        target: planned.target.name(),
+        members,
+        start_s: seconds(ns.0),
+        end_s: seconds(ns.1),
+        error,
     }
+}
+
+/// Does the same to every member, whatever came of the others; the first error is told.
+fn each(
+    members: &[u32],
+    mut one: impl FnMut(u32) -> Result<(), ClusterError>,
+) -> Result<(), ClusterError> {
+    let mut result = Ok(());
+    for &member in members {
+        let done = one(member);
+        result = result.and(done);
+    }
+    result
 }
 
 /// How a partition cuts, if the fault is one.
 pub(crate) fn cut_mode(mode: Option<CutMode>) -> CutMode {
     mode.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,13 @@
 
 use nix::sys::signal::Signal;
 
+use super::each;
 use crate::cluster::{Cluster, ClusterError};
 
 pub(super) fn begin(cluster: &Cluster, members: &[u32]) -> Result<(), ClusterError> {
-    members.iter().try_for_each(|&member| cluster.signal(member, Signal::SIGSTOP))
+    each(members, |member| cluster.signal(member, Signal::SIGSTOP))
 }
 
 pub(super) fn end(cluster: &Cluster, members: &[u32]) -> Result<(), ClusterError> {
-    members.iter().try_for_each(|&member| cluster.signal(member, Signal::SIGCONT))
+    each(members, |member| cluster.signal(member, Signal::SIGCONT))
 }

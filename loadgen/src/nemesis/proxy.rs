@@ -3,7 +3,9 @@
 //! Each member advertises the address of a [`Proxy`] of ours as its peer address, so that every
 //! connection to it passes through that proxy. To cut a member off, also the connections *it*
 //! makes must be cut: for each accepted connection we look up (in `/proc`) which member's process
-//! made it. Where there is no `/proc`, only connections to the member are cut.
+//! made it. Whoever made a connection of which that is not known may be the one that is cut off:
+//! when such a connection carries bytes meanwhile, the cut has a [`Leak`], which is told when it
+//! ends. So where there is no `/proc`, no cut is whole.
 //!
 //! Invariant: bytes are never lost or reordered within a connection. A held link keeps them, as a
 //! network that is cut keeps them in the sender's buffers; a reset one ends the connection.
@@ -14,6 +16,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -24,22 +27,41 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::workload::CutMode;
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// How often the maker of a connection is looked for: the kernel's table may be read while it
+/// changes.
+const LOOKUPS_MAX: usize = 5;
+/// Pause between two of them.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(5);
 
 /// Which members are cut off, and how.
 type Cuts = BTreeMap<usize, CutMode>;
+
+/// Bytes got through a cut, perhaps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a connection to m{to}, made by nobody knows whom, carried bytes while {cut:?} were cut off"
+)]
+pub struct Leak {
+    /// The member that the connection led to.
+    pub to: usize,
+    /// The members that were cut off.
+    pub cut: Vec<usize>,
+}
 
 /// The links between the members of a cluster.
 #[derive(Debug, Clone)]
 pub struct PeerNet {
     cuts: watch::Sender<Cuts>,
     pids: Arc<Mutex<Vec<Option<u32>>>>,
+    /// The first leak of a cut that has not been told yet.
+    leak: Arc<Mutex<Option<Leak>>>,
 }
 
 impl PeerNet {
     /// Links between `count` members.
     pub fn new(count: usize) -> PeerNet {
         let cuts = watch::Sender::new(Cuts::new());
-        PeerNet { cuts, pids: Arc::new(Mutex::new(vec![None; count])) }
+        PeerNet { cuts, pids: Arc::new(Mutex::new(vec![None; count])), leak: Arc::default() }
     }
 
     /// Tells which process a member is.
@@ -56,16 +78,26 @@ impl PeerNet {
         });
     }
 
-    /// Ends the cuts of the members.
-    pub fn heal(&self, members: &[u32]) {
+    /// Ends the cuts of the members. The error says that a cut was not whole.
+    pub fn heal(&self, members: &[u32]) -> Result<(), Leak> {
         self.cuts.send_modify(|cuts| {
             for &member in members {
                 cuts.remove(&usize::try_from(member).expect("members are few"));
             }
         });
+        self.leak.lock().expect("no holder panics").take().map_or(Ok(()), Err)
     }
 
-    /// The member whose process made the connection from `source` to `proxy`.
+    /// The member whose process made the connection from `source` to `proxy`. Blocks.
+    fn maker(&self, source: SocketAddr, proxy: SocketAddr) -> Option<usize> {
+        (0..LOOKUPS_MAX).find_map(|attempt| {
+            if attempt > 0 {
+                std::thread::sleep(LOOKUP_PAUSE);
+            }
+            self.member_of(source, proxy)
+        })
+    }
+
     fn member_of(&self, source: SocketAddr, proxy: SocketAddr) -> Option<usize> {
         let inode = socket_inode(&fs::read_to_string("/proc/net/tcp").ok()?, source, proxy)?;
         let pids = self.pids.lock().expect("no holder panics").clone();
@@ -130,8 +162,9 @@ async fn carry(
 ) -> io::Result<()> {
     let proxy = inbound.local_addr()?;
     let lookup = net.clone();
-    let maker = tokio::task::spawn_blocking(move || lookup.member_of(source, proxy)).await?;
-    let mut gate = Gate { cuts: net.cuts.subscribe(), ends: [Some(member), maker] };
+    let maker = tokio::task::spawn_blocking(move || lookup.maker(source, proxy)).await?;
+    let (cuts, leak) = (net.cuts.subscribe(), Arc::clone(&net.leak));
+    let mut gate = Gate { cuts, member, maker, leak };
     if gate.open().await == Passage::Reset {
         return Ok(());
     }
@@ -161,6 +194,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: Gate) -
         if read == 0 {
             return to.shutdown().await;
         }
+        gate.note_leak();
         to.write_all(&buffer[..read]).await?;
     }
 }
@@ -175,13 +209,15 @@ enum Passage {
 #[derive(Debug, Clone)]
 struct Gate {
     cuts: watch::Receiver<Cuts>,
-    ends: [Option<usize>; 2],
+    member: usize,
+    maker: Option<usize>,
+    leak: Arc<Mutex<Option<Leak>>>,
 }
 
 impl Gate {
     /// Waits while the link is held.
     async fn open(&mut self) -> Passage {
-        let ends = self.ends;
+        let ends = [Some(self.member), self.maker];
         let passable = |cuts: &Cuts| link(ends, cuts) != Some(CutMode::Hold);
         match self.cuts.wait_for(passable).await {
             Ok(cuts) if link(ends, &cuts).is_none() => Passage::Open,
@@ -190,9 +226,18 @@ impl Gate {
         }
     }
 
+    /// Notes that bytes pass, if perhaps they should not.
+    fn note_leak(&self) {
+        let cuts = self.cuts.borrow();
+        if self.maker.is_none() && !cuts.is_empty() {
+            let leak = Leak { to: self.member, cut: cuts.keys().copied().collect() };
+            self.leak.lock().expect("no holder panics").get_or_insert(leak);
+        }
+    }
+
     /// Waits until the link is reset.
     async fn is_reset(&mut self) {
-        let ends = self.ends;
+        let ends = [Some(self.member), self.maker];
         // An error means that the cluster is gone.
         drop(self.cuts.wait_for(|cuts| link(ends, cuts) == Some(CutMode::Reset)).await);
     }

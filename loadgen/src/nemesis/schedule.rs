@@ -16,8 +16,8 @@ pub(super) const TARGET_STREAM: u64 = u64::MAX - 1;
 pub struct Planned {
     /// When it begins, after the start of the load.
     pub start_ns: u64,
-    /// When it ends.
-    pub end_ns: u64,
+    /// How long it lasts, from when it really began.
+    pub lasts_ns: u64,
     /// What is done.
     pub kind: FaultKind,
     /// To whom.
@@ -28,7 +28,22 @@ pub struct Planned {
     pub lose_unsynced: bool,
 }
 
-/// The timetable, in order of time. A fault that would outlast the load ends with it.
+impl Planned {
+    /// When the fault ends if it begins at `began_ns` and the load ends at `load_end_ns`: a fault
+    /// that would outlast the load ends with it. `None`: less than half of it would be left.
+    pub fn end_ns(&self, began_ns: u64, load_end_ns: u64) -> Option<u64> {
+        fits(began_ns, self.lasts_ns, load_end_ns)
+            .then(|| began_ns.saturating_add(self.lasts_ns).min(load_end_ns))
+    }
+}
+
+/// Whether at least half of a fault comes before the end of the load.
+fn fits(start_ns: u64, lasts_ns: u64, load_end_ns: u64) -> bool {
+    start_ns.saturating_add(lasts_ns / 2) <= load_end_ns
+}
+
+/// The timetable, in order of time. A repetition that does not fit any more is left out; that the
+/// first time of each fault fits was seen when the workload was validated.
 pub fn timetable(workload: &Workload, seed: u64) -> Vec<Planned> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(SCHEDULE_STREAM);
@@ -37,9 +52,9 @@ pub fn timetable(workload: &Workload, seed: u64) -> Vec<Planned> {
     for fault in &workload.faults {
         for start_ns in starts(fault, duration_ns) {
             let start_ns = moved(start_ns, nanos(fault.jitter), &mut random);
-            if start_ns < duration_ns {
-                let end_ns = (start_ns + nanos(*fault.lasts.get_ref())).min(duration_ns);
-                planned.push(plan(fault, start_ns, end_ns));
+            let lasts_ns = nanos(*fault.lasts.get_ref());
+            if fault.every.is_none() || fits(start_ns, lasts_ns, duration_ns) {
+                planned.push(plan(fault, start_ns, lasts_ns));
             }
         }
     }
@@ -47,10 +62,10 @@ pub fn timetable(workload: &Workload, seed: u64) -> Vec<Planned> {
     planned
 }
 
-fn plan(fault: &Fault, start_ns: u64, end_ns: u64) -> Planned {
+fn plan(fault: &Fault, start_ns: u64, lasts_ns: u64) -> Planned {
     Planned {
         start_ns,
-        end_ns,
+        lasts_ns,
         kind: *fault.kind.get_ref(),
         target: *fault.target.get_ref(),
         mode: super::cut_mode(fault.mode.as_ref().map(|mode| *mode.get_ref())),
@@ -93,7 +108,7 @@ mod tests {
     }
 
     fn times(planned: &[Planned]) -> Vec<(u64, u64)> {
-        planned.iter().map(|p| (p.start_ns / S, p.end_ns / S)).collect()
+        planned.iter().map(|p| (p.start_ns / S, p.lasts_ns / S)).collect()
     }
 
     #[test]
@@ -103,7 +118,30 @@ mod tests {
              [[faults]]\nkind = \"pause\"\ntarget = \"any\"\nat = \"5s\"\nfor = \"1s\"\n",
         );
         let planned = timetable(&workload, 1);
-        assert_eq!(times(&planned), [(5, 6), (8, 15), (16, 23), (24, 30)]);
+        assert_eq!(times(&planned), [(5, 1), (8, 7), (16, 7), (24, 7)]);
+    }
+
+    #[test]
+    fn a_repetition_is_left_out_when_less_than_half_of_it_would_fit() {
+        let workload = workload(
+            "[[faults]]\nkind = \"kill\"\ntarget = \"leader\"\nevery = \"14s\"\nfor = \"5s\"\n",
+        );
+        assert_eq!(times(&timetable(&workload, 1)), [(14, 5)]);
+    }
+
+    /// A fault that had waited for a leader ended when the timetable said, perhaps at once.
+    #[test]
+    fn a_fault_lasts_as_long_as_planned_from_when_it_really_began() {
+        let workload = workload(
+            "[[faults]]\nkind = \"kill\"\ntarget = \"leader\"\nat = \"5s\"\nfor = \"4s\"\n",
+        );
+        let planned = timetable(&workload, 1)[0];
+        for (began_s, end_s) in
+            [(5, Some(9)), (9, Some(13)), (27, Some(30)), (28, Some(30)), (29, None), (31, None)]
+        {
+            let end_ns = planned.end_ns(began_s * S, 30 * S);
+            assert_eq!(end_ns.map(|ns| ns / S), end_s, "{began_s}");
+        }
     }
 
     #[test]

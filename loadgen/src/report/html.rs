@@ -5,7 +5,7 @@ mod chart;
 
 use std::fmt::Write;
 
-use super::{Outcome, RunReport, latency_cells};
+use super::{Outcome, RunReport, first_line, latency_cells};
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -120,7 +120,7 @@ fn write_faults(page: &mut String, report: &RunReport) -> std::fmt::Result {
     for window in &report.faults {
         let members: Vec<String> = window.members.iter().map(|m| format!("m{m}")).collect();
         let members = match &window.error {
-            Some(error) => format!("{} ({})", members.join(" "), escape(error)),
+            Some(error) => format!("{} ({})", members.join(" "), escape(first_line(error))),
             None => members.join(" "),
         };
         writeln!(

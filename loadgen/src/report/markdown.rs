@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{RunReport, latency_cells};
+use super::{RunReport, first_line, latency_cells};
 use crate::stats::Summary;
 
 /// Renders `summary.md`.
@@ -124,7 +124,7 @@ fn write_faults(page: &mut String, report: &RunReport) -> std::fmt::Result {
             members.join(" "),
             window.start_s - report.load_start_s,
             window.end_s - report.load_start_s,
-            window.error.as_deref().unwrap_or(""),
+            window.error.as_deref().map_or("", first_line),
         )?;
     }
     Ok(())

@@ -137,6 +137,15 @@ impl RunReport {
         }
     }
 
+    /// Takes what was broken. A fault that was not done as planned went wrong with the run: what
+    /// it was to show was not shown.
+    pub fn set_faults(&mut self, faults: Vec<Window>) {
+        self.faults = faults;
+        for text in self.faults.iter().filter_map(Window::failure).collect::<Vec<_>>() {
+            self.incident(text);
+        }
+    }
+
     /// The verdict in one line.
     pub fn headline(&self) -> String {
         match (self.outcome(), &self.judgement) {
@@ -172,7 +181,7 @@ impl RunReport {
     }
 }
 
-fn first_line(text: &str) -> &str {
+pub(crate) fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or("")
 }
 

@@ -89,6 +89,21 @@ fn outcomes_and_exit_codes() {
     assert_eq!(unrecorded.outcome(), Outcome::Ok);
 }
 
+/// A history without the faults that it was to have is no proof, however valid.
+#[test]
+fn a_fault_that_failed_fails_the_run() {
+    let mut report = report(Some(Verdict::Valid), &[]);
+    let mut faults = report.faults.clone();
+    report.set_faults(faults.clone());
+    assert_eq!(report.outcome(), Outcome::Ok);
+    faults[0].error = Some("no member leads\nand more".to_owned());
+    report.set_faults(faults);
+    assert_eq!(report.outcome(), Outcome::Failed);
+    let headline = "RUN FAILED: the kill of leader was not done as planned: no member leads";
+    assert_eq!(report.headline(), headline);
+    assert!(markdown::render(&report).contains("| no member leads |"));
+}
+
 #[test]
 fn every_rendering_tells_the_verdict() {
     let report = report(Some(invalid()), &[]);

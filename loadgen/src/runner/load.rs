@@ -107,11 +107,12 @@ impl Run {
         let recorder = started.recorder.clone();
         let cluster = Arc::clone(&started.cluster);
         let nemesis = Nemesis::new(cluster, recorder, self.clock, self.settings.seed);
-        let faults = tokio::spawn(Arc::new(nemesis).run(timetable, start_ns, stop.clone()));
+        let load_ns = start_ns..start_ns + nanos(duration);
+        let faults = tokio::spawn(Arc::new(nemesis).run(timetable, load_ns, stop.clone()));
         self.wait(&shared, start_ns, duration).await;
         stop.cancel();
         let elapsed = Duration::from_nanos(self.clock.now_ns() - start_ns);
-        self.report.faults = faults.await.expect("the nemesis does not panic");
+        self.report.set_faults(faults.await.expect("the nemesis does not panic"));
         while let Some(ended) = working.join_next().await {
             ended.expect("a worker does not panic");
         }

@@ -161,6 +161,9 @@ impl Run {
     async fn go(&mut self) -> Result<(), RunError> {
         let cluster = Arc::new(self.cluster().await?);
         let result = self.on(&cluster).await;
+        for ended in cluster.ended_by_themselves() {
+            self.report.incident(ended.to_string());
+        }
         cluster.stop().await;
         result
     }
@@ -199,7 +202,7 @@ impl Run {
             && data.exists()
             && let Err(error) = fs::remove_dir_all(&data)
         {
-            self.report.incidents.push(format!("{}: {error}", data.display()));
+            self.report.incident(format!("{}: {error}", data.display()));
         }
     }
 }

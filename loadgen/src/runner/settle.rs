@@ -22,8 +22,9 @@ impl Run {
     /// Waits for every member, records what it holds, and lets the watches come up to that.
     pub(super) async fn settle(&mut self, started: &mut Started) -> Result<(), RunError> {
         self.phase(Phase::Settling)?;
-        let ended = started.cluster.ended_by_themselves();
-        self.report.incidents.extend(ended.iter().map(ToString::to_string));
+        for ended in started.cluster.ended_by_themselves() {
+            self.report.incident(ended.to_string());
+        }
         if !self.report.recorded {
             return Ok(());
         }

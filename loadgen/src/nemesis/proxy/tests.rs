@@ -50,7 +50,7 @@ async fn a_held_link_keeps_bytes_and_new_connections_until_it_is_mended() {
     new.write_all(b"new").await.unwrap();
     tokio::task::yield_now().await;
     assert!(old.try_read(&mut [0; 8]).is_err(), "nothing passes while cut");
-    net.heal(&[0]);
+    net.heal(&[0]).unwrap();
     let mut answer = [0; 4];
     old.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"held");
@@ -68,7 +68,7 @@ async fn a_reset_link_ends_connections_and_refuses_new_ones() {
     assert!(matches!(old.read(&mut [0; 8]).await, Ok(0) | Err(_)));
     let mut new = connect(&proxy).await;
     assert!(matches!(new.read(&mut [0; 8]).await, Ok(0) | Err(_)));
-    net.heal(&[0]);
+    net.heal(&[0]).unwrap();
     let mut after = connect(&proxy).await;
     assert_eq!(round_trip(&mut after, b"after").await, b"after");
 }
@@ -85,6 +85,21 @@ async fn a_cut_member_cannot_reach_others_either() {
     assert_eq!(round_trip(&mut stream, b"before").await, b"before");
     net.cut(&[1], CutMode::Reset);
     assert!(matches!(stream.read(&mut [0; 8]).await, Ok(0) | Err(_)));
+}
+
+/// Nobody knows who made this connection; it may be the one that is cut off.
+#[tokio::test]
+async fn a_cut_that_a_connection_of_unknown_origin_goes_around_is_not_whole() {
+    let net = PeerNet::new(3);
+    let proxy = Proxy::start(&net, 0, echo_server().await).await.unwrap();
+    let mut stream = connect(&proxy).await;
+    assert_eq!(round_trip(&mut stream, b"before").await, b"before");
+    net.cut(&[1], CutMode::Hold);
+    assert_eq!(net.heal(&[1]), Ok(()), "nothing passed");
+    net.cut(&[1], CutMode::Hold);
+    assert_eq!(round_trip(&mut stream, b"through").await, b"through");
+    assert_eq!(net.heal(&[1]), Err(Leak { to: 0, cut: vec![1] }));
+    assert_eq!(net.heal(&[1]), Ok(()), "it is told once");
 }
 
 #[test]

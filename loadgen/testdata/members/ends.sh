@@ -1,0 +1,4 @@
+#!/bin/sh
+# A member that ends by itself, whatever its flags.
+echo "no more"
+exit 7
