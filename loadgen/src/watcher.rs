@@ -4,8 +4,9 @@
 //! far it tells through a [`tokio::sync::watch`] channel, so that the end of the run can wait until
 //! every watch has come up to the final revision.
 //!
-//! Invariant: a watch that goes on after a break starts at the revision after the last one that
-//! arrived whole; between two responses nothing is assumed.
+//! Invariants: a watch that goes on after a break starts at the revision after the last one that
+//! arrived whole; between two responses nothing is assumed. And only a watch that has come up to
+//! the final revision says that the client closed it, which claims that everything arrived.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +37,10 @@ pub enum Phase {
     /// The load has ended: come up to the final revision.
     Draining,
     /// Close.
-    Closed,
+    Closed {
+        /// The final revision; `None` if it never became known.
+        final_revision: Option<i64>,
+    },
 }
 
 /// What every watch of a run shares.
@@ -57,6 +61,8 @@ pub struct Shared {
 /// A running watch.
 #[derive(Debug)]
 pub struct Watcher {
+    /// Index of the member that it watches.
+    pub member: u32,
     /// Everything up to this revision has arrived.
     pub reached: watch::Receiver<i64>,
     /// The task.
@@ -85,7 +91,7 @@ pub fn start(shared: Shared, member: u32, request: WatchRequest) -> Watcher {
     let (sender, reached) = watch::channel(0);
     let id = shared.next_watch.fetch_add(1, Ordering::Relaxed);
     let task = Task { shared, member, request, id, reached: sender };
-    Watcher { reached, task: tokio::spawn(task.run()) }
+    Watcher { member, reached, task: tokio::spawn(task.run()) }
 }
 
 impl Task {
@@ -124,9 +130,11 @@ impl Task {
             let ask_after = match current {
                 Phase::Running => PROGRESS_EVERY,
                 Phase::Draining => PROGRESS_EVERY_AT_END,
-                Phase::Closed => {
+                Phase::Closed { final_revision } => {
                     if created {
-                        self.record(0, WatchBody::Closed { by_client: true }).await;
+                        let reached = *self.reached.borrow();
+                        let by_client = final_revision.is_some_and(|last| reached >= last);
+                        self.record(0, WatchBody::Closed { by_client }).await;
                     }
                     return End::Closed;
                 }
@@ -217,5 +225,8 @@ impl Task {
 
 async fn closed(phase: &mut watch::Receiver<Phase>) {
     // An error means that the sender is gone, and with it the run.
-    drop(phase.wait_for(|phase| *phase == Phase::Closed).await);
+    drop(phase.wait_for(|phase| matches!(phase, Phase::Closed { .. })).await);
 }
+
+#[cfg(test)]
+mod tests;

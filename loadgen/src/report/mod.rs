@@ -146,6 +146,20 @@ impl RunReport {
         }
     }
 
+    /// Takes how far the watches came; `behind` names the member of each that did not come up to
+    /// the final revision. The checker cannot miss what it was never told, so that is an incident.
+    pub fn set_watches(&mut self, count: usize, final_revision: i64, behind: &[u32]) {
+        self.watches = Watched { count, complete: count - behind.len(), final_revision };
+        if !behind.is_empty() {
+            let members: Vec<String> = behind.iter().map(|member| format!("m{member}")).collect();
+            self.incident(format!(
+                "{} of {count} watches did not come up to the final revision {final_revision}: on {}",
+                behind.len(),
+                members.join(" ")
+            ));
+        }
+    }
+
     /// The verdict in one line.
     pub fn headline(&self) -> String {
         match (self.outcome(), &self.judgement) {

@@ -104,6 +104,18 @@ fn a_fault_that_failed_fails_the_run() {
     assert!(markdown::render(&report).contains("| no member leads |"));
 }
 
+/// A watch that never opened again has nothing in the history that could be wrong.
+#[test]
+fn a_watch_that_did_not_come_to_the_end_fails_the_run() {
+    let mut report = report(Some(Verdict::Valid), &[]);
+    report.set_watches(3, 70, &[]);
+    assert_eq!((report.outcome(), report.watches.complete), (Outcome::Ok, 3));
+    report.set_watches(3, 70, &[2]);
+    assert_eq!((report.outcome(), report.watches.complete), (Outcome::Failed, 2));
+    let headline = "RUN FAILED: 1 of 3 watches did not come up to the final revision 70: on m2";
+    assert_eq!(report.headline(), headline);
+}
+
 #[test]
 fn every_rendering_tells_the_verdict() {
     let report = report(Some(invalid()), &[]);

@@ -102,6 +102,8 @@ struct Started {
     watches: Vec<watcher::Watcher>,
     phase: tokio::sync::watch::Sender<watcher::Phase>,
     first_revision: i64,
+    /// The highest revision that a member's final state showed, once all were read.
+    final_revision: Option<i64>,
 }
 
 /// Runs a workload. `interrupt` ends the load early. Returns the report and the run's folder; an

@@ -36,7 +36,7 @@ impl Run {
             final_revision = final_revision.max(state.revision);
             started.recorder.record(Record::Final(state)).await;
         }
-        self.report.watches.final_revision = final_revision;
+        started.final_revision = Some(final_revision);
         self.drain(started, final_revision).await;
         Ok(())
     }
@@ -65,25 +65,26 @@ impl Run {
         self.live.step(&format!("waiting for {count} watches to reach revision {final_revision}"));
         started.phase.send_replace(watcher::Phase::Draining);
         let deadline = Instant::now() + WATCHES_MAX;
-        let mut complete = 0;
+        let mut behind = Vec::new();
         for watch in &mut started.watches {
             let reached = watch.reached.wait_for(|reached| *reached >= final_revision);
-            if matches!(tokio::time::timeout_at(deadline, reached).await, Ok(Ok(_))) {
-                complete += 1;
+            if !matches!(tokio::time::timeout_at(deadline, reached).await, Ok(Ok(_))) {
+                behind.push(watch.member);
             }
         }
-        self.report.watches.count = count;
-        self.report.watches.complete = complete;
+        self.report.set_watches(count, final_revision, &behind);
     }
 
     /// Closes watches and history.
     pub(super) async fn close(&mut self, started: Started) -> Result<(), RunError> {
-        started.phase.send_replace(watcher::Phase::Closed);
+        let final_revision = started.final_revision;
+        started.phase.send_replace(watcher::Phase::Closed { final_revision });
         let deadline = Instant::now() + CLOSE_MAX;
         for watch in started.watches {
             let abort = watch.task.abort_handle();
             if tokio::time::timeout_at(deadline, watch.task).await.is_err() {
                 abort.abort();
+                self.report.incident(format!("a watch on m{} did not close", watch.member));
             }
         }
         drop(started.recorder);

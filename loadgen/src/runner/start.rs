@@ -85,7 +85,8 @@ impl Run {
             .into_iter()
             .map(|(member, request)| watcher::start(shared.clone(), member, request))
             .collect();
-        Ok(Started { cluster, recorder, writing, watches, phase, first_revision })
+        let final_revision = None;
+        Ok(Started { cluster, recorder, writing, watches, phase, first_revision, final_revision })
     }
 
     /// Revision and content of the store before the run.
