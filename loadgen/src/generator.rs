@@ -31,6 +31,8 @@ const RANGE_KEYS_MAX: usize = 10;
 const HISTORY_DEPTH_MAX: i64 = 500;
 /// Most keys of one transaction.
 const TXN_KEYS_MAX: usize = 4;
+/// Most values in one transaction: it may put every key in either branch.
+pub const TXN_VALUES_MAX: usize = 2 * TXN_KEYS_MAX;
 
 /// What a client asks next.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Generator {
             kinds,
             weight_sum,
             written: 0,
-            value_bytes: workload.values.size,
+            value_bytes: *workload.values.size.get_ref(),
             lease_ttl_s: i64::try_from(workload.leases.ttl.as_secs()).unwrap_or(i64::MAX).max(1),
             leases_max: usize::try_from(workload.leases.per_client).expect("u32 fits usize").max(1),
             leases: VecDeque::new(),

@@ -203,7 +203,7 @@ fn settings(arguments: RunArguments) -> Result<Settings, String> {
         workload.cluster.binary = arguments.binary;
     }
     if let Some(duration) = arguments.duration {
-        workload.duration = duration;
+        workload.duration = Spanned::new(0..0, duration);
     }
     if arguments.no_record {
         workload.record = false;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusd_checker::history::record::{Operation, Outcome, Record, Request};
+use rusd_checker::history::record::{Failure, Operation, Outcome, Record, Request};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::failure;
@@ -17,6 +17,23 @@ use crate::generator::{Generator, OpKind};
 use crate::pacing::Pacer;
 use crate::recorder::Recorder;
 use crate::stats::{Ended, Sample, Stats};
+
+/// How often a key is put before a store counts as impossible to fill.
+const PRELOAD_ATTEMPTS_MAX: usize = 20;
+/// Pause between two attempts, in a run.
+pub const PRELOAD_RETRY: Duration = Duration::from_millis(200);
+/// Longest wait for a connection meanwhile.
+const PRELOAD_CONNECT_MAX: Duration = Duration::from_secs(30);
+
+/// A key that could not be put.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {index} could not be put: {last}")]
+pub struct PreloadError {
+    /// Index of the key.
+    pub index: usize,
+    /// What came of the last attempt.
+    pub last: String,
+}
 
 /// What every client of a run shares.
 #[derive(Debug)]
@@ -65,36 +82,61 @@ impl Worker {
                 connected = ready => connected,
             };
             let (kind, request) = self.generator.next_request();
-            self.ask(kind, request, due_ns, &connected).await;
+            // Why it was not answered is in the history.
+            drop(self.ask(kind, request, due_ns, &connected).await);
         }
     }
 
-    /// Puts the keys of these indexes once, whatever it takes.
-    pub async fn preload(&mut self, indexes: impl Iterator<Item = usize>) {
-        let stop = self.shared.stop.clone();
+    /// Puts the keys of these indexes once, each with several attempts that are `retry` apart. Ends
+    /// early, without error, when the run is stopped.
+    pub async fn preload(
+        &mut self,
+        indexes: impl Iterator<Item = usize>,
+        retry: Duration,
+    ) -> Result<(), PreloadError> {
         for index in indexes {
-            loop {
-                let connected = tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return,
-                    connected = self.link.connected() => connected,
-                };
-                let (kind, request) = self.generator.preload(index);
-                let now_ns = self.shared.clock.now_ns();
-                if self.ask(kind, request, now_ns, &connected).await == Ended::Ok {
-                    break;
-                }
+            self.preload_one(index, retry).await?;
+            if self.shared.stop.is_cancelled() {
+                break;
             }
         }
+        Ok(())
     }
 
+    async fn preload_one(&mut self, index: usize, retry: Duration) -> Result<(), PreloadError> {
+        let stop = self.shared.stop.clone();
+        let mut last = String::new();
+        for _ in 0..PRELOAD_ATTEMPTS_MAX {
+            // Cancel-safe: nothing was asked yet. What was asked is waited for and recorded.
+            let connected = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                connected = tokio::time::timeout(PRELOAD_CONNECT_MAX, self.link.connected()) =>
+                    connected,
+            };
+            let Ok(connected) = connected else {
+                let last = format!("no member lets us connect in {PRELOAD_CONNECT_MAX:?}");
+                return Err(PreloadError { index, last });
+            };
+            let (kind, request) = self.generator.preload(index);
+            let now_ns = self.shared.clock.now_ns();
+            match self.ask(kind, request, now_ns, &connected).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => last = format!("{}: {}", failure.code, failure.message),
+            }
+            tokio::time::sleep(retry).await;
+        }
+        Err(PreloadError { index, last })
+    }
+
+    /// One operation, measured and recorded; the error says why it was not answered.
     async fn ask(
         &mut self,
         kind: OpKind,
         request: Request,
         due_ns: u64,
         connected: &Connected,
-    ) -> Ended {
+    ) -> Result<(), Failure> {
         let process = self.generator.process();
         let call_ns = self.shared.clock.now_ns();
         let answer =
@@ -108,10 +150,10 @@ impl Worker {
             Err(_) => (failure::timed_out(&request), true),
         };
         let ended_ns = self.shared.clock.now_ns();
-        let ended = match outcome {
-            Outcome::Ok(_) => Ended::Ok,
-            Outcome::Fail(_) => Ended::Fail,
-            Outcome::Unknown(_) => Ended::Unknown,
+        let (ended, answered) = match &outcome {
+            Outcome::Ok(_) => (Ended::Ok, Ok(())),
+            Outcome::Fail(failure) => (Ended::Fail, Err(failure.clone())),
+            Outcome::Unknown(failure) => (Ended::Unknown, Err(failure.clone())),
         };
         let sample = Sample { kind, ended, due_ns, sent_ns: call_ns, ended_ns };
         self.shared.stats.record(self.index, sample);
@@ -125,7 +167,7 @@ impl Worker {
             let operation = Operation { process, member, call_ns, return_ns, request, outcome };
             self.shared.recorder.record(Record::Op(operation)).await;
         }
-        ended
+        answered
     }
 }
 
@@ -145,3 +187,6 @@ fn is_refusal(code: tonic::Code) -> bool {
             | Code::Unimplemented
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ fn fits(start_ns: u64, lasts_ns: u64, load_end_ns: u64) -> bool {
 pub fn timetable(workload: &Workload, seed: u64) -> Vec<Planned> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(SCHEDULE_STREAM);
-    let duration_ns = nanos(workload.duration);
+    let duration_ns = nanos(*workload.duration.get_ref());
     let mut planned = Vec::new();
     for fault in &workload.faults {
         for start_ns in starts(fault, duration_ns) {

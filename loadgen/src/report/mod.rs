@@ -146,6 +146,14 @@ impl RunReport {
         }
     }
 
+    /// Takes what was measured. A load of which nothing was answered shows nothing.
+    pub fn set_load(&mut self, load: Summary) {
+        if load.counts.ok == 0 {
+            self.incident("no operation was answered, so nothing was shown".to_owned());
+        }
+        self.load = Some(load);
+    }
+
     /// Takes how far the watches came; `behind` names the member of each that did not come up to
     /// the final revision. The checker cannot miss what it was never told, so that is an incident.
     pub fn set_watches(&mut self, count: usize, final_revision: i64, behind: &[u32]) {

@@ -104,6 +104,17 @@ fn a_fault_that_failed_fails_the_run() {
     assert!(markdown::render(&report).contains("| no member leads |"));
 }
 
+/// An empty history keeps every promise.
+#[test]
+fn a_load_of_which_nothing_was_answered_fails_the_run() {
+    let mut report = report(Some(Verdict::Valid), &[]);
+    let load = report.load.take().unwrap();
+    report.set_load(load);
+    assert_eq!(report.outcome(), Outcome::Ok);
+    report.set_load(Stats::default().summary(Duration::from_secs(3)));
+    assert_eq!(report.outcome(), Outcome::Failed);
+}
+
 /// A watch that never opened again has nothing in the history that could be wrong.
 #[test]
 fn a_watch_that_did_not_come_to_the_end_fails_the_run() {

@@ -15,7 +15,7 @@ use crate::nemesis::{Nemesis, schedule};
 use crate::pacing::Pacer;
 use crate::report::Phase;
 use crate::stats::{Stats, seconds};
-use crate::worker::{Shared, Worker};
+use crate::worker::{PRELOAD_RETRY, Shared, Worker};
 use crate::workload::Pacing;
 
 impl Run {
@@ -26,7 +26,7 @@ impl Run {
         let links = self.links(started);
         if self.settings.workload.preload {
             self.phase(Phase::Preloading)?;
-            self.preload(started, &seen, &links).await;
+            self.preload(started, &seen, &links).await?;
         }
         self.phase(Phase::Loading)?;
         self.offer(started, &seen, &links).await;
@@ -62,12 +62,17 @@ impl Run {
             recorder: started.recorder.clone(),
             stats: Stats::default(),
             pacer: Pacer::new(pacing, self.clock.now_ns()),
-            request_timeout: self.settings.workload.request_timeout,
+            request_timeout: *self.settings.workload.request_timeout.get_ref(),
             stop,
         })
     }
 
-    async fn preload(&mut self, started: &Started, seen: &Arc<Seen>, links: &[Arc<Link>]) {
+    async fn preload(
+        &mut self,
+        started: &Started,
+        seen: &Arc<Seen>,
+        links: &[Arc<Link>],
+    ) -> Result<(), RunError> {
         let count = seen.keys().count();
         self.live.step(&format!("putting {count} keys"));
         let began_ns = self.clock.now_ns();
@@ -76,18 +81,22 @@ impl Run {
         let step = workers.len();
         let mut loading = JoinSet::new();
         for (first, mut worker) in workers.into_iter().enumerate() {
-            loading.spawn(async move { worker.preload((first..count).step_by(step)).await });
+            let keys = (first..count).step_by(step);
+            loading.spawn(async move { worker.preload(keys, PRELOAD_RETRY).await });
         }
+        // Every worker is waited for, whatever came of the others: what it asked is recorded.
+        let mut result = Ok(());
         while let Some(ended) = loading.join_next().await {
-            ended.expect("a worker does not panic");
+            result = result.and(ended.expect("a worker does not panic"));
         }
         self.report.preload_s = Some(seconds(self.clock.now_ns() - began_ns));
+        Ok(result?)
     }
 
     /// Offers load for the declared time, and breaks things meanwhile.
     async fn offer(&mut self, started: &Started, seen: &Arc<Seen>, links: &[Arc<Link>]) {
         let workload = &self.settings.workload;
-        let duration = workload.duration;
+        let duration = *workload.duration.get_ref();
         let timetable = schedule::timetable(workload, self.settings.seed);
         self.live.step(&format!(
             "offering load for {duration:?} with {} clients, {} faults, {} watches (seed {})",
@@ -123,7 +132,7 @@ impl Run {
         let whole = self.report.faults.iter().all(|window| window.fault != "kill");
         self.report.members_cpu_s = cpu.filter(|_| whole).map(|(before, after)| after - before);
         self.report.load_start_s = seconds(start_ns);
-        self.report.load = Some(shared.stats.summary(elapsed));
+        self.report.set_load(shared.stats.summary(elapsed));
         self.report.interrupted = self.interrupt.is_cancelled();
     }
 

@@ -27,6 +27,7 @@ use crate::recorder::{Recorder, Writing};
 use crate::report::live::Live;
 use crate::report::{Phase, RunReport, Watched};
 use crate::watcher;
+use crate::worker::PreloadError;
 use crate::workload::Workload;
 
 /// Name of the history in a run's folder.
@@ -59,6 +60,9 @@ pub enum RunError {
     /// Something with the members.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The store could not be filled before the load.
+    #[error(transparent)]
+    Preload(#[from] PreloadError),
     /// Something with the run's folder.
     #[error("{path}: {source}")]
     Folder {
@@ -156,7 +160,7 @@ impl Run {
             judgement: None,
             recorded: workload.record,
         };
-        let live = Live::new(workload.duration);
+        let live = Live::new(*workload.duration.get_ref());
         Ok(Run { folder, clock: Clock::start(), live, report, interrupt, settings })
     }
 

@@ -26,16 +26,16 @@ pub struct Workload {
     #[serde(default)]
     pub name: String,
     /// How long load is offered.
-    #[serde(deserialize_with = "units::duration")]
-    pub duration: Duration,
+    #[serde(deserialize_with = "units::spanned_duration")]
+    pub duration: Spanned<Duration>,
     /// Logical clients: operations in flight at most.
     pub clients: Spanned<u32>,
     /// Connections the clients share; one per client if absent.
     #[serde(default)]
     pub connections: Option<Spanned<u32>>,
     /// A client gives up after this long; what it asked may still be applied.
-    #[serde(default = "default_request_timeout", deserialize_with = "units::duration")]
-    pub request_timeout: Duration,
+    #[serde(default = "default_request_timeout", deserialize_with = "units::spanned_duration")]
+    pub request_timeout: Spanned<Duration>,
     /// Seed of every random choice; drawn and printed if absent.
     #[serde(default)]
     pub seed: Option<u64>,
@@ -188,13 +188,13 @@ pub enum Distribution {
 #[serde(deny_unknown_fields, default)]
 pub struct Values {
     /// Bytes of a value; a value is never shorter than what makes it unique.
-    #[serde(deserialize_with = "units::size")]
-    pub size: usize,
+    #[serde(deserialize_with = "units::spanned_size")]
+    pub size: Spanned<usize>,
 }
 
 impl Default for Values {
     fn default() -> Self {
-        Values { size: 64 }
+        Values { size: Spanned::new(0..0, 64) }
     }
 }
 
@@ -390,8 +390,8 @@ pub enum CutMode {
     Reset,
 }
 
-fn default_request_timeout() -> Duration {
-    Duration::from_secs(5)
+fn default_request_timeout() -> Spanned<Duration> {
+    Spanned::new(0..0, Duration::from_secs(5))
 }
 
 fn default_true() -> bool {

@@ -109,8 +109,12 @@ pub(super) fn optional_spanned_duration<'de, D: Deserializer<'de>>(
     spanned_duration(deserializer).map(Some)
 }
 
-pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    SizeText::deserialize(deserializer).map(|text| text.0)
+pub(super) fn spanned_size<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Spanned<usize>, D::Error> {
+    let text = Spanned::<SizeText>::deserialize(deserializer)?;
+    let span = text.span();
+    Ok(Spanned::new(span, text.into_inner().0))
 }
 
 #[cfg(test)]

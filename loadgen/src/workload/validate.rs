@@ -3,12 +3,21 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use toml::Spanned;
+
 use super::{
     Distribution, Fault, FaultKind, Mix, PacingMode, System, Target, Workload, WorkloadError,
 };
+use crate::generator::TXN_VALUES_MAX;
 
 /// More members than anybody runs; a typo rather than a wish.
 const MEMBERS_MAX: u32 = 9;
+/// Longer than anybody waits for a run.
+const DURATION_MAX: Duration = Duration::from_hours(7 * 24);
+/// etcd refuses larger requests, unless it is told otherwise.
+const REQUEST_BYTES_MAX: usize = 3 << 19;
+/// What a key and the frame around a put need at most.
+const PUT_OVERHEAD_BYTES: usize = 1 << 10;
 
 /// Where the run gets its cluster from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +49,46 @@ type Broken = Option<(Range<usize>, String)>;
 
 impl Rules<'_> {
     fn broken(&self) -> Broken {
-        self.sizes()
+        self.times()
+            .or_else(|| self.sizes())
+            .or_else(|| self.values())
             .or_else(|| self.pacing())
             .or_else(|| self.keys())
             .or_else(|| self.mix())
             .or_else(|| self.workload.faults.iter().find_map(|fault| self.fault(fault)))
+    }
+
+    fn times(&self) -> Broken {
+        let Workload { duration, request_timeout, .. } = self.workload;
+        let refuse = |what: &str, time: &Spanned<Duration>, why: &str| {
+            broken(time.span(), format!("{what} must be {why}"))
+        };
+        if duration.get_ref().is_zero() {
+            return refuse("duration", duration, "longer than 0");
+        }
+        if *duration.get_ref() > DURATION_MAX {
+            return refuse("duration", duration, "at most a week");
+        }
+        if request_timeout.get_ref().is_zero() {
+            return refuse("request_timeout", request_timeout, "longer than 0");
+        }
+        None
+    }
+
+    /// A value that no request can carry would be refused each time.
+    fn values(&self) -> Broken {
+        let size = &self.workload.values.size;
+        let in_one_request =
+            if self.workload.mix.get_ref().txn_multi > 0 { TXN_VALUES_MAX } else { 1 };
+        let overhead = PUT_OVERHEAD_BYTES + self.workload.keys.prefix.len();
+        let largest = (REQUEST_BYTES_MAX / in_one_request).saturating_sub(overhead);
+        (*size.get_ref() > largest).then(|| {
+            let message = format!(
+                "too large: a request holds up to {in_one_request} of them in {REQUEST_BYTES_MAX} \
+                 bytes, so at most {largest}B"
+            );
+            (size.span(), message)
+        })
     }
 
     fn sizes(&self) -> Broken {
@@ -100,10 +144,15 @@ impl Rules<'_> {
         let Mix { lease_grant, put_lease, lease_keep_alive, lease_revoke, .. } =
             self.workload.mix.get_ref();
         let span = self.workload.mix.span();
-        if self.workload.mix.get_ref().weights().iter().all(|&(_, weight)| weight == 0) {
+        let weights = self.workload.mix.get_ref().weights();
+        let sum: u64 = weights.iter().map(|&(_, weight)| u64::from(weight)).sum();
+        if sum == 0 {
             return broken(span, "every weight is 0: there is nothing to do".to_owned());
         }
-        if *lease_grant == 0 && put_lease + lease_keep_alive + lease_revoke > 0 {
+        if sum > u64::from(u32::MAX) {
+            return broken(span, format!("the weights add up to {sum}: at most {}", u32::MAX));
+        }
+        if *lease_grant == 0 && [put_lease, lease_keep_alive, lease_revoke] != [&0; 3] {
             return broken(span, "leases are used but never granted: set lease_grant".to_owned());
         }
         None
@@ -139,7 +188,6 @@ impl Rules<'_> {
     }
 
     fn fault_time(&self, fault: &Fault) -> Broken {
-        let duration = self.workload.duration;
         if fault.lasts.get_ref().is_zero() {
             return broken(fault.lasts.span(), "a fault must last longer than 0".to_owned());
         }
@@ -151,17 +199,30 @@ impl Rules<'_> {
                 fault.kind.span(),
                 "when? a fault needs `at` (once) or `every` (again and again)".to_owned(),
             ),
-            (Some(at), None) => {
-                let earliest = at.get_ref().saturating_sub(fault.jitter);
-                late(at.span(), earliest.max(*at.get_ref()), duration)
-            }
+            (Some(at), None) => self.late(fault, at),
             (None, Some(every)) if every.get_ref() <= fault.lasts.get_ref() => broken(
                 every.span(),
                 "the fault would begin again before it has ended: `every` must exceed `for`"
                     .to_owned(),
             ),
-            (None, Some(every)) => late(every.span(), *every.get_ref(), duration),
+            (None, Some(every)) => self.late(fault, every),
         }
+    }
+
+    /// Whether the first time of a fault may come too late for at least half of it.
+    fn late(&self, fault: &Fault, first: &Spanned<Duration>) -> Broken {
+        let duration = *self.workload.duration.get_ref();
+        let begins = first.get_ref().saturating_add(fault.jitter);
+        if begins >= duration {
+            let message = format!("begins when the load has ended (duration is {duration:?})");
+            return broken(first.span(), message);
+        }
+        let half = *fault.lasts.get_ref() / 2;
+        (begins.saturating_add(half) > duration).then(|| {
+            let message =
+                format!("less than half of the fault fits in the load (duration is {duration:?})");
+            (first.span(), message)
+        })
     }
 
     fn fault_how(&self, fault: &Fault) -> Broken {
@@ -181,11 +242,6 @@ impl Rules<'_> {
         }
         None
     }
-}
-
-fn late(span: Range<usize>, start: Duration, duration: Duration) -> Broken {
-    (start >= duration)
-        .then(|| (span, format!("begins when the load has ended (duration is {duration:?})")))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what a rule that is broken returns")]
