@@ -21,16 +21,17 @@
 //!    more than one thing can, it tries them in turn, going back when a later answer disagrees.
 //!    Which operation did it matters only in that each can do it once: a bipartite matching.
 //! 4. `floating` places what has no revision: refusals, keep-alives, leases that came or went
-//!    without touching a key, compactions.
+//!    without touching a key, compactions. `solver` searches for an order of a few of them; of many,
+//!    `ladder` finds one if their state only rises.
 //! 5. `diagnose` gives the cause a better name where the bare rule would not: lost writes, split
 //!    transactions.
 //!
 //! Why it is sound: a violation is reported only if no order of the operations, with unknown ones
 //! executed once or never, explains the answers. Why it is complete: at the end the order is
-//! there. Exceptions, all towards `Valid`: a lease or a compaction with more than 128 floating
-//! operations is checked in pairs; a keep-alive may be answered from before its call (etcd's
+//! there. Exceptions, both towards `Valid`: a keep-alive may be answered from before its call (etcd's
 //! leader answers it from what it has applied); a refused transaction may name any of its leases.
-//! A search that grows too long ends as `Unknown`.
+//! A search that grows too long ends as `Unknown`, and so do more than 128 floating operations that
+//! several leases, or one that is granted again, tie together.
 //!
 //! Left out: what other clients do. The history must hold everything that changes the keys.
 
@@ -39,6 +40,7 @@ pub(crate) mod checks;
 pub(crate) mod diagnose;
 pub(crate) mod floating;
 pub(crate) mod gaps;
+pub(crate) mod ladder;
 pub(crate) mod leases;
 pub(crate) mod oracle;
 pub(crate) mod parts;

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::solver::{Act, ITEMS_MAX, Item, Need, Solved, solve};
+use super::ladder::Ladder;
+use super::solver::{Act, ITEMS_MAX, Item, Need, Solved, Spot, solve};
 
 /// Divides items into parts that share no lease; everything about compactions is one part.
 pub(crate) fn parts(items: Vec<Item>) -> Vec<Vec<Item>> {
@@ -57,48 +58,97 @@ pub(crate) fn solve_part(part: Vec<Item>, existing: &BTreeSet<i64>, steps: &mut 
     if part.len() <= ITEMS_MAX {
         return solve(&part, &existing, steps);
     }
-    pairwise(&part, &existing)
+    match Ladder::of(&part, &existing) {
+        Some(ladder) => ladder.climb(&part),
+        None => in_pieces(&part, &existing),
+    }
 }
 
-/// Of one lease that was granted at most once, drops observations that others imply: it exists
-/// between any two places at which it exists.
-fn reduce(part: Vec<Item>, existing: &BTreeSet<i64>) -> Vec<Item> {
-    let grants = part.iter().filter(|item| matches!(item.act, Act::Grant(_))).count();
-    let leases: BTreeSet<i64> = part.iter().flat_map(Item::leases).collect();
-    if part.len() < REDUCE_MIN || leases.len() != 1 || grants + existing.len() > 1 {
-        return part;
-    }
-    let exists = |item: &Item| {
-        item.act == Act::Observe
-            && item.mandatory
-            && matches!(item.needs.as_slice(), [Need::Lease(_)])
-    };
-    let placed = |item: &Item| exists(item) && item.spots.0 == item.spots.1;
-    let anytime = |item: &Item| exists(item) && !placed(item) && item.times.0 == 0;
-    let first = part.iter().filter(|item| placed(item)).map(|item| item.spots.0).min();
-    let last = part.iter().filter(|item| placed(item)).map(|item| item.spots.0).max();
-    let soonest = part.iter().filter(|item| anytime(item)).map(|item| item.times.1).min();
-    let (mut first, mut last, mut soonest) = (first, last, soonest);
-    let mut keep = Vec::new();
-    for item in part {
-        let wanted = if placed(&item) {
-            first.take_if(|first| *first == item.spots.0).is_some()
-                || last.take_if(|last| *last == item.spots.0).is_some()
-        } else if anytime(&item) {
-            soonest.take_if(|soonest| *soonest == item.times.1).is_some()
-        } else {
-            true
-        };
-        if wanted {
-            keep.push(item);
+/// For parts too long to search that are no ladder: a contradiction in a piece is one of the whole,
+/// but without one nothing is decided.
+fn in_pieces(part: &[Item], existing: &BTreeSet<i64>) -> Solved {
+    for ladder in Ladder::within(part, existing) {
+        let contradiction = ladder.climb(&ladder.project(part));
+        if matches!(contradiction, Solved::No(_)) {
+            return contradiction;
         }
     }
-    keep
+    pairwise(part, existing)
+}
+
+/// Of leases that were granted at most once, drops observations that others imply: such a lease
+/// exists between any two places at which it exists.
+fn reduce(part: Vec<Item>, existing: &BTreeSet<i64>) -> Vec<Item> {
+    if part.len() < REDUCE_MIN {
+        return part;
+    }
+    let mut seen: BTreeMap<i64, Seen> = BTreeMap::new();
+    for item in &part {
+        if let Act::Grant(lease) = item.act {
+            seen.entry(lease).or_default().grants += 1;
+        }
+        match existence(item) {
+            Some((lease, Existence::At(spot))) => {
+                let seen = seen.entry(lease).or_default();
+                seen.first = Some(seen.first.map_or(spot, |first| first.min(spot)));
+                seen.last = Some(seen.last.map_or(spot, |last| last.max(spot)));
+            }
+            Some((lease, Existence::Until(time))) => {
+                let soonest = &mut seen.entry(lease).or_default().soonest;
+                *soonest = Some(soonest.map_or(time, |soonest| soonest.min(time)));
+            }
+            None => {}
+        }
+    }
+    seen.retain(|lease, seen| seen.grants + usize::from(existing.contains(lease)) <= 1);
+    let mut is_wanted = |item: &Item| {
+        let Some((lease, existence)) = existence(item) else { return true };
+        let Some(seen) = seen.get_mut(&lease) else { return true };
+        match existence {
+            Existence::At(spot) => {
+                seen.first.take_if(|first| *first == spot).is_some()
+                    || seen.last.take_if(|last| *last == spot).is_some()
+            }
+            Existence::Until(time) => seen.soonest.take_if(|soonest| *soonest == time).is_some(),
+        }
+    };
+    part.into_iter().filter(|item| is_wanted(item)).collect()
+}
+
+/// What tells that a lease exists, and nothing else.
+enum Existence {
+    /// At this place.
+    At(Spot),
+    /// At some time before this one.
+    Until(u64),
+}
+
+fn existence(item: &Item) -> Option<(i64, Existence)> {
+    let [Need::Lease(lease)] = item.needs.as_slice() else { return None };
+    if item.act != Act::Observe || !item.mandatory {
+        return None;
+    }
+    if item.spots.0 == item.spots.1 {
+        Some((*lease, Existence::At(item.spots.0)))
+    } else if item.times.0 == 0 {
+        Some((*lease, Existence::Until(item.times.1)))
+    } else {
+        None
+    }
+}
+
+/// The observations of one lease that imply the others.
+#[derive(Default)]
+struct Seen {
+    grants: usize,
+    first: Option<Spot>,
+    last: Option<Spot>,
+    soonest: Option<u64>,
 }
 
 const REDUCE_MIN: usize = 8;
 
-/// For parts too long to search: what can be told of items two by two. May miss contradictions.
+/// What can be told of items two by two: a contradiction, or nothing.
 fn pairwise(part: &[Item], existing: &BTreeSet<i64>) -> Solved {
     let grants: Vec<&Item> = part.iter().filter(|item| matches!(item.act, Act::Grant(_))).collect();
     let ends: Vec<&Item> = part.iter().filter(|item| matches!(item.act, Act::End(_))).collect();
@@ -138,5 +188,5 @@ fn pairwise(part: &[Item], existing: &BTreeSet<i64>) -> Solved {
             left.extend(item.operation);
         }
     }
-    if left.is_empty() { Solved::Yes } else { Solved::No(left) }
+    if left.is_empty() { Solved::TooLong } else { Solved::No(left) }
 }
