@@ -2,7 +2,30 @@
 
 use super::*;
 use crate::linear::solver::solve;
-use crate::synthetic::Dice;
+
+/// The xorshift sequence: these tests lie below the made-up runs and their dice.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Dice {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..8 {
+            dice.below(1);
+        }
+        dice
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 20) % bound
+    }
+
+    fn per_mille(&mut self, times: u64) -> bool {
+        self.below(1000) < times
+    }
+}
 
 fn small(dice: &mut Dice, bound: u64) -> usize {
     usize::try_from(dice.below(bound)).expect("small")
