@@ -256,15 +256,10 @@ fn print_json(report: &RunReport) {
 fn print_result(report: &RunReport, folder: &std::path::Path) {
     if let Some(load) = &report.load {
         println!(
-            "{} operations in {:.1} s ({:.0}/s), p50 {} us, p99 {} us; {} refused, {} unknown; \
-             {} faults",
-            load.counts.ok,
-            load.elapsed_s,
-            load.per_second,
+            "{}; p50 {} us, p99 {} us; {} faults",
+            load.in_words(),
             load.response_us.p50,
             load.response_us.p99,
-            load.counts.fail,
-            load.counts.unknown,
             report.faults.len(),
         );
     }

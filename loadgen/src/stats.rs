@@ -1,10 +1,12 @@
 //! How long operations took, and how many there were, per kind and per slice of time.
 //!
-//! Response time counts from when an operation was due, service time from when it was sent. The
-//! difference is waiting that a closed-loop measurement hides.
+//! Response time counts from when an operation should have been sent (which [`pacing`] says),
+//! service time from when it was. The difference is waiting that a closed-loop measurement hides.
 //!
 //! Invariant: workers write into a shard of their own, so measuring does not make them wait for
 //! each other; a [`Summary`] is a pure function of the merged shards.
+//!
+//! [`pacing`]: crate::pacing
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -49,8 +51,8 @@ pub struct Sample {
     pub kind: OpKind,
     /// How it ended.
     pub ended: Ended,
-    /// When it was due.
-    pub due_ns: u64,
+    /// From when its response time counts.
+    pub from_ns: u64,
     /// When it was sent.
     pub sent_ns: u64,
     /// When it ended.
@@ -103,10 +105,18 @@ impl Default for Stats {
 pub struct Counts {
     /// Answered operations.
     pub ok: u64,
-    /// Operations that were provably not applied.
+    /// Operations that provably changed nothing: refused by a member, or reads that were not
+    /// answered.
     pub fail: u64,
     /// Operations of which nobody knows.
     pub unknown: u64,
+}
+
+impl Counts {
+    /// Operations that were sent.
+    pub fn started(self) -> u64 {
+        self.ok + self.fail + self.unknown
+    }
 }
 
 impl Stats {
@@ -131,19 +141,22 @@ impl Stats {
         }
     }
 
-    /// All that was measured, for a load that took `elapsed`.
-    pub fn summary(&self, elapsed: Duration) -> Summary {
+    /// All that was measured, for a load that took `elapsed` and in which `due` operations were
+    /// due, if it had a timetable.
+    pub fn summary(&self, elapsed: Duration, due: Option<u64>) -> Summary {
         let mut merged = Shard::default();
         for shard in &self.shards {
             merged.add(&shard.lock().expect("no holder panics"));
         }
-        merged.summary(elapsed, self.counts())
+        let counts = self.counts();
+        let not_started = due.map(|due| due.saturating_sub(counts.started()));
+        merged.summary(elapsed, counts, not_started)
     }
 }
 
 impl Shard {
     fn record(&mut self, sample: Sample) {
-        let response_us = sample.ended_ns.saturating_sub(sample.due_ns) / 1000;
+        let response_us = sample.ended_ns.saturating_sub(sample.from_ns) / 1000;
         let service_us = sample.ended_ns.saturating_sub(sample.sent_ns) / 1000;
         let kind = self.kinds.entry(sample.kind).or_insert_with(KindShard::new);
         let slice = usize::try_from(sample.ended_ns / nanos(SLICE)).expect("runs are short");
@@ -184,7 +197,7 @@ impl Shard {
         }
     }
 
-    fn summary(&self, elapsed: Duration, counts: Counts) -> Summary {
+    fn summary(&self, elapsed: Duration, counts: Counts, not_started: Option<u64>) -> Summary {
         let mut response = histogram(3);
         let mut service = histogram(3);
         let mut kinds = BTreeMap::new();
@@ -196,6 +209,7 @@ impl Shard {
         let per_second = approximate(counts.ok) / elapsed.as_secs_f64().max(1e-9);
         Summary {
             counts,
+            not_started,
             elapsed_s: elapsed.as_secs_f64(),
             per_second,
             response_us: Quantiles::of(&response),
@@ -251,11 +265,14 @@ fn histogram(significant_digits: u8) -> Histogram<u64> {
 pub struct Summary {
     /// Operations by how they ended.
     pub counts: Counts,
+    /// Operations that were due and that no client came to start; absent without a timetable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_started: Option<u64>,
     /// How long load was offered.
     pub elapsed_s: f64,
     /// Answered operations per second.
     pub per_second: f64,
-    /// From due to answered, in microseconds.
+    /// From when it should have been sent to answered, in microseconds.
     pub response_us: Quantiles,
     /// From sent to answered, in microseconds.
     pub service_us: Quantiles,
@@ -265,12 +282,28 @@ pub struct Summary {
     pub slices: Vec<SliceSummary>,
 }
 
+impl Summary {
+    /// How many operations there were, for people.
+    pub fn in_words(&self) -> String {
+        let Counts { ok, fail, unknown } = self.counts;
+        let not_started = match self.not_started {
+            None | Some(0) => String::new(),
+            Some(count) => format!(", {count} were due and never started"),
+        };
+        format!(
+            "{ok} operations answered in {:.1} s ({:.0}/s), {fail} failed, {unknown} of unknown \
+             outcome{not_started}",
+            self.elapsed_s, self.per_second
+        )
+    }
+}
+
 /// One kind of operation.
 #[derive(Debug, Clone, Serialize)]
 pub struct KindSummary {
     /// Operations by how they ended.
     pub counts: Counts,
-    /// From due to answered, in microseconds.
+    /// From when it should have been sent to answered, in microseconds.
     pub response_us: Quantiles,
     /// From sent to answered, in microseconds.
     pub service_us: Quantiles,
@@ -333,7 +366,7 @@ mod tests {
         Sample {
             kind: OpKind::Put,
             ended,
-            due_ns: due_ms * MS,
+            from_ns: due_ms * MS,
             sent_ns: sent_ms * MS,
             ended_ns: ended_ms * MS,
         }
@@ -345,7 +378,7 @@ mod tests {
         for worker in 0..100 {
             stats.record(worker, sample(Ended::Ok, 0, 90, 100));
         }
-        let summary = stats.summary(Duration::from_secs(2));
+        let summary = stats.summary(Duration::from_secs(2), None);
         let near = |value: u64, expected: u64| value.abs_diff(expected) <= expected / 500;
         assert!(near(summary.response_us.p50, 100_000), "{:?}", summary.response_us);
         assert!(near(summary.service_us.p50, 10_000), "{:?}", summary.service_us);
@@ -359,8 +392,9 @@ mod tests {
         stats.record(0, sample(Ended::Ok, 0, 0, 1));
         stats.record(1, sample(Ended::Fail, 0, 0, 700));
         stats.record(2, sample(Ended::Unknown, 0, 0, 5000));
-        let summary = stats.summary(Duration::from_secs(1));
+        let summary = stats.summary(Duration::from_secs(1), Some(5));
         assert_eq!(summary.counts, Counts { ok: 1, fail: 1, unknown: 1 });
+        assert_eq!(summary.not_started, Some(2));
         assert!(summary.response_us.max < 2000);
         let errors: Vec<u64> = summary.slices.iter().map(|slice| slice.errors).collect();
         assert_eq!(errors, [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

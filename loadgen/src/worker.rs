@@ -14,7 +14,7 @@ use crate::client::failure;
 use crate::client::link::{Connected, Link};
 use crate::clock::Clock;
 use crate::generator::{Generator, OpKind};
-use crate::pacing::Pacer;
+use crate::pacing::{self, Pacer};
 use crate::recorder::Recorder;
 use crate::stats::{Ended, Sample, Stats};
 
@@ -70,20 +70,22 @@ impl Worker {
     pub async fn run(mut self) {
         let stop = self.shared.stop.clone();
         while !stop.is_cancelled() {
-            let due_ns = self.shared.pacer.due_ns(self.shared.clock.now_ns());
+            let free_ns = self.shared.clock.now_ns();
+            let due_ns = self.shared.pacer.due_ns(free_ns);
             let ready = async {
                 tokio::time::sleep_until(self.shared.clock.instant(due_ns)).await;
-                self.link.connected().await
+                (self.shared.clock.now_ns(), self.link.connected().await)
             };
             // Cancel-safe: nothing was asked yet.
-            let connected = tokio::select! {
+            let (woke_ns, connected) = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                connected = ready => connected,
+                ready = ready => ready,
             };
+            let from_ns = pacing::counts_from_ns(due_ns, free_ns, woke_ns);
             let (kind, request) = self.generator.next_request();
             // Why it was not answered is in the history.
-            drop(self.ask(kind, request, due_ns, &connected).await);
+            drop(self.ask(kind, request, from_ns, &connected).await);
         }
     }
 
@@ -134,7 +136,7 @@ impl Worker {
         &mut self,
         kind: OpKind,
         request: Request,
-        due_ns: u64,
+        from_ns: u64,
         connected: &Connected,
     ) -> Result<(), Failure> {
         let process = self.generator.process();
@@ -155,7 +157,7 @@ impl Worker {
             Outcome::Fail(failure) => (Ended::Fail, Err(failure.clone())),
             Outcome::Unknown(failure) => (Ended::Unknown, Err(failure.clone())),
         };
-        let sample = Sample { kind, ended, due_ns, sent_ns: call_ns, ended_ns };
+        let sample = Sample { kind, ended, from_ns, sent_ns: call_ns, ended_ns };
         self.shared.stats.record(self.index, sample);
         self.generator.observe(kind, &request, &outcome);
         if broken {

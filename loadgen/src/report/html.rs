@@ -55,11 +55,7 @@ fn write_facts(page: &mut String, report: &RunReport) -> std::fmt::Result {
         write!(page, ", commit {}", escape(commit))?;
     }
     if let Some(load) = &report.load {
-        write!(
-            page,
-            "; {} operations in {:.1} s ({:.0}/s), {} refused, {} of unknown outcome",
-            load.counts.ok, load.elapsed_s, load.per_second, load.counts.fail, load.counts.unknown,
-        )?;
+        write!(page, "; {}", load.in_words())?;
     }
     if let Some(judgement) = &report.judgement {
         write!(
@@ -88,7 +84,7 @@ fn write_violations(page: &mut String, report: &RunReport) -> std::fmt::Result {
 fn write_latencies(page: &mut String, report: &RunReport) -> std::fmt::Result {
     let Some(load) = &report.load else { return Ok(()) };
     writeln!(page, "<h2>Response times, in milliseconds</h2>\n<table>\n<tr>")?;
-    for head in ["operation", "answered", "refused", "unknown", "p50", "p90", "p99", "p99.9", "max"]
+    for head in ["operation", "answered", "failed", "unknown", "p50", "p90", "p99", "p99.9", "max"]
     {
         write!(page, "<th>{head}</th>")?;
     }

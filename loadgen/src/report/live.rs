@@ -39,7 +39,8 @@ impl Live {
 
     /// The load has gone on for `seconds`.
     pub fn tick(&self, seconds: u64, counts: Counts) {
-        let text = format!("{} ok, {} refused, {} unknown", counts.ok, counts.fail, counts.unknown);
+        let Counts { ok, fail, unknown } = counts;
+        let text = format!("{ok} answered, {fail} failed, {unknown} unknown");
         match &self.bar {
             Some(bar) => {
                 bar.set_position(seconds);

@@ -55,7 +55,7 @@ fn write_judgement(
     writeln!(page, "## Verdict: {}\n", judgement.verdict.name())?;
     writeln!(
         page,
-        "{} operations ({} refused, {} of unknown outcome), {} watches with {} events \
+        "{} operations ({} failed, {} of unknown outcome), {} watches with {} events \
          ({} of {} watches came up to the final revision {}), {} faults, {} final states; \
          read in {:.2} s, checked in {:.2} s.\n",
         counts.operations,
@@ -87,12 +87,12 @@ fn write_load(page: &mut String, load: &Summary) -> std::fmt::Result {
     writeln!(page, "## Load\n")?;
     writeln!(
         page,
-        "{} operations answered in {:.1} s: {:.0} per second; {} refused, {} of unknown outcome. \
-         Milliseconds; response time counts from when an operation was due, service time from \
-         when it was sent.\n",
-        load.counts.ok, load.elapsed_s, load.per_second, load.counts.fail, load.counts.unknown,
+        "{}. Failed operations changed nothing: a member refused them, or they were reads that \
+         were not answered. Milliseconds; response time counts from when an operation should have \
+         been sent, service time from when it was.\n",
+        load.in_words(),
     )?;
-    writeln!(page, "| operation | answered | refused | unknown | p50 | p90 | p99 | p99.9 | max |")?;
+    writeln!(page, "| operation | answered | failed | unknown | p50 | p90 | p99 | p99.9 | max |")?;
     writeln!(page, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
     let all = ("**all, response**", &load.counts, &load.response_us);
     let service = ("**all, service**", &load.counts, &load.service_us);

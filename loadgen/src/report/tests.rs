@@ -16,7 +16,7 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
         let sample = Sample {
             kind: OpKind::Get,
             ended: Ended::Ok,
-            due_ns,
+            from_ns: due_ns,
             sent_ns: due_ns,
             ended_ns: due_ns + 500_000,
         };
@@ -34,7 +34,7 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
         command: vec!["loadgen".to_owned()],
         preload_s: None,
         load_start_s: 0.0,
-        load: Some(stats.summary(Duration::from_secs(3))),
+        load: Some(stats.summary(Duration::from_secs(3), Some(3100))),
         members_cpu_s: None,
         faults: vec![Window {
             fault: "kill",
@@ -111,7 +111,7 @@ fn a_load_of_which_nothing_was_answered_fails_the_run() {
     let load = report.load.take().unwrap();
     report.set_load(load);
     assert_eq!(report.outcome(), Outcome::Ok);
-    report.set_load(Stats::default().summary(Duration::from_secs(3)));
+    report.set_load(Stats::default().summary(Duration::from_secs(3), None));
     assert_eq!(report.outcome(), Outcome::Failed);
 }
 
@@ -137,6 +137,15 @@ fn every_rendering_tells_the_verdict() {
         assert!(text.contains("linearizable/stale-read"), "{name}: {text}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing half-written stays");
+}
+
+/// What nobody started has no latency, and must not be hidden by that.
+#[test]
+fn operations_that_were_never_started_are_told() {
+    let report = report(Some(Verdict::Valid), &[]);
+    let told = "100 were due and never started";
+    assert!(markdown::render(&report).contains(told), "{}", markdown::render(&report));
+    assert!(html::render(&report).contains(told), "{}", html::render(&report));
 }
 
 #[test]

@@ -120,7 +120,8 @@ impl Run {
         let faults = tokio::spawn(Arc::new(nemesis).run(timetable, load_ns, stop.clone()));
         self.wait(&shared, start_ns, duration).await;
         stop.cancel();
-        let elapsed = Duration::from_nanos(self.clock.now_ns() - start_ns);
+        let stopped_ns = self.clock.now_ns();
+        let elapsed = Duration::from_nanos(stopped_ns - start_ns);
         self.report.set_faults(faults.await.expect("the nemesis does not panic"));
         while let Some(ended) = working.join_next().await {
             ended.expect("a worker does not panic");
@@ -132,7 +133,8 @@ impl Run {
         let whole = self.report.faults.iter().all(|window| window.fault != "kill");
         self.report.members_cpu_s = cpu.filter(|_| whole).map(|(before, after)| after - before);
         self.report.load_start_s = seconds(start_ns);
-        self.report.set_load(shared.stats.summary(elapsed));
+        let due = shared.pacer.due_until(stopped_ns);
+        self.report.set_load(shared.stats.summary(elapsed, due));
         self.report.interrupted = self.interrupt.is_cancelled();
     }
 
