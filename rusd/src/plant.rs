@@ -3,8 +3,12 @@
 //! Only a build with the cargo feature `planted-bugs` can have one; without it [`Plant`] has no
 //! constructor that gives one, and the optimiser removes every trace.
 
-#[cfg(feature = "planted-bugs")]
-pub use synced_note::SyncedNote;
+// In tests too, so that they need no feature.
+#[cfg(any(test, feature = "planted-bugs"))]
+mod noted_log;
+
+#[cfg(any(test, feature = "planted-bugs"))]
+pub use noted_log::NotedLog;
 
 /// A bug planted on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,44 +44,5 @@ impl Plant {
     #[cfg(not(feature = "planted-bugs"))]
     pub const fn from_env() -> Option<Plant> {
         None
-    }
-}
-
-#[cfg(feature = "planted-bugs")]
-mod synced_note {
-    use std::fs;
-    use std::path::{Path, PathBuf};
-
-    use rusd_raft::log::SyncPoint;
-
-    /// Notes in `member/wal/SYNCED` how far the log is synced, for a harness that acts out a loss
-    /// of power: it cuts the log back to there.
-    #[derive(Debug)]
-    pub struct SyncedNote {
-        path: PathBuf,
-        noted: Option<SyncPoint>,
-    }
-
-    impl SyncedNote {
-        /// A note beside the log in `wal_dir`.
-        pub fn new(wal_dir: &Path) -> Self {
-            SyncedNote { path: wal_dir.join("SYNCED"), noted: None }
-        }
-
-        /// Notes `synced`, if that is news.
-        ///
-        /// # Panics
-        /// If the note cannot be written: the harness would cut at the wrong place.
-        pub fn update(&mut self, synced: &SyncPoint) {
-            if self.noted.as_ref() == Some(synced) {
-                return;
-            }
-            let segment = synced.segment.file_name().unwrap_or_default().display();
-            let temporary = self.path.with_extension("new");
-            fs::write(&temporary, format!("{segment} {}\n", synced.offset))
-                .and_then(|()| fs::rename(&temporary, &self.path))
-                .expect("the folder of the log takes another file");
-            self.noted = Some(synced.clone());
-        }
     }
 }

@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, bounded};
 use rusd_proto::etcdserverpb::InternalRaftRequest;
 use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
-use rusd_raft::log::Wal;
+use rusd_raft::log::{LogStore, Wal};
 use rusd_raft::{Config as RaftConfig, Index, Metadata, Node};
 use rusd_state::{StateMachine, View};
 use tokio::runtime::Runtime;
@@ -49,8 +49,6 @@ use crate::member::{Identity, Limits, Member};
 use crate::metrics::Metrics;
 use crate::net;
 use crate::plant::Plant;
-#[cfg(feature = "planted-bugs")]
-use crate::storage::wal_dir;
 use crate::storage::{OpenError, Storage, StorageOptions};
 use crate::watch::hub::Hub;
 
@@ -305,7 +303,7 @@ impl Starting<'_> {
         threads.spawn("wal-segments", move || preparer.run())?;
         let (applied, _) = state.applied();
         let conf_state = state.conf_state();
-        let node = Node::new(self.raft_config(), wal, Index(applied), conf_state)?;
+        let node = Node::new(self.raft_config(), noted(wal), Index(applied), conf_state)?;
         let wiring = Wiring {
             inbox,
             transport: shared.transport.clone(),
@@ -394,6 +392,17 @@ impl Starting<'_> {
     }
 }
 
+/// With planted bugs, whether there is one or not, the log tells how far it is synced.
+#[cfg(feature = "planted-bugs")]
+fn noted(wal: Wal) -> impl LogStore + Send + 'static {
+    crate::plant::NotedLog::new(wal)
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+fn noted(wal: Wal) -> Wal {
+    wal
+}
+
 impl Starting<'_> {
     fn raft_config(&self) -> RaftConfig {
         let count = |time| usize::try_from(ticks(time)).unwrap_or(usize::MAX);
@@ -405,18 +414,16 @@ impl Starting<'_> {
     }
 
     #[cfg(feature = "planted-bugs")]
-    fn planted(&self, mut driver: Driver<Wal>) -> Driver<Wal> {
+    fn planted<L: LogStore>(&self, mut driver: Driver<L>) -> Driver<L> {
         if self.plant == Some(Plant::AckBeforeSync) {
             driver.acknowledge_before_sync();
         }
-        let mut note = crate::plant::SyncedNote::new(&wal_dir(&self.config.data_dir));
-        driver.after_turn(move |wal| note.update(&wal.synced()));
         driver
     }
 
     #[cfg(not(feature = "planted-bugs"))]
     #[expect(clippy::unused_self, reason = "the same signature as with planted bugs")]
-    fn planted(&self, driver: Driver<Wal>) -> Driver<Wal> {
+    fn planted<L: LogStore>(&self, driver: Driver<L>) -> Driver<L> {
         driver
     }
 

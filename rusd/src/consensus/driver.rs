@@ -61,13 +61,7 @@ pub struct Driver<L: LogStore> {
     waiters: Arc<Waiters>,
     progress: Arc<Progress>,
     clock: Clock,
-    #[cfg(feature = "planted-bugs")]
-    after_turn: Option<AfterTurn<L>>,
 }
-
-/// Looks at the log after each turn.
-#[cfg(feature = "planted-bugs")]
-type AfterTurn<L> = Box<dyn FnMut(&L) + Send>;
 
 /// Everything the driver is connected to.
 pub struct Wiring {
@@ -129,8 +123,6 @@ impl<L: LogStore> Driver<L> {
                 ticks: 0,
                 next_at: Instant::now() + tick_interval,
             },
-            #[cfg(feature = "planted-bugs")]
-            after_turn: None,
         }
     }
 
@@ -139,12 +131,6 @@ impl<L: LogStore> Driver<L> {
     #[cfg(feature = "planted-bugs")]
     pub fn acknowledge_before_sync(&mut self) {
         self.node.plant(rusd_raft::Plant::AcknowledgeBeforeSync { turns_per_sync: 1000 });
-    }
-
-    /// Calls `watcher` with the log after each turn.
-    #[cfg(feature = "planted-bugs")]
-    pub fn after_turn(&mut self, watcher: impl FnMut(&L) + Send + 'static) {
-        self.after_turn = Some(Box::new(watcher));
     }
 
     /// Drives until `stop`, which is looked at once a tick, or until the log fails.
@@ -180,10 +166,6 @@ impl<L: LogStore> Driver<L> {
         self.step_reads();
         let mut outbox = TransportOutbox(&self.transport);
         let turn = self.node.poll(&mut outbox)?;
-        #[cfg(feature = "planted-bugs")]
-        if let Some(watcher) = &mut self.after_turn {
-            watcher(self.node.log());
-        }
         self.announce();
         self.hand_on(turn)
     }
