@@ -133,6 +133,11 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         package: "rusd",
+        path: "crate::config::ClusterState",
+        reason: "whether the flags say new or existing: a plain value",
+    },
+    Exception {
+        package: "rusd",
         path: "crate::background::lease_clock::LeaseClock",
         reason: "deadlines of leases; the applier feeds it, the background reads it",
     },
