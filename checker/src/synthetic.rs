@@ -16,6 +16,8 @@ use crate::history::text::Text;
 use crate::model::etcd_store::EtcdStore;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
+/// From the end of the load to the final states: enough for every lease to run out.
+const QUIET_NS: u64 = 100 * NS_PER_SECOND;
 /// Members of the simulated cluster: each has a watch.
 const MEMBERS: u64 = 3;
 /// Calls whose effects a power cut takes back.
@@ -59,6 +61,8 @@ pub enum Bug {
     SplitTxn,
     /// Leases run out after half of their time.
     EarlyExpiry,
+    /// Leases do not run out.
+    NoExpiry,
 }
 
 /// Weights of kinds of operations.
@@ -445,6 +449,9 @@ impl Run {
         if self.deadlines.get(&lease).is_none_or(|deadline| *deadline > self.now) {
             return;
         }
+        if self.shape.bug == Some(Bug::NoExpiry) {
+            return;
+        }
         self.deadlines.remove(&lease);
         let before = self.store.revision();
         self.store.apply(&Request::LeaseRevoke(LeaseId { id: lease }));
@@ -521,7 +528,7 @@ impl Run {
         let kvs: Vec<KeyValue> =
             self.store.keys().iter().map(|(key, stored)| stored.key_value(key)).collect();
         let end = self.clients.iter().map(|client| client.free_at).max().unwrap_or(0);
-        self.now = self.now.max(end) + 1;
+        self.now = self.now.max(end) + QUIET_NS;
         for member in 0..3 {
             self.records.push(Record::Final(FinalState {
                 member,

@@ -96,11 +96,14 @@ pub enum Rule {
     /// Members at one revision have one hash.
     #[serde(rename = "final/hash")]
     FinalHash,
+    /// A lease that nobody renews ends, and its keys with it.
+    #[serde(rename = "lease/late-expiry")]
+    LeaseLateExpiry,
 }
 
 impl Rule {
     /// Every rule, in the order of blame.
-    pub const ALL: [Rule; 27] = [
+    pub const ALL: [Rule; 28] = [
         Rule::TxnAtomic,
         Rule::LostWrite,
         Rule::StaleRead,
@@ -128,6 +131,7 @@ impl Rule {
         Rule::WatchClosed,
         Rule::FinalState,
         Rule::FinalHash,
+        Rule::LeaseLateExpiry,
     ];
 
     /// The stable identifier: "linearizable/stale-read".
@@ -160,6 +164,7 @@ impl Rule {
             Rule::WatchClosed => "watch/closed",
             Rule::FinalState => "final/state",
             Rule::FinalHash => "final/hash",
+            Rule::LeaseLateExpiry => "lease/late-expiry",
         }
     }
 }

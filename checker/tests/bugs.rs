@@ -53,3 +53,10 @@ fn leases_that_run_out_early() {
     let shape = Shape { mix, lease_ttl: 1, keys: 2_000, unknown_per_mille: 0, ..Shape::medium() };
     blames(Bug::EarlyExpiry, shape, Rule::LeaseEarlyExpiry);
 }
+
+#[test]
+fn leases_that_do_not_run_out() {
+    let mix = Mix { lease_grant: 4, lease_put: 20, ..Shape::large().mix };
+    let shape = Shape { mix, keys: 2_000, ..Shape::medium() };
+    blames(Bug::NoExpiry, shape, Rule::LeaseLateExpiry);
+}

@@ -1,6 +1,4 @@
 //! What the members hold at the end: at one revision, the same keys and the same hash.
-//!
-//! That it is also what the history leads to is checked by the replay.
 
 use std::collections::BTreeMap;
 
