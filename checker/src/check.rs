@@ -81,7 +81,7 @@ pub fn check(history: &History, options: &Options) -> Report {
         }
     };
     watch::check(history, &watches, replayed.as_ref(), &mut findings);
-    finals::members::check(history, &mut findings);
+    counts.hashes_compared = finals::members::check(history, &mut findings);
     finals::late::check(history, &mut findings);
     diagnose(history, &mut findings);
     Report {

@@ -314,6 +314,9 @@ pub struct Counts {
     pub faults: u64,
     /// Final states.
     pub finals: u64,
+    /// Hashes of final states that were compared with another's.
+    #[serde(default)]
+    pub hashes_compared: u64,
     /// First and last revision of the history.
     pub revisions: (i64, i64),
 }

@@ -74,7 +74,7 @@ fn counts(text: &mut String, counts: &Counts) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "{} watches with {} events, {} faults, {} final states",
-        counts.watches, counts.events, counts.faults, counts.finals
+        "{} watches with {} events, {} faults, {} final states, {} of their hashes compared",
+        counts.watches, counts.events, counts.faults, counts.finals, counts.hashes_compared
     )
 }
