@@ -3,8 +3,8 @@
 
 use rusd_checker::history::History;
 use rusd_checker::history::record::{
-    Compact, Failure, FinalState, Operation, Outcome, Put, PutResponse, Range, Record, Request,
-    Response, ResponseBody,
+    Compact, Failure, FinalState, KeyValue, Operation, Outcome, Put, PutResponse, Range, Record,
+    Request, Response, ResponseBody,
 };
 use rusd_checker::history::text::Text;
 use rusd_checker::report::{json, text};
@@ -16,11 +16,13 @@ const HASH: u32 = 7;
 /// When the first final state is read.
 const END_NS: u64 = 1_000;
 
+/// What happens after the puts.
+type Other = (Request, Outcome);
 /// A final state at revision 5 or later, perhaps with a hash.
 type Final = (i64, Option<u32>);
 
 /// Puts make revisions 2 to 6; then these operations happen, and these final states are read.
-fn judge(others: &[(Request, Outcome)], finals: &[Final]) -> Report {
+fn judge(others: &[Other], finals: &[Final]) -> Report {
     let mut records = vec![Record::Header(Run::new(0).header())];
     let mut now_ns = 0;
     let mut push = |request: Request, outcome: Outcome| {
@@ -52,8 +54,8 @@ fn judge(others: &[(Request, Outcome)], finals: &[Final]) -> Report {
     check(&history, &Options::default())
 }
 
-fn put_at(revision: i64) -> rusd_checker::history::record::KeyValue {
-    rusd_checker::history::record::KeyValue {
+fn put_at(revision: i64) -> KeyValue {
+    KeyValue {
         key: Text::from("a"),
         value: Text::from("v"),
         create_revision: 2,
@@ -75,22 +77,22 @@ fn compact(revision: i64) -> Request {
     Request::Compact(Compact { revision })
 }
 
-fn compacted(revision: i64) -> (Request, Outcome) {
+fn compacted(revision: i64) -> Other {
     (compact(revision), ok(6, ResponseBody::Compact))
 }
 
-fn unknown(revision: i64) -> (Request, Outcome) {
+fn unknown(revision: i64) -> Other {
     (compact(revision), Outcome::Unknown(failure("gone")))
 }
 
-fn refused_read(revision: i64) -> (Request, Outcome) {
+fn refused_read(revision: i64) -> Other {
     let range = Range { key: Text::from("a"), revision, ..Range::default() };
     (Request::Range(range), Outcome::Fail(failure(COMPACTED)))
 }
 
 #[test]
 fn hashes_are_compared_where_no_compaction_can_come_between() {
-    let cases: [(&str, Vec<(Request, Outcome)>, u64); 7] = [
+    let cases: [(&str, Vec<Other>, u64); 7] = [
         ("nothing is compacted", vec![], 3),
         ("all compactions are answered", vec![compacted(3), compacted(4)], 3),
         ("one may come at any time", vec![compacted(3), unknown(4)], 0),
