@@ -90,7 +90,7 @@ impl Drop for Process {
 
 /// Starts a process whose output goes to `log`.
 pub fn spawn(command: Command, log: File) -> io::Result<Process> {
-    let mut command = guarded(command)?;
+    let mut command = guarded(command);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // An interrupt from the terminal is ours to handle, not the members'.
     command.process_group(0);
@@ -131,18 +131,18 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 }
 
 #[cfg(all(target_os = "linux", not(test)))]
-fn guarded(command: Command) -> io::Result<Command> {
-    let mut guarded = Command::new(std::env::current_exe()?);
+fn guarded(command: Command) -> Command {
+    // Also when our file has been replaced by a newer build meanwhile.
+    let mut guarded = Command::new("/proc/self/exe");
     guarded.arg(GUARD_VERB).arg(std::process::id().to_string());
     guarded.arg(command.get_program()).args(command.get_args());
-    Ok(guarded)
+    guarded
 }
 
 // The executable of our own unit tests has no such verb.
 #[cfg(any(not(target_os = "linux"), test))]
-#[expect(clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
-fn guarded(command: Command) -> io::Result<Command> {
-    Ok(command)
+fn guarded(command: Command) -> Command {
+    command
 }
 
 /// Becomes the program, to be killed when the thread that started us ends. Returns only on error.

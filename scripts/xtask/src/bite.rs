@@ -2,8 +2,12 @@
 //!
 //! rusd is built with the feature `planted-bugs`, which no default build has, into a target folder
 //! of its own. Each bug is run under a workload made to bring it out; the run must be judged
-//! invalid, with the right rule to blame. The unbroken build runs the same workloads and must be
-//! valid: a check that flags everything catches nothing.
+//! invalid, with the right rule to blame. The control runs the same workload without a bug and must
+//! be valid: a check that flags everything catches nothing. It is the default build, or, where the
+//! fault needs what only the other build writes, that build with no bug named.
+//!
+//! Invariant: a run counts only if every fault of it was done as planned; otherwise neither the
+//! bug nor the control has shown anything.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +37,26 @@ struct Plant {
     what: &'static str,
     /// The rule that must be blamed first: any of these says what went wrong.
     rules: &'static [&'static str],
+    /// Who must not be flagged.
+    control: Control,
+}
+
+/// What runs without the bug.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Control {
+    /// The default build.
+    Default,
+    /// The build that can have bugs, with none: it too notes how far its log is synced, without
+    /// which the log cannot be cut back as a loss of power would.
+    Unplanted,
+}
+
+/// Which rusd a run is of.
+struct Subject<'a> {
+    binary: &'a Path,
+    /// Of the results.
+    name: &'static str,
+    has_bug: bool,
 }
 
 const PLANTS: [Plant; 4] = [
@@ -40,21 +64,25 @@ const PLANTS: [Plant; 4] = [
         name: "stale-read",
         what: "reads are served without ReadIndex",
         rules: &["linearizable/stale-read"],
+        control: Control::Default,
     },
     Plant {
         name: "ack-before-sync",
         what: "writes are acknowledged before the log is synced",
         rules: &["linearizable/lost-write"],
+        control: Control::Unplanted,
     },
     Plant {
         name: "drop-watch-event",
         what: "one watch event in a thousand is dropped",
         rules: &["watch/complete"],
+        control: Control::Default,
     },
     Plant {
         name: "split-txn",
         what: "a transaction's puts are applied in two revisions",
         rules: &["txn/atomic"],
+        control: Control::Default,
     },
 ];
 
@@ -69,10 +97,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             continue;
         }
         is_known = true;
-        steps.run(&format!("{}: caught", plant.name), || caught(plant, &broken, args.seed));
-        steps.run(&format!("{}: sound build is not flagged", plant.name), || {
-            not_flagged(plant, &sound, args.seed)
-        });
+        let planted = Subject { binary: &broken, name: "broken", has_bug: true };
+        let control = match plant.control {
+            Control::Default => Subject { binary: &sound, name: "default", has_bug: false },
+            Control::Unplanted => Subject { binary: &broken, name: "unplanted", has_bug: false },
+        };
+        steps.run(&format!("{}: caught", plant.name), || caught(plant, &planted, args.seed));
+        let name = format!("{}: {} build without it is not flagged", plant.name, control.name);
+        steps.run(&name, || not_flagged(plant, &control, args.seed));
     }
     if !is_known {
         let names: Vec<&str> = PLANTS.iter().map(|plant| plant.name).collect();
@@ -93,33 +125,105 @@ fn build_broken() -> Result<PathBuf> {
     Ok(folder.join("release/rusd"))
 }
 
-fn caught(plant: &Plant, broken: &Path, seed: u64) -> Result<Outcome> {
-    let run = run_workload(plant, broken, seed, "broken")?;
+fn caught(plant: &Plant, planted: &Subject<'_>, seed: u64) -> Result<Outcome> {
+    let run = run_workload(plant, planted, seed)?;
+    Ok(judge_caught(plant, &run))
+}
+
+fn judge_caught(plant: &Plant, run: &Run) -> Outcome {
     let rules = run.rules();
     let note = format!("{}: {} {}", plant.what, run.ended.name(), rules.join(", "));
     let is_right = rules.first().is_some_and(|rule| plant.rules.contains(&rule.as_str()));
-    if run.ended == Ended::Invalid && is_right {
-        return Ok(Outcome::Passed(note));
-    }
     let wanted = plant.rules.join(" or ");
-    Ok(Outcome::Failed(format!("{note}; wanted INVALID by {wanted}; see {}", run.place())))
-}
-
-fn not_flagged(plant: &Plant, sound: &Path, seed: u64) -> Result<Outcome> {
-    let run = run_workload(plant, sound, seed, "sound")?;
-    let operations = run.count("/judgement/counts/operations");
-    let note = format!("{}, {operations} operations", run.ended.name());
-    if run.ended == Ended::Valid && operations > 0 {
-        return Ok(Outcome::Passed(note));
+    match fault_that_failed(run) {
+        Some(failed) => Outcome::Failed(format!("{note}; {failed}; see {}", run.place())),
+        None if run.ended == Ended::Invalid && is_right => Outcome::Passed(note),
+        None => Outcome::Failed(format!("{note}; wanted INVALID by {wanted}; see {}", run.place())),
     }
-    Ok(Outcome::Failed(format!("{note} {}; see {}", run.rules().join(", "), run.place())))
 }
 
-fn run_workload(plant: &Plant, binary: &Path, seed: u64, build: &str) -> Result<Run> {
+fn not_flagged(plant: &Plant, control: &Subject<'_>, seed: u64) -> Result<Outcome> {
+    Ok(judge_control(&run_workload(plant, control, seed)?))
+}
+
+fn judge_control(run: &Run) -> Outcome {
+    let operations = run.count("/judgement/counts/operations");
+    let faults = run.planned_faults();
+    let note = format!("{}, {operations} operations, {faults} faults", run.ended.name());
+    match fault_that_failed(run) {
+        Some(failed) => Outcome::Failed(format!("{note}; {failed}; see {}", run.place())),
+        None if run.ended == Ended::Valid && operations > 0 => Outcome::Passed(note),
+        None => {
+            let rules = run.rules().join(", ");
+            Outcome::Failed(format!("{note} {rules}; see {}", run.place()))
+        }
+    }
+}
+
+/// Why the run shows nothing, if it does not have the faults of its workload.
+fn fault_that_failed(run: &Run) -> Option<String> {
+    if let Some(error) = run.fault_errors().into_iter().next() {
+        return Some(format!("a fault was not done: {error}"));
+    }
+    let wanted = run.planned_faults();
+    let done = run.count_faults();
+    (done < wanted).then(|| format!("{done} of {wanted} faults were done"))
+}
+
+fn run_workload(plant: &Plant, subject: &Subject<'_>, seed: u64) -> Result<Run> {
     let workload = PathBuf::from(format!("scripts/bite/{}.toml", plant.name));
-    let out = workspace::target().join("bite-runs").join(format!("{}-{build}", plant.name));
-    Run::of(&workload, binary, &out, |command| {
-        // The sound build has no such variable; setting it there too keeps the runs alike.
-        command.args(["--seed", &seed.to_string()]).env("RUSD_PLANT", plant.name);
+    let folder = format!("{}-{}", plant.name, subject.name);
+    let out = workspace::target().join("bite-runs").join(folder);
+    Run::of(&workload, subject.binary, &out, |command| {
+        command.args(["--seed", &seed.to_string()]);
+        if subject.has_bug {
+            command.env("RUSD_PLANT", plant.name);
+        } else {
+            command.env_remove("RUSD_PLANT");
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(ended: Ended, report: &str) -> Run {
+        Run::read(ended, None, serde_json::from_str(report).unwrap())
+    }
+
+    fn is_passed(outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Passed(_))
+    }
+
+    const DONE: &str = r#""config":{"faults":[{"kind":"kill"}]},"faults":[{"fault":"kill"}]"#;
+    const FAILED: &str =
+        r#""config":{"faults":[{"kind":"kill"}]},"faults":[{"fault":"kill","error":"no log"}]"#;
+    const NONE: &str = r#""config":{"faults":[{"kind":"kill"}]},"faults":[]"#;
+
+    /// The sound build was "not flagged" when its log could not be cut at all.
+    #[test]
+    fn a_control_whose_fault_was_not_done_shows_nothing() {
+        for (faults, passes) in [(DONE, true), (FAILED, false), (NONE, false)] {
+            let report = format!(r#"{{"judgement":{{"counts":{{"operations":9}}}},{faults}}}"#);
+            assert_eq!(is_passed(&judge_control(&run(Ended::Valid, &report))), passes, "{report}");
+        }
+        let flagged = format!(r#"{{"judgement":{{"counts":{{"operations":9}}}},{DONE}}}"#);
+        assert!(!is_passed(&judge_control(&run(Ended::Invalid, &flagged))));
+    }
+
+    #[test]
+    fn a_bug_is_caught_only_by_its_rule_and_with_its_fault_done() {
+        let plant = &PLANTS[1];
+        for (rule, faults, passes) in [
+            ("linearizable/lost-write", DONE, true),
+            ("linearizable/stale-read", DONE, false),
+            ("linearizable/lost-write", FAILED, false),
+        ] {
+            let report =
+                format!(r#"{{"judgement":{{"violations":[{{"rule":"{rule}"}}]}},{faults}}}"#);
+            let outcome = judge_caught(plant, &run(Ended::Invalid, &report));
+            assert_eq!(is_passed(&outcome), passes, "{report}");
+        }
+    }
 }

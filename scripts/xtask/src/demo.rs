@@ -12,6 +12,7 @@ use crate::workspace;
 
 /// Build rusd and run mixed load with faults against three members
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// The workload to run; comes first
     #[arg(long, default_value = "workloads/mixed-faults.toml")]
@@ -20,6 +21,11 @@ pub(crate) struct Args {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 valid; 1 a promise was broken; 2 bad input; 3 the checker could not
+decide; 4 the run itself failed: a fault was not done, a watch did not come to the
+end, a member ended by itself.";
 
 /// Builds in release and hands over to loadgen.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {

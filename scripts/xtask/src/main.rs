@@ -16,6 +16,8 @@ mod client;
 mod crash;
 mod demo;
 mod golden;
+mod guard;
+mod oracle;
 mod peers;
 mod report;
 mod run_folder;
@@ -50,6 +52,9 @@ enum Verb {
     Crash(crash::Args),
     Seeds(seeds::Args),
     Versus(versus::Args),
+    Oracle(oracle::Args),
+    #[command(name = guard::VERB, hide = true)]
+    BecomeServer(guard::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,9 +71,41 @@ fn main() -> ExitCode {
         Verb::Crash(args) => crash::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
         Verb::Versus(args) => versus::run(&args),
+        Verb::Oracle(args) => oracle::run(&args),
+        Verb::BecomeServer(args) => guard::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         report::error(&format!("{error:#}"));
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// What a verb does, and what each of its arguments means, is told by `--help`.
+    #[test]
+    fn every_verb_and_every_argument_has_help() {
+        Cli::command().debug_assert();
+        for verb in Cli::command().get_subcommands() {
+            let name = verb.get_name();
+            assert!(verb.get_about().is_some(), "{name} has no help");
+            for argument in verb.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name}: {argument} has no help");
+            }
+        }
+    }
+
+    /// `--help` is not passed on to loadgen or criterion, whose help would be another one.
+    #[test]
+    fn every_verb_answers_help_itself() {
+        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let parsed = Cli::try_parse_from(["xtask", verb.get_name(), "--help"]);
+            let error = parsed.err().map(|error| error.kind());
+            assert_eq!(error, Some(clap::error::ErrorKind::DisplayHelp), "{}", verb.get_name());
+        }
+    }
 }

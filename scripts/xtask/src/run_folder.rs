@@ -75,7 +75,12 @@ impl Run {
                 .with_context(|| format!("{} is not a report", folder.display()))?,
             None => Value::Null,
         };
-        Ok(Self { ended, folder, report })
+        Ok(Self::read(ended, folder, report))
+    }
+
+    /// A run of which this is the report.
+    pub(crate) fn read(ended: Ended, folder: Option<PathBuf>, report: Value) -> Self {
+        Self { ended, folder, report }
     }
 
     /// Where to look.
@@ -90,13 +95,53 @@ impl Run {
 
     /// Faults of a kind that were really done, on a target if one is given.
     pub(crate) fn faults(&self, kind: &str, target: Option<&str>) -> usize {
-        let faults = self.report["faults"].as_array().map_or(&[][..], Vec::as_slice);
         let is_meant = |fault: &&Value| {
             fault["fault"] == kind
                 && fault["error"].is_null()
                 && target.is_none_or(|target| fault["target"] == target)
         };
-        faults.iter().filter(is_meant).count()
+        self.windows().iter().filter(is_meant).count()
+    }
+
+    /// Faults that were really done, of any kind.
+    pub(crate) fn count_faults(&self) -> usize {
+        self.windows().iter().filter(|fault| fault["error"].is_null()).count()
+    }
+
+    /// Faults that the workload declares; each of them is done at least once.
+    pub(crate) fn planned_faults(&self) -> usize {
+        self.report.pointer("/config/faults").and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
+    /// What went wrong with faults.
+    pub(crate) fn fault_errors(&self) -> Vec<String> {
+        let windows = self.windows().iter();
+        windows.filter_map(|fault| fault["error"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn windows(&self) -> &[Value] {
+        self.report["faults"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// What the demo must have had to show anything: every fault as planned, a kill of the leader,
+    /// a pause and a partition among them, and every watch complete. Says what is missing.
+    pub(crate) fn demo_lacks(&self) -> Option<String> {
+        let lacks = if let Some(error) = self.fault_errors().into_iter().next() {
+            format!("a fault was not done: {error}")
+        } else if self.faults("kill", Some("leader")) == 0 {
+            "the leader was not killed".to_owned()
+        } else if self.faults("pause", None) == 0 {
+            "nobody was paused".to_owned()
+        } else if self.faults("partition", None) == 0 {
+            "nobody was cut off".to_owned()
+        } else if self.count("/watches/count") == 0 {
+            "nothing was watched".to_owned()
+        } else if self.count("/watches/count") != self.count("/watches/complete") {
+            "a watch is not complete".to_owned()
+        } else {
+            return None;
+        };
+        Some(lacks)
     }
 
     /// The rules that broke, the likeliest cause first.
@@ -136,8 +181,7 @@ mod tests {
     use super::*;
 
     fn run(report: &str) -> Run {
-        let report = serde_json::from_str(report).unwrap();
-        Run { ended: Ended::Invalid, folder: None, report }
+        Run::read(Ended::Invalid, None, serde_json::from_str(report).unwrap())
     }
 
     #[test]
@@ -148,6 +192,29 @@ mod tests {
         assert_eq!(run.faults("kill", None), 2);
         assert_eq!(run.faults("kill", Some("leader")), 1);
         assert_eq!(run.faults("pause", None), 0);
+    }
+
+    #[test]
+    fn a_demo_must_have_had_its_faults_and_its_watches() {
+        let kill = r#"{"fault":"kill","target":"leader"}"#;
+        let pause = r#"{"fault":"pause"}"#;
+        let cut = r#"{"fault":"partition"}"#;
+        let failed = r#"{"fault":"pause","error":"every member is under a fault"}"#;
+        let lacks = |faults: &[&str], complete: u32| {
+            let faults = faults.join(",");
+            let watches = format!(r#"{{"count":9,"complete":{complete}}}"#);
+            run(&format!(r#"{{"faults":[{faults}],"watches":{watches}}}"#)).demo_lacks()
+        };
+        assert_eq!(lacks(&[kill, pause, cut], 9), None);
+        for (faults, complete) in [
+            (&[pause, cut][..], 9),
+            (&[kill, cut], 9),
+            (&[kill, pause], 9),
+            (&[kill, pause, cut, failed], 9),
+            (&[kill, pause, cut], 8),
+        ] {
+            assert!(lacks(faults, complete).is_some(), "{faults:?} {complete}");
+        }
     }
 
     #[test]

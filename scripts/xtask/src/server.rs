@@ -1,9 +1,11 @@
 //! One server process, of rusd or of etcd, as a verb needs it: fresh folder, free ports, ready.
 //!
 //! Both take the same flags, so nothing here differs by system but the name. A server that is
-//! dropped is killed, and its own folder is removed.
+//! dropped is killed, and its own folder is removed. It ends with us however we end: see [`guard`].
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
+use std::hash::BuildHasher;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -15,13 +17,17 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::workspace;
+use crate::{guard, workspace};
 
 /// How long a server may take until it serves.
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a server may take to stop on SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ports to choose from: below loadgen's, which begin at 20,000.
+const FIRST_PORT: u16 = 14_000;
+const PORTS: u16 = 6000;
 
 /// Pause between two looks at something that another process does.
 const POLL: Duration = Duration::from_millis(20);
@@ -56,10 +62,20 @@ impl Addresses {
     /// Two ports of loopback that nobody listens on now.
     pub(crate) fn free() -> Result<Self> {
         // Both are held until both are known, so that they differ.
-        let listen = || TcpListener::bind("127.0.0.1:0").context("no free port on loopback");
         let (client, peer) = (listen()?, listen()?);
         Ok(Self { client: client.local_addr()?, peer: peer.local_addr()? })
     }
+}
+
+/// Listens on a port below those that the system takes for outgoing connections: one of these
+/// could be taken while a killed server is down. Where one looks first differs between calls.
+fn listen() -> Result<TcpListener> {
+    let start = RandomState::new().hash_one(std::process::id()) % u64::from(PORTS);
+    let start = u16::try_from(start)?;
+    (0..PORTS)
+        .map(|step| FIRST_PORT + (start + step) % PORTS)
+        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .context("no free port on loopback")
 }
 
 /// How to start a server.
@@ -257,11 +273,11 @@ impl Drop for Scratch {
 fn command(options: &Options, data_dir: &Path) -> Command {
     let mut command = match options.core {
         Some(core) if workspace::is_installed("taskset") => {
-            let mut command = Command::new("taskset");
+            let mut command = guard::command(Path::new("taskset"));
             command.args(["-c", &core.to_string()]).arg(&options.binary);
             command
         }
-        _ => Command::new(&options.binary),
+        _ => guard::command(&options.binary),
     };
     let Addresses { client, peer } = options.addresses;
     let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
@@ -289,4 +305,20 @@ fn http_get(address: SocketAddr, path: &str) -> Result<String> {
         bail!("GET {path} answers {status}");
     }
     Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_free_differ_and_are_not_those_of_outgoing_connections() {
+        for _ in 0..50 {
+            let Addresses { client, peer } = Addresses::free().unwrap();
+            assert_ne!(client, peer);
+            for address in [client, peer] {
+                assert!((FIRST_PORT..FIRST_PORT + PORTS).contains(&address.port()), "{address}");
+            }
+        }
+    }
 }

@@ -17,6 +17,7 @@ use crate::{check, peers, report, transcript, workspace};
 
 /// Run everything: check, comparisons with etcd, and a judged cluster under faults
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Length of the judged run
     #[arg(long, default_value = "30s")]
@@ -28,6 +29,11 @@ pub(crate) struct Args {
     #[arg(long)]
     only_e2e: bool,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 every step holds (one that was skipped is named, with its reason);
+1 a step does not hold: a test failed, a comparison differed, or the judged run
+was anything but valid with all its faults; 2 wrong arguments.";
 
 /// Runs the steps, keeps the summary in `target/ci/summary.md` and prints it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -79,15 +85,41 @@ fn judged(kept: &Path, duration: &str) -> Result<Outcome> {
     let run = Run::of(workload, &rusd, &kept.join("mixed-faults"), |command| {
         command.args(["--seed", "1", "--duration", duration]);
     })?;
-    let note = format!("{}; {}", run.ended.name(), run.place());
-    if run.ended == Ended::Failed {
-        return Ok(Outcome::Failed(note));
-    }
-    let folder = run.folder.context("loadgen left no run.json")?;
+    // Kept whatever came of it: a failed run is the one that somebody wants to read about.
+    let folder = run.folder.as_ref().context("loadgen left no run.json")?;
     for name in ["summary.md", "junit.xml"] {
         let (from, to) = (folder.join(name), kept.join(format!("mixed-faults-{name}")));
         fs::copy(&from, to).with_context(|| format!("loadgen left no {}", from.display()))?;
     }
-    // Unknown is not good enough: nothing was proven.
-    Ok(if run.ended == Ended::Valid { Outcome::Passed(note) } else { Outcome::Failed(note) })
+    Ok(verdict(&run))
+}
+
+/// Unknown is not good enough, nor is a valid history without the faults: nothing was proven.
+fn verdict(run: &Run) -> Outcome {
+    let note = format!("{}; {}", run.ended.name(), run.place());
+    match run.demo_lacks() {
+        _ if run.ended != Ended::Valid => Outcome::Failed(note),
+        Some(lacks) => Outcome::Failed(format!("{lacks}; {note}")),
+        None => Outcome::Passed(note),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_valid_run_with_its_faults_passes() {
+        let whole = r#"{"watches":{"count":2,"complete":2},"faults":[
+            {"fault":"kill","target":"leader"},{"fault":"pause"},{"fault":"partition"}]}"#;
+        let judge = |ended, report: &str| {
+            let report = serde_json::from_str(report).unwrap();
+            matches!(verdict(&Run::read(ended, None, report)), Outcome::Passed(_))
+        };
+        assert!(judge(Ended::Valid, whole));
+        for ended in [Ended::Invalid, Ended::Unknown, Ended::Failed] {
+            assert!(!judge(ended, whole), "{}", ended.name());
+        }
+        assert!(!judge(Ended::Valid, r#"{"faults":[]}"#));
+    }
 }
