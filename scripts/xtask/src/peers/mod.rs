@@ -1,8 +1,8 @@
 //! `cargo xtask peers`: builds etcd and its tools, to compare with.
 //!
 //! The versions are pinned by the Go modules in `scripts/peers`; a program is built again only
-//! when its pin or the Go toolchain changes. Go is needed for nothing else, and without it
-//! everything but the comparisons works.
+//! when its pin or the Go toolchain changes. Go is needed for nothing else but a client of etcd,
+//! and without it everything but the comparisons works. An older etcd comes from [`debian`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,9 @@ use anyhow::{Context, Result, bail};
 use crate::steps::Outcome;
 use crate::{report, workspace};
 
-/// Build etcd, etcdctl, etcdutl and etcd-dump-logs into target/peers (needs Go)
+mod debian;
+
+/// Build etcd, etcdctl, etcdutl and etcd-dump-logs (needs Go) and fetch Debian's etcd 3.4
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Build even what is up to date
@@ -45,6 +47,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for peer in &PEERS {
         report::line(&format!("{}", workspace::peer(peer.name).display()));
     }
+    match debian::fetch(args.force) {
+        Ok(()) => {
+            for program in &debian::PROGRAMS {
+                report::line(&format!("{}", workspace::peer(program.name).display()));
+            }
+        }
+        Err(reason) => report::line(&format!("left out: {reason:#}")),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -54,7 +64,16 @@ pub(crate) fn step() -> Result<Outcome> {
         return Ok(Outcome::Skipped(MISSING.to_owned()));
     }
     let built = build(false)?;
-    Ok(Outcome::Passed(format!("{built} built, {} up to date", PEERS.len() - built)))
+    let old = match old() {
+        Ok(()) => "3.4 of Debian".to_owned(),
+        Err(reason) => format!("left out: {reason:#}"),
+    };
+    Ok(Outcome::Passed(format!("{built} built, {} up to date; {old}", PEERS.len() - built)))
+}
+
+/// Makes sure that `etcd-3.4` and `etcdctl-3.4` are there; an error says why they cannot be had.
+pub(crate) fn old() -> Result<()> {
+    debian::fetch(false)
 }
 
 /// Whether the peers are there or can be built.
