@@ -24,7 +24,7 @@ const SHARDS: usize = 8;
 /// Longest time told apart, in microseconds; longer ones count as this.
 const LATENCY_US_MAX: u64 = 120_000_000;
 /// Width of a slice of the time series.
-const SLICE: Duration = Duration::from_millis(500);
+pub(crate) const SLICE: Duration = Duration::from_millis(500);
 
 /// The nearest float; exact below 2^53.
 pub fn approximate(value: u64) -> f64 {

@@ -83,7 +83,7 @@ fn write_violations(page: &mut String, report: &RunReport) -> std::fmt::Result {
 
 fn write_latencies(page: &mut String, report: &RunReport) -> std::fmt::Result {
     let Some(load) = &report.load else { return Ok(()) };
-    writeln!(page, "<h2>Response times, in milliseconds</h2>\n<table>\n<tr>")?;
+    writeln!(page, "<h2>Response times, in milliseconds</h2>\n<div class=\"wide\"><table>\n<tr>")?;
     for head in ["operation", "answered", "failed", "unknown", "p50", "p90", "p99", "p99.9", "max"]
     {
         write!(page, "<th>{head}</th>")?;
@@ -101,14 +101,14 @@ fn write_latencies(page: &mut String, report: &RunReport) -> std::fmt::Result {
         }
         writeln!(page, "</tr>")?;
     }
-    writeln!(page, "</table>")
+    writeln!(page, "</table></div>")
 }
 
 fn write_faults(page: &mut String, report: &RunReport) -> std::fmt::Result {
     if report.faults.is_empty() {
         return Ok(());
     }
-    writeln!(page, "<h2>Faults</h2>\n<table>")?;
+    writeln!(page, "<h2>Faults</h2>\n<div class=\"wide\"><table>")?;
     writeln!(
         page,
         "<tr><th>fault</th><th>target</th><th>members</th><th>from</th><th>to</th></tr>"
@@ -128,7 +128,7 @@ fn write_faults(page: &mut String, report: &RunReport) -> std::fmt::Result {
             window.end_s - report.load_start_s,
         )?;
     }
-    writeln!(page, "</table>")
+    writeln!(page, "</table></div>")
 }
 
 fn escape(text: &str) -> String {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::report::RunReport;
-use crate::stats::{SliceSummary, approximate};
+use crate::stats::{SLICE, SliceSummary, approximate};
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 220.0;
@@ -50,9 +50,14 @@ impl Scale {
     }
 }
 
-/// Answered operations per second.
+/// Answered operations per second. Only slices that lie wholly in the load: in the first and the
+/// last one, load was offered for a part of the time only, and the line would seem to rise and fall.
 pub(super) fn throughput(report: &RunReport) -> String {
-    let points = points(report, |slice| Some(slice.per_second));
+    let load_end_s = report.load_start_s + report.load.as_ref().map_or(0.0, |load| load.elapsed_s);
+    let is_whole = |slice: &SliceSummary| {
+        slice.start_s >= report.load_start_s && slice.start_s + SLICE.as_secs_f64() <= load_end_s
+    };
+    let points = points(report, |slice| is_whole(slice).then_some(slice.per_second));
     let max = points.iter().map(|point| point.1).fold(1.0, f64::max);
     let series = [Series { class: "main", name: "answered per second", points }];
     chart(report, "Throughput", &series, Scale::Linear(round_up(max)))
@@ -113,7 +118,7 @@ fn write_chart(
     let x = |seconds: f64| LEFT + (WIDTH - LEFT - RIGHT) * (seconds / end).clamp(0.0, 1.0);
     let y = |value: f64| HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * scale.share(value);
     writeln!(svg, "<h2>{title}</h2>")?;
-    writeln!(svg, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">")?;
+    writeln!(svg, "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">")?;
     for window in &report.faults {
         let from = x(window.start_s - report.load_start_s);
         let width = (x(window.end_s - report.load_start_s) - from).max(1.0);
@@ -165,7 +170,7 @@ fn write_chart(
         }
         writeln!(svg, "<path class=\"{class}\" d=\"{path}\"/>")?;
     }
-    writeln!(svg, "</svg>")
+    writeln!(svg, "</svg></div>")
 }
 
 #[cfg(test)]
