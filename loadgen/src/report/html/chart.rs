@@ -113,8 +113,9 @@ fn write_chart(
     series: &[Series<'_>],
     scale: Scale,
 ) -> std::fmt::Result {
-    let last = series.iter().flat_map(|series| &series.points).map(|point| point.0);
-    let end = last.fold(1.0, f64::max);
+    // One axis for every chart, whichever slices it draws.
+    let slices = report.load.iter().flat_map(|load| &load.slices);
+    let end = slices.map(|slice| slice.start_s - report.load_start_s).fold(1.0, f64::max);
     let x = |seconds: f64| LEFT + (WIDTH - LEFT - RIGHT) * (seconds / end).clamp(0.0, 1.0);
     let y = |value: f64| HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * scale.share(value);
     writeln!(svg, "<h2>{title}</h2>")?;
