@@ -119,7 +119,10 @@ fn write_chart(
     let x = |seconds: f64| LEFT + (WIDTH - LEFT - RIGHT) * (seconds / end).clamp(0.0, 1.0);
     let y = |value: f64| HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * scale.share(value);
     writeln!(svg, "<h2>{title}</h2>")?;
-    writeln!(svg, "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">")?;
+    writeln!(
+        svg,
+        "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">"
+    )?;
     for window in &report.faults {
         let from = x(window.start_s - report.load_start_s);
         let width = (x(window.end_s - report.load_start_s) - from).max(1.0);
