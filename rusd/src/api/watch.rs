@@ -251,7 +251,7 @@ impl Stream {
             }
             RequestUnion::ProgressRequest(_) => {
                 if !self.set.is_empty() {
-                    self.promises.request();
+                    self.promises.request(self.member.view.revision());
                 }
                 Ok(())
             }

@@ -18,6 +18,9 @@ const REQUESTS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     requests: usize,
+    /// The newest revision when the client last asked: what it may have read before it asked is not
+    /// missing from the answer.
+    asked_at: i64,
     notified: BTreeMap<i64, Notified>,
 }
 
@@ -33,9 +36,10 @@ enum Notified {
 }
 
 impl Promises {
-    /// The client asks.
-    pub(crate) fn request(&mut self) {
+    /// The client asks, when this is the newest revision.
+    pub(crate) fn request(&mut self, revision: i64) {
         self.requests = (self.requests + 1).min(REQUESTS_MAX);
+        self.asked_at = self.asked_at.max(revision);
     }
 
     /// This watcher wants notifications.
@@ -75,7 +79,7 @@ impl Promises {
     /// watcher that starts in the future, is dropped.
     pub(crate) fn keep(&mut self, set: &WatchSet, through: i64) -> Vec<i64> {
         let mut kept = Vec::new();
-        if self.requests > 0 {
+        if self.requests > 0 && through >= self.asked_at {
             match set.complete_through(through) {
                 Completeness::Through(_) => {
                     let requests = std::mem::take(&mut self.requests);

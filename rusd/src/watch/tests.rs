@@ -103,6 +103,8 @@ struct Watching {
 struct Client {
     set: WatchSet,
     promises: Promises,
+    /// The newest revision when it last asked for a promise.
+    asked_at: i64,
     watchers: BTreeMap<i64, Watching>,
     scan: Option<(ScanRequest, Result<EventScan, i64>)>,
     compacted: Vec<(Watching, i64)>,
@@ -113,6 +115,7 @@ impl Client {
         Client {
             set: WatchSet::new(Arc::clone(core)),
             promises: Promises::default(),
+            asked_at: 0,
             watchers: BTreeMap::new(),
             scan: None,
             compacted: Vec::new(),
@@ -140,6 +143,11 @@ impl Client {
         }
     }
 
+    fn request(&mut self, past: &Past) {
+        self.asked_at = past.revision();
+        self.promises.request(self.asked_at);
+    }
+
     /// What a stream's task does in a turn, but for the scan.
     fn hand_out(&mut self, core: &Core, past: &Past) {
         let through = core.dispatched();
@@ -151,6 +159,10 @@ impl Client {
         }
         self.take(outputs);
         for watch_id in self.promises.keep(&self.set, through) {
+            assert!(
+                watch_id != -1 || through >= self.asked_at,
+                "the answer is older than the question"
+            );
             for (id, watching) in &mut self.watchers {
                 if watch_id == -1 || watch_id == *id {
                     let expected = past.expected(watching, through + 1);
@@ -271,7 +283,7 @@ impl World {
                 }
             }
             60..62 => self.cancel(at),
-            62..65 => self.clients[at].promises.request(),
+            62..65 => self.clients[at].request(&self.past),
             65..67 => self.clients[at].promises.tick(),
             67..69 if self.past.revision() > 20 => {
                 self.past.compact = self.past.compact.max(self.past.revision() - 15);
@@ -301,7 +313,7 @@ impl World {
     fn settle(&mut self) {
         while self.dispatcher.step() {}
         for client in &mut self.clients {
-            client.promises.request();
+            client.request(&self.past);
             client.settle(&self.dispatcher.core, &self.past);
         }
     }
