@@ -107,13 +107,15 @@ pub(crate) fn build_release(packages: &[&str]) -> Result<PathBuf> {
     Ok(target().join("release"))
 }
 
-/// The commit that is checked out, with a mark when the tree differs from it.
+/// The commit that is checked out, with a mark when the tree differs from it. A result that was
+/// kept before changes nothing of what is measured.
 pub(crate) fn commit() -> String {
     let git = |arguments: &[&str]| output(Command::new("git").args(arguments).current_dir(root()));
     let Ok(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown".to_owned();
     };
-    let dirty = git(&["status", "--porcelain", "--untracked-files=no"])
+    let status = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"];
+    let dirty = git(&status)
         .is_ok_and(|changes| !changes.trim().is_empty());
     format!("{}{}", commit.trim(), if dirty { "+changes" } else { "" })
 }
