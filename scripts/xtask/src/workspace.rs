@@ -115,8 +115,7 @@ pub(crate) fn commit() -> String {
         return "unknown".to_owned();
     };
     let status = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"];
-    let dirty = git(&status)
-        .is_ok_and(|changes| !changes.trim().is_empty());
+    let dirty = git(&status).is_ok_and(|changes| !changes.trim().is_empty());
     format!("{}{}", commit.trim(), if dirty { "+changes" } else { "" })
 }
 
