@@ -26,6 +26,7 @@ pub mod agreement;
 pub mod client;
 pub mod clock;
 pub mod cluster;
+pub mod conform;
 pub mod generator;
 pub mod keys;
 pub mod nemesis;

@@ -18,6 +18,8 @@ use rusd_loadgen::workload::{ClusterSpec, Origin, System, Workload, parse_durati
 use tokio_util::sync::CancellationToken;
 use toml::Spanned;
 
+mod conform_verb;
+
 const BAD_INPUT: u8 = 2;
 const RUN_FAILED: u8 = 4;
 
@@ -37,6 +39,8 @@ enum Verb {
     Run(RunArguments),
     /// Compare the checker's model with a live server, answer by answer.
     Model(ModelArguments),
+    /// Run scripts of requests, and compare each answer with etcd's.
+    Conform(conform_verb::Arguments),
     /// Become a member of a cluster under test; used by `run` itself.
     #[command(name = process::GUARD_VERB, hide = true)]
     BecomeMember {
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Run(arguments) => run(arguments),
         Verb::Model(arguments) => model(arguments),
+        Verb::Conform(arguments) => conform_verb::run(arguments),
         Verb::BecomeMember { parent, program, arguments } => {
             let Err(error) = process::guard(parent, &program, &arguments);
             eprintln!("cannot become {}: {error}", program.display());

@@ -1,6 +1,9 @@
 //! Compiles the .proto files with protox, so that no system `protoc` is needed.
 
 use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message;
 
 const FILES: [&str; 10] = [
     "authpb/auth.proto",
@@ -18,6 +21,8 @@ const FILES: [&str; 10] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     Ok(())
 }

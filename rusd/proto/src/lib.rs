@@ -56,3 +56,7 @@ generated!(
 generated!(
     /// Frames of the log on disk.
     walpb, "walpb");
+
+/// The descriptors of all the above, encoded: for tools that make and read messages by the names
+/// of their fields.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
