@@ -13,6 +13,7 @@ mod bench;
 mod bite;
 mod check;
 mod client;
+mod conform;
 mod crash;
 mod demo;
 mod golden;
@@ -48,6 +49,7 @@ enum Verb {
     Golden(golden::Args),
     Peers(peers::Args),
     Transcript(transcript::Args),
+    Conform(conform::Args),
     Bite(bite::Args),
     Crash(crash::Args),
     Seeds(seeds::Args),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Golden(_) => golden::run(),
         Verb::Peers(args) => peers::run(&args),
         Verb::Transcript(args) => transcript::run(&args),
+        Verb::Conform(args) => conform::run(&args),
         Verb::Bite(args) => bite::run(&args),
         Verb::Crash(args) => crash::run(&args),
         Verb::Seeds(args) => seeds::run(&args),

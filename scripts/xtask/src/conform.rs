@@ -1,0 +1,111 @@
+//! `cargo xtask conform`: the conformance scripts hold on rusd, and on the etcds they were
+//! recorded from.
+//!
+//! A script that etcd itself does not pass says nothing about rusd, so both run. What each run
+//! found is kept in `target/ci/conform-NAME/`.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::steps::{Outcome, Steps};
+use crate::{peers, report, workspace};
+
+/// Run the conformance scripts on rusd, etcd 3.7 and etcd 3.4; all must pass
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only scripts whose name (area/situation) contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// Only this server
+    #[arg(long, value_enum)]
+    only: Option<Subject>,
+}
+
+/// A server that scripts run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Subject {
+    /// Ours, built from this tree.
+    Rusd,
+    /// The version that scripts are recorded from.
+    Etcd,
+    /// The oldest version that scripts speak about, as Debian has it.
+    #[value(name = "etcd-3.4")]
+    OldEtcd,
+}
+
+const SUBJECTS: [Subject; 3] = [Subject::Rusd, Subject::Etcd, Subject::OldEtcd];
+
+/// Builds what is needed, runs the scripts, prints a summary.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    workspace::build_release(&["rusd", "rusd-loadgen"])?;
+    let mut steps = Steps::default();
+    for subject in SUBJECTS {
+        if args.only.is_none_or(|only| only == subject) {
+            steps.run(subject.title(), || conform(subject, args.filter.as_deref()));
+        }
+    }
+    Ok(steps.finish("cargo xtask conform"))
+}
+
+/// The steps of `test`; release binaries are there.
+pub(crate) fn steps(steps: &mut Steps) {
+    for subject in SUBJECTS {
+        steps.run(subject.title(), || conform(subject, None));
+    }
+}
+
+impl Subject {
+    fn title(self) -> &'static str {
+        match self {
+            Subject::Rusd => "conform: rusd answers as etcd",
+            Subject::Etcd => "conform: etcd 3.7 answers as recorded",
+            Subject::OldEtcd => "conform: etcd 3.4 answers as recorded",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Subject::Rusd => "rusd",
+            Subject::Etcd => "etcd",
+            Subject::OldEtcd => "etcd-3.4",
+        }
+    }
+
+    /// The executable; an `Err` says why there is none.
+    fn binary(self) -> Result<PathBuf, String> {
+        match self {
+            Subject::Rusd => Ok(workspace::target().join("release/rusd")),
+            Subject::Etcd if !peers::is_available() => Err(peers::MISSING.to_owned()),
+            Subject::Etcd => {
+                peers::build(false).map_err(|error| format!("{error:#}"))?;
+                Ok(workspace::peer("etcd"))
+            }
+            Subject::OldEtcd => {
+                peers::old().map_err(|error| format!("{error:#}"))?;
+                Ok(workspace::peer("etcd-3.4"))
+            }
+        }
+    }
+}
+
+fn conform(subject: Subject, filter: Option<&str>) -> Result<Outcome> {
+    let binary = match subject.binary() {
+        Ok(binary) => binary,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    let out = workspace::target().join("ci").join(format!("conform-{}", subject.name()));
+    let mut command = Command::new(workspace::target().join("release/loadgen"));
+    let system = if subject == Subject::Rusd { "rusd" } else { "etcd" };
+    command.args(["conform", "--system", system, "--binary"]).arg(binary).arg("--out").arg(&out);
+    if let Some(filter) = filter {
+        command.args(["--filter", filter]);
+    }
+    let mut last = None;
+    let status = workspace::tee(&mut command, &mut |line| last = Some(line.to_owned()))?;
+    report::progress(&format!("kept in {}", out.display()));
+    // loadgen says first what it counted; an error is on stderr, and has been seen.
+    let note = last.with_context(|| format!("loadgen conform ended with {status}"))?;
+    Ok(if status.success() { Outcome::Passed(note) } else { Outcome::Failed(note) })
+}
