@@ -146,7 +146,7 @@ impl Worker {
         let (outcome, broken) = match answer.await {
             Ok(Ok(response)) => (Outcome::Ok(response), false),
             Ok(Err(status)) => {
-                let broken = !is_refusal(status.code());
+                let broken = !failure::is_refusal(&status);
                 (failure::outcome(&request, &status), broken)
             }
             Err(_) => (failure::timed_out(&request), true),
@@ -171,23 +171,6 @@ impl Worker {
         }
         answered
     }
-}
-
-/// Whether the member is well and only refused this request.
-fn is_refusal(code: tonic::Code) -> bool {
-    use tonic::Code;
-    matches!(
-        code,
-        Code::InvalidArgument
-            | Code::NotFound
-            | Code::AlreadyExists
-            | Code::PermissionDenied
-            | Code::FailedPrecondition
-            | Code::OutOfRange
-            | Code::Unauthenticated
-            | Code::ResourceExhausted
-            | Code::Unimplemented
-    )
 }
 
 #[cfg(test)]

@@ -31,10 +31,32 @@ pub fn timed_out(request: &Request) -> Outcome {
 /// etcd says this of a write that it found too large for the quota *after* it had applied it.
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
+/// The one rejection that etcd sends without a code of its own.
+const TOO_MANY_REQUESTS: &str = "etcdserver: too many requests";
+
+/// Whether the member is well and only refused this request.
+pub fn is_refusal(status: &Status) -> bool {
+    let by_code = matches!(
+        status.code(),
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unauthenticated
+            | Code::ResourceExhausted
+            | Code::Unimplemented
+    );
+    by_code || status.message() == TOO_MANY_REQUESTS
+}
+
 /// Whether the server itself refused, without effect.
 fn is_rejection(status: &Status) -> bool {
-    if status.message() == NO_SPACE {
-        return false;
+    match status.message() {
+        NO_SPACE => return false,
+        TOO_MANY_REQUESTS => return true,
+        _ => {}
     }
     let by_server =
         ["etcdserver: ", "mvcc: ", "etcdserver/"].iter().any(|p| status.message().starts_with(p));
@@ -86,6 +108,7 @@ mod tests {
     fn only_a_rejection_by_the_server_proves_that_a_write_was_not_applied() {
         let write = Request::Put(Put::default());
         for (code, message, proven) in [
+            (Code::Unknown, "etcdserver: too many requests", true),
             (Code::ResourceExhausted, "etcdserver: too many requests", true),
             (Code::NotFound, "etcdserver: requested lease not found", true),
             (Code::InvalidArgument, "etcdserver: key is not provided", true),

@@ -8,10 +8,14 @@
 //! `Unimplemented`.
 
 mod cluster;
+mod election;
+mod follow;
 mod header;
 mod http;
+mod inside;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod routes;
 mod status;

@@ -13,15 +13,20 @@ use rusd_proto::etcdserverpb::kv_server::KvServer;
 use rusd_proto::etcdserverpb::lease_server::LeaseServer;
 use rusd_proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use rusd_proto::etcdserverpb::watch_server::WatchServer;
+use rusd_proto::v3electionpb::election_server::ElectionServer;
+use rusd_proto::v3lockpb::lock_server::LockServer;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service as _;
 
 use super::cluster::ClusterService;
+use super::election::ElectionService;
 use super::http::Plain;
+use super::inside::Inside;
 use super::kv::KvService;
 use super::lease::LeaseService;
+use super::lock::LockService;
 use super::maintenance::MaintenanceService;
 use super::status;
 use super::watch::WatchService;
@@ -63,22 +68,28 @@ impl Api {
             self.progress_notify_interval,
             stop.clone(),
         );
-        let lease = LeaseService { member: member.clone(), stop: stop.clone() };
+        let kv = Arc::new(KvService::new(member.clone()));
+        let lease = Arc::new(LeaseService { member: member.clone(), stop: stop.clone() });
+        let inside =
+            Inside { kv: Arc::clone(&kv), lease: Arc::clone(&lease), member: member.clone() };
+        let lock = LockService { inside: inside.clone(), stop: stop.clone() };
+        let election = ElectionService { inside, stop: stop.clone() };
         let cluster = ClusterService { member: member.clone() };
         let maintenance = MaintenanceService::new(member.clone(), Arc::clone(metrics));
         // Starts as serving; the listener is open only while that is so.
         let (_reporter, health) = tonic_health::server::health_reporter();
         let others = tonic::service::Routes::new(health)
             .add_service(WatchServer::new(watch).max_decoding_message_size(message_bytes_max))
-            .add_service(LeaseServer::new(lease).max_decoding_message_size(message_bytes_max))
+            .add_service(LeaseServer::from_arc(lease).max_decoding_message_size(message_bytes_max))
             .add_service(ClusterServer::new(cluster).max_decoding_message_size(message_bytes_max))
             .add_service(
                 MaintenanceServer::new(maintenance).max_decoding_message_size(message_bytes_max),
             )
+            .add_service(LockServer::new(lock).max_decoding_message_size(message_bytes_max))
+            .add_service(ElectionServer::new(election).max_decoding_message_size(message_bytes_max))
             .prepare();
-        let kv = KvService::new(member.clone());
         Routes {
-            kv: KvServer::new(kv).max_decoding_message_size(message_bytes_max),
+            kv: KvServer::from_arc(kv).max_decoding_message_size(message_bytes_max),
             others,
             plain: Arc::new(Plain { member: member.clone(), metrics: Arc::clone(metrics) }),
         }

@@ -24,7 +24,7 @@ use super::header;
 use super::kv::run_blocking;
 use super::status::{self, Rejection, WATCH_ID_DUPLICATE, WATCH_RANGE_EMPTY};
 use crate::member::Member;
-use crate::watch::hub::Interest;
+use crate::watch::hub::{Hub, Interest};
 use crate::watch::progress::Promises;
 use crate::watch::range_index::RangeEnd;
 use crate::watch::sync::{Creation, Output, ScanRequest, WatchSet};
@@ -110,6 +110,22 @@ enum Ended {
 /// What a scan of the history found, and the newest revision at the time.
 type Scanned = (ScanRequest, Result<(EventScan, i64), ReadError>);
 
+/// Reads the history where that may block.
+pub(super) fn scan(
+    hub: &Hub,
+    request: ScanRequest,
+) -> impl Future<Output = Result<Scanned, Status>> + Send + 'static {
+    let hub = hub.clone();
+    async move {
+        let turns = Arc::clone(&hub.scans);
+        let scanning = run_blocking(&turns, move || {
+            let scan = hub.view.events(request.from, SCAN_BYTES, request.with_prev)?;
+            Ok((scan, hub.view.revision()))
+        });
+        Ok((request, scanning.await?))
+    }
+}
+
 struct Stream {
     member: Member,
     set: WatchSet,
@@ -127,14 +143,14 @@ impl Stream {
         mut ticker: Interval,
     ) -> Result<(), Ended> {
         let wake = self.set.wake();
-        let mut scan = None;
+        let mut scanning = None;
         let mut is_open = true;
         loop {
             let is_promise_due = self.hand_out().await?;
-            if scan.is_none()
+            if scanning.is_none()
                 && let Some(request) = self.set.wanted_scan()
             {
-                scan = Some(Box::pin(self.scan(request)));
+                scanning = Some(Box::pin(scan(&self.member.hub, request)));
             }
             let responses = self.responses.clone();
             // Every branch is cancel-safe: requests, ticks and notices wait, and a scan is kept.
@@ -151,9 +167,9 @@ impl Stream {
                     Ok(None) => is_open = false,
                     Err(_broken) => return Err(Ended::ClientGone),
                 },
-                found = async { scan.as_mut().expect("is some").await }, if scan.is_some() => {
-                    scan = None;
-                    self.feed(found?).await?;
+                found = async { scanning.as_mut().expect("is some").await }, if scanning.is_some() => {
+                    scanning = None;
+                    self.feed(found.map_err(Ended::With)?).await?;
                 }
                 () = wake.notify.notified() => {}
                 _ = ticker.tick() => self.promises.tick(),
@@ -183,22 +199,6 @@ impl Stream {
             self.send(WatchResponse { header, watch_id, ..WatchResponse::default() }).await?;
         }
         Ok(self.promises.is_any())
-    }
-
-    /// Reads the history where that may block.
-    fn scan(
-        &self,
-        request: ScanRequest,
-    ) -> impl Future<Output = Result<Scanned, Ended>> + Send + 'static {
-        let hub = self.member.hub.clone();
-        async move {
-            let turns = Arc::clone(&hub.scans);
-            let scanning = run_blocking(&turns, move || {
-                let scan = hub.view.events(request.from, SCAN_BYTES, request.with_prev)?;
-                Ok((scan, hub.view.revision()))
-            });
-            Ok((request, scanning.await.map_err(Ended::With)?))
-        }
     }
 
     async fn feed(&mut self, (request, found): Scanned) -> Result<(), Ended> {
@@ -295,10 +295,11 @@ impl Stream {
     }
 
     async fn send_events(&mut self, output: &Output, revision: i64) -> Result<(), Ended> {
+        let with_prev = output.options.with_prev;
         let response = WatchResponse {
             header: Some(header::at(&self.member, revision)),
             watch_id: output.watch_id,
-            events: events(output),
+            events: output.events().map(|event| encoded(event, with_prev)).collect(),
             ..WatchResponse::default()
         };
         self.promises.has_got_events(output.watch_id);
@@ -339,15 +340,6 @@ fn creation(request: WatchCreateRequest, revision: i64) -> Result<Creation, &'st
     };
     let start = if request.start_revision == 0 { revision + 1 } else { request.start_revision };
     Ok(Creation { watch_id: request.watch_id, interest, options, start })
-}
-
-fn events(output: &Output) -> Vec<ProtoEvent> {
-    let picked = output.deliveries.iter().flat_map(|delivery| {
-        let list = &delivery.events.list;
-        delivery.picks.as_slice().iter().map(move |position| &list[*position])
-    });
-    let wanted = picked.filter(|event| output.options.wants(event));
-    wanted.map(|event| encoded(event, output.options.with_prev)).collect()
 }
 
 fn encoded(event: &Event, with_prev: bool) -> ProtoEvent {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use rusd_state::event::Event;
 use rusd_state::view::EventScan;
 
 use super::hub::{Core, Delivery, Interest, Subscription, Wake};
@@ -59,6 +60,17 @@ pub(crate) struct Output {
     pub(crate) options: Options,
     /// Whole revisions in order, never empty.
     pub(crate) deliveries: Vec<Delivery>,
+}
+
+impl Output {
+    /// The events that the client wants, in order.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
+        let picked = self.deliveries.iter().flat_map(|delivery| {
+            let list = &delivery.events.list;
+            delivery.picks.as_slice().iter().map(move |position| &list[*position])
+        });
+        picked.filter(|event| self.options.wants(event))
+    }
 }
 
 /// A part of the history to read.

@@ -1,0 +1,161 @@
+//! The table of etcd's errors, and how the lower layers' failures get into it.
+
+use super::*;
+
+/// What gives an error of etcd's table here.
+enum Here {
+    /// This.
+    Is(Rejection),
+    /// Nothing until this is built.
+    NotYet(&'static str),
+    /// Nothing, as it is not seen on the wire of etcd either.
+    Never(&'static str),
+}
+use Here::{Is, Never, NotYet};
+
+/// All of etcd 3.7's `api/v3rpc/rpctypes/error.go`, in its order: code number and text.
+const ETCD: [(i32, &str, Here); 63] = [
+    (3, "etcdserver: key is not provided", Is(Rejection::EmptyKey)),
+    (3, "etcdserver: key not found", Is(Rejection::KeyNotFound)),
+    (3, "etcdserver: value is provided", Is(Rejection::ValueProvided)),
+    (3, "etcdserver: lease is provided", Is(Rejection::LeaseProvided)),
+    (3, "etcdserver: too many operations in txn request", Is(Rejection::TooManyOps)),
+    (3, "etcdserver: duplicate key given in txn request", Is(Rejection::DuplicateKey)),
+    (3, "etcdserver: invalid client api version", NotYet("elections")),
+    (3, "etcdserver: invalid sort option", Is(Rejection::InvalidSortOption)),
+    (11, "etcdserver: mvcc: required revision has been compacted", Is(Rejection::Compacted)),
+    (11, "etcdserver: mvcc: required revision is a future revision", Is(Rejection::FutureRevision)),
+    (8, "etcdserver: mvcc: database space exceeded", NotYet("maintenance")),
+    (5, "etcdserver: requested lease not found", Is(Rejection::LeaseNotFound)),
+    (9, "etcdserver: lease already exists", Is(Rejection::LeaseExists)),
+    (11, "etcdserver: too large lease TTL", Is(Rejection::LeaseTtlTooLarge)),
+    (1, "etcdserver: watch canceled", Never("told to a client that is gone")),
+    (9, "etcdserver: member ID already exist", Is(Rejection::MemberExists)),
+    (9, "etcdserver: Peer URLs already exists", Is(Rejection::PeerUrlExists)),
+    (
+        9,
+        "etcdserver: re-configuration failed due to not enough started members",
+        NotYet("membership"),
+    ),
+    (3, "etcdserver: given member URLs are invalid", NotYet("membership")),
+    (5, "etcdserver: member not found", Is(Rejection::MemberNotFound)),
+    (9, "etcdserver: can only promote a learner member", Is(Rejection::MemberNotLearner)),
+    (
+        9,
+        "etcdserver: can only promote a learner member which is in sync with leader",
+        NotYet("membership"),
+    ),
+    (9, "etcdserver: too many learner members in cluster", Is(Rejection::TooManyLearners)),
+    (
+        9,
+        "etcdserver: cluster ID mismatch",
+        Never("of member lists that differ, which only clients compare"),
+    ),
+    (3, "etcdserver: request is too large", Is(Rejection::RequestTooLarge)),
+    (8, "etcdserver: too many requests", Never("goes out without its code")),
+    (9, "etcdserver: root user does not exist", NotYet("auth")),
+    (9, "etcdserver: root user does not have root role", NotYet("auth")),
+    (9, "etcdserver: user name already exists", NotYet("auth")),
+    (3, "etcdserver: user name is empty", NotYet("auth")),
+    (9, "etcdserver: user name not found", NotYet("auth")),
+    (9, "etcdserver: role name already exists", NotYet("auth")),
+    (9, "etcdserver: role name not found", NotYet("auth")),
+    (3, "etcdserver: role name is empty", NotYet("auth")),
+    (3, "etcdserver: authentication failed, invalid user ID or password", NotYet("auth")),
+    (3, "etcdserver: permission not given", NotYet("auth")),
+    (7, "etcdserver: permission denied", NotYet("auth")),
+    (9, "etcdserver: role is not granted to the user", NotYet("auth")),
+    (9, "etcdserver: permission is not granted to the role", NotYet("auth")),
+    (9, "etcdserver: authentication is not enabled", NotYet("auth")),
+    (16, "etcdserver: invalid auth token", NotYet("auth")),
+    (3, "etcdserver: invalid auth management", NotYet("auth")),
+    (3, "etcdserver: revision of auth store is old", NotYet("auth")),
+    (14, "etcdserver: no leader", Is(Rejection::NoLeader)),
+    (9, "etcdserver: not leader", NotYet("maintenance")),
+    (14, "etcdserver: leader changed", NotYet("elections")),
+    (9, "etcdserver: not capable", Never("of clusters of etcd 2")),
+    (14, "etcdserver: server stopped", Is(Rejection::Stopped)),
+    (14, "etcdserver: request timed out", Is(Rejection::Timeout)),
+    (
+        14,
+        "etcdserver: request timed out, possibly due to previous leader failure",
+        Is(Rejection::TimeoutLeaderLost),
+    ),
+    (14, "etcdserver: request timed out, possibly due to connection lost", NotYet("elections")),
+    (
+        14,
+        "etcdserver: request timed out, waiting for the applied index took too long",
+        NotYet("elections"),
+    ),
+    (14, "etcdserver: unhealthy cluster", NotYet("elections")),
+    (15, "etcdserver: corrupt cluster", NotYet("maintenance")),
+    (9, "etcdserver: rpc not supported for learner", Is(Rejection::NotSupportedForLearner)),
+    (9, "etcdserver: bad leader transferee", NotYet("maintenance")),
+    (3, "etcdserver: wrong downgrade target version format", NotYet("downgrade")),
+    (3, "etcdserver: invalid downgrade target version", NotYet("downgrade")),
+    (9, "etcdserver: cluster version not found during downgrade", NotYet("downgrade")),
+    (9, "etcdserver: cluster has a downgrade job in progress", NotYet("downgrade")),
+    (9, "etcdserver: no inflight downgrade job", NotYet("downgrade")),
+    (1, "etcdserver: request canceled", Never("told to a client that is gone")),
+    (
+        4,
+        "etcdserver: context deadline exceeded",
+        Never("goes out in the words of the gRPC library"),
+    ),
+];
+
+/// What etcd's servers say with the code `Unknown`: `too many requests` loses its code because the
+/// server takes the client's form of the error, the others are errors of the client library.
+const WITHOUT_CODE: [(&str, Rejection); 5] = [
+    ("etcdserver: too many requests", Rejection::TooManyRequests),
+    ("mutex: session is expired", Rejection::LockSessionExpired),
+    ("election: no leader", Rejection::NobodyElected),
+    ("election: not leader", Rejection::NotElected),
+    ("\"leader\" field must be provided", Rejection::LeaderKeyMissing),
+];
+
+#[test]
+fn codes_and_texts_are_etcds() {
+    for (code, text, here) in ETCD {
+        match here {
+            Is(rejection) => {
+                let status = Status::from(rejection);
+                assert_eq!((i32::from(status.code()), status.message()), (code, text));
+            }
+            NotYet(why) | Never(why) => assert!(!why.is_empty(), "{text}"),
+        }
+    }
+    for (text, rejection) in WITHOUT_CODE {
+        let status = Status::from(rejection);
+        assert_eq!((status.code(), status.message()), (Code::Unknown, text));
+    }
+}
+
+#[test]
+fn no_error_is_in_the_table_twice() {
+    let texts = ETCD.iter().map(|(_, text, _)| *text);
+    let distinct: std::collections::BTreeSet<&str> = texts.collect();
+    assert_eq!(distinct.len(), ETCD.len());
+}
+
+#[test]
+fn failures_of_lower_layers_get_their_row() {
+    let row = |status: Status| (status.code(), status.message().to_owned());
+    assert_eq!(row(of(ProposeError::TooLarge)), row(Rejection::RequestTooLarge.into()));
+    assert_eq!(row(of(ReadBarrierError::Timeout)), row(Rejection::Timeout.into()));
+    assert_eq!(row(of(LeaseError::NotFound)), row(Rejection::LeaseNotFound.into()));
+    assert_eq!(row(of(ApplyError::KeyNotFound)), row(Rejection::KeyNotFound.into()));
+    let compacted = ReadError::Compacted { compact: 5 };
+    assert_eq!(row(of_read(compacted)), row(Rejection::Compacted.into()));
+    let too_large = message_too_large(5, 4);
+    assert_eq!(too_large.code(), Code::ResourceExhausted);
+    assert_eq!(too_large.message(), "grpc: received message larger than max (5 vs. 4)");
+}
+
+#[test]
+fn an_error_loses_its_code_inside() {
+    let inside = without_code(Rejection::LeaseNotFound.into());
+    assert_eq!(inside.code(), Code::Unknown);
+    assert_eq!(inside.message(), "etcdserver: requested lease not found");
+    assert_eq!(without_code(Status::cancelled("x")).code(), Code::Cancelled);
+}
