@@ -1,0 +1,230 @@
+//! A watch held against what happened, revision by revision.
+
+use crate::findings::{Broken, Findings};
+use crate::history::record::EventKind;
+use crate::model::keyspace::Change;
+use crate::render;
+use crate::verdict::{Named, Rule};
+
+use super::follow::{Arrived, Watch};
+use super::happened::{Due, Happened};
+
+/// Revisions that are wrong after which a watch is looked at no further.
+const WRONG_MAX: usize = 50;
+
+impl<'h> Watch<'h> {
+    /// Compares with what happened, revision by revision.
+    pub(super) fn check_against(
+        &self,
+        happened: &mut Happened<'_>,
+        compactions: &[i64],
+        findings: &mut Findings,
+    ) {
+        let replayed = happened.replayed;
+        let due = happened.of(self.request);
+        let mut due = &due[due.partition_point(|due| due.revision < self.start)..];
+        let mut events = self.events.as_slice();
+        let first = events.partition_point(|own| {
+            own.event.kv.mod_revision < self.start || own.event.kv.mod_revision <= replayed.first
+        });
+        events = &events[first..];
+        let mut wrong_so_far = 0;
+        loop {
+            let next_due = due.first().map_or(i64::MAX, |due| due.revision);
+            let next_event = events.first().map_or(i64::MAX, |own| own.event.kv.mod_revision);
+            let revision = next_due.min(next_event);
+            if revision > replayed.done || wrong_so_far == WRONG_MAX {
+                return;
+            }
+            // A revision has few changes: counting them beats searching for where they end.
+            let due_now = due.iter().take_while(|due| due.revision <= revision).count();
+            let came =
+                events.iter().take_while(|own| own.event.kv.mod_revision <= revision).count();
+            let wrong = self.compare(revision, &due[..due_now], &events[..came], compactions);
+            if let Some((rule, broken)) = wrong {
+                wrong_so_far += 1;
+                if revision <= replayed.certain {
+                    findings.add(rule, || broken);
+                } else if !findings.any() {
+                    findings.undecided(format!(
+                        "watch {} disagrees at revision {revision}, but what happened there is not \
+                         certain",
+                        self.created.response.watch
+                    ));
+                    return;
+                }
+            }
+            due = &due[due_now..];
+            events = &events[came..];
+        }
+    }
+
+    /// Compares the events of one revision with what was due.
+    fn compare(
+        &self,
+        revision: i64,
+        due: &[Due<'_>],
+        came: &[Arrived<'h>],
+        compactions: &[i64],
+    ) -> Option<(Rule, Broken)> {
+        if self.is_as_due(due, came) {
+            return None;
+        }
+        let due: Vec<&Change> =
+            due.iter().map(|due| due.change).filter(|change| self.wants(change)).collect();
+        for change in &due {
+            if revision <= self.reached && !came.iter().any(|own| own.event.kv.key == change.key) {
+                return Some(self.missing(revision, change));
+            }
+        }
+        for arrived in came {
+            let change = due.iter().find(|change| change.key == arrived.event.kv.key);
+            if let Some(wrong) = self.compare_event(*arrived, change.copied(), compactions) {
+                return Some(wrong);
+            }
+        }
+        let order =
+            due.iter().filter(|change| came.iter().any(|own| own.event.kv.key == change.key));
+        if order.map(|change| &change.key).ne(came.iter().map(|own| &own.event.kv.key)) {
+            let keys: Vec<String> = due.iter().map(|change| render::short(&change.key)).collect();
+            return Some((
+                Rule::WatchOrdered,
+                Broken {
+                    operations: came
+                        .first()
+                        .map(|own| render::watch(own.line))
+                        .into_iter()
+                        .collect(),
+                    expected: format!("in operation order: {}", keys.join(", ")),
+                    got: "another order".into(),
+                },
+            ));
+        }
+        None
+    }
+
+    /// The common case, looked at first: exactly what was due came.
+    fn is_as_due(&self, due: &[Due<'_>], came: &[Arrived<'h>]) -> bool {
+        due.len() == came.len()
+            && due.iter().zip(came).all(|(due, arrived)| {
+                let (change, event) = (due.change, arrived.event);
+                let same = match (&change.after, event.kind) {
+                    (Some(after), EventKind::Put) => after.is(&event.kv),
+                    (None, EventKind::Delete) => true,
+                    (Some(_), EventKind::Delete) | (None, EventKind::Put) => false,
+                };
+                let same_before = match (&change.before, &event.prev_kv) {
+                    (Some(before), Some(prev)) => before.is(prev) && prev.key == change.key,
+                    (_, None) => !self.request.prev_kv || change.before.is_none(),
+                    (None, Some(_)) => false,
+                };
+                same && same_before && event.kv.key == change.key && self.wants(change)
+            })
+    }
+
+    fn wants(&self, change: &Change) -> bool {
+        if change.after.is_some() { !self.request.no_put } else { !self.request.no_delete }
+    }
+
+    fn missing(&self, revision: i64, change: &Change) -> (Rule, Broken) {
+        let arrived = self.events.first().map(|own| own.event.kv.mod_revision);
+        let at_start = arrived.is_none_or(|first| revision < first);
+        let rule = if self.request.resumes.is_some() && at_start {
+            Rule::WatchResumable
+        } else {
+            Rule::WatchComplete
+        };
+        (rule, self.missing_between(revision, &show(change)))
+    }
+
+    /// Names the responses between which something is missing.
+    fn missing_between(&self, revision: i64, what: &str) -> Broken {
+        let after = self.events.partition_point(|own| own.event.kv.mod_revision <= revision);
+        let before = after.checked_sub(1).map_or(self.created, |index| self.events[index].line);
+        let after = self.events.get(after).map_or(self.reached_by, |own| own.line);
+        let mut operations: Vec<Named> = vec![render::watch(before)];
+        if after.line != before.line {
+            operations.push(render::watch(after));
+        }
+        Broken {
+            operations,
+            expected: format!("the event {what} of revision {revision}"),
+            got: format!("nothing, though the watch has come to revision {}", self.reached),
+        }
+    }
+
+    fn compare_event(
+        &self,
+        arrived: Arrived<'h>,
+        change: Option<&Change>,
+        compactions: &[i64],
+    ) -> Option<(Rule, Broken)> {
+        let event = arrived.event;
+        let wrong = |rule, expected: String, got: String| {
+            Some((rule, Broken { operations: vec![render::watch(arrived.line)], expected, got }))
+        };
+        let Some(change) = change else {
+            let text = format!(
+                "no event: nothing happened to {} at revision {}",
+                render::short(&event.kv.key),
+                event.kv.mod_revision
+            );
+            return wrong(Rule::WatchContent, text, render::event(event));
+        };
+        let same = match (&change.after, event.kind) {
+            (Some(after), EventKind::Put) => after.is(&event.kv),
+            (None, EventKind::Delete) => true,
+            (Some(_), EventKind::Delete) | (None, EventKind::Put) => false,
+        };
+        if !same {
+            return wrong(Rule::WatchContent, show(change), render::event(event));
+        }
+        if !self.request.prev_kv {
+            return None;
+        }
+        let same = match (&change.before, &event.prev_kv) {
+            (None, None) => true,
+            (Some(before), Some(prev)) => prev.key == change.key && before.is(prev),
+            // etcd leaves out what it can no longer read.
+            (Some(_), None) => compactions.iter().any(|to| *to >= event.kv.mod_revision),
+            (None, Some(_)) => false,
+        };
+        if same {
+            return None;
+        }
+        let prev = |kv: Option<String>| kv.map_or("none".to_owned(), |kv| kv);
+        let expected =
+            change.before.as_ref().map(|own| render::key_value(&own.key_value(&change.key)));
+        let got = event.prev_kv.as_ref().map(render::key_value);
+        wrong(
+            Rule::WatchPrevKv,
+            format!("previous key-value: {}", prev(expected)),
+            format!("previous key-value: {}", prev(got)),
+        )
+    }
+
+    /// A watch on everything has an event for every revision, whatever it was. This needs no
+    /// replay, so it holds beyond the last certain revision too.
+    pub(super) fn check_every_revision(&self, certain: i64, findings: &mut Findings) {
+        let from = self.start.max(certain.saturating_add(1));
+        let skip = self.events.partition_point(|own| own.event.kv.mod_revision < from);
+        let mut next = from;
+        for arrived in &self.events[skip..] {
+            let revision = arrived.event.kv.mod_revision;
+            if next < revision && next <= self.reached {
+                findings.add(Rule::WatchComplete, || self.missing_between(next, "(unknown)"));
+            }
+            next = next.max(revision.saturating_add(1));
+        }
+        if next <= self.reached {
+            findings.add(Rule::WatchComplete, || self.missing_between(next, "(unknown)"));
+        }
+    }
+}
+
+fn show(change: &Change) -> String {
+    match &change.after {
+        Some(after) => format!("put {}", render::key_value(&after.key_value(&change.key))),
+        None => format!("delete {}", render::short(&change.key)),
+    }
+}

@@ -1,0 +1,203 @@
+//! One watch, followed through its responses: what it tells of itself, and what can be said of it
+//! without knowing what happened.
+
+use crate::findings::{Broken, Findings};
+use crate::history::record::{Event, EventKind, WatchBody, WatchRequest};
+use crate::history::{History, WatchLine};
+use crate::linear::pins::first_watched;
+use crate::model::keyspace::Span;
+use crate::render;
+use crate::verdict::Rule;
+
+use super::order::Order;
+
+/// An event, with the response that brought it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived<'h> {
+    pub(super) line: &'h WatchLine,
+    pub(super) event: &'h Event,
+}
+
+/// A watch, as far as it tells of itself.
+pub(super) struct Watch<'h> {
+    pub(super) created: &'h WatchLine,
+    pub(super) request: &'h WatchRequest,
+    /// First revision whose events are due.
+    pub(super) start: i64,
+    /// Last revision whose events must all have arrived.
+    pub(super) reached: i64,
+    /// Who says so.
+    pub(super) reached_by: &'h WatchLine,
+    /// By revision; within one, as they arrived.
+    pub(super) events: Vec<Arrived<'h>>,
+    pub(super) canceled: Option<(&'h WatchLine, i64)>,
+}
+
+impl<'h> Watch<'h> {
+    /// Follows a watch through its responses; `None` if it was never created.
+    pub(super) fn follow(
+        history: &'h History,
+        lines: &[&'h WatchLine],
+        findings: &mut Findings,
+    ) -> Option<Watch<'h>> {
+        let mut lines = lines.iter().copied();
+        let (created, request) = loop {
+            let line = lines.next()?;
+            match &line.response.body {
+                WatchBody::Created(request) => break (line, request),
+                WatchBody::Events { .. } => findings.add(Rule::WatchCreated, || Broken {
+                    operations: vec![render::watch(line)],
+                    expected: "created, before any event".into(),
+                    got: "events".into(),
+                }),
+                WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
+            }
+        };
+        let start = first_watched(request, created.response.revision);
+        let mut watch = Watch {
+            created,
+            request,
+            start,
+            reached: start.saturating_sub(1),
+            reached_by: created,
+            events: Vec::new(),
+            canceled: None,
+        };
+        let mut order = Order { last: i64::MIN, last_line: created, may_continue: false };
+        let mut ended: Option<&WatchLine> = None;
+        for line in lines {
+            if let Some(end) = ended {
+                findings.add(Rule::WatchClosed, || Broken {
+                    operations: vec![render::watch(end), render::watch(line)],
+                    expected: "silence after the end".into(),
+                    got: "another response".into(),
+                });
+                break;
+            }
+            if watch.take(history, line, &mut order, findings) {
+                ended = Some(line);
+            }
+        }
+        Some(watch)
+    }
+
+    /// Takes a response; whether it ended the watch.
+    fn take(
+        &mut self,
+        history: &History,
+        line: &'h WatchLine,
+        order: &mut Order<'h>,
+        findings: &mut Findings,
+    ) -> bool {
+        match &line.response.body {
+            WatchBody::Created(_) => {}
+            WatchBody::Progress => self.reach(line.response.revision, line),
+            WatchBody::Events { events, fragment } => {
+                for event in events {
+                    self.check_event(line, event, findings);
+                    if order.accepts(line, event, findings) {
+                        self.events.push(Arrived { line, event });
+                    }
+                }
+                if let Some(last) = events.last() {
+                    self.reach(last.kv.mod_revision.saturating_sub(i64::from(*fragment)), line);
+                }
+                order.may_continue = *fragment;
+            }
+            WatchBody::Canceled { compact_revision, .. } => {
+                if *compact_revision > 0 {
+                    self.canceled = Some((line, *compact_revision));
+                }
+                return true;
+            }
+            WatchBody::Closed { by_client } => {
+                if *by_client {
+                    self.reach_final(history, line);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn reach(&mut self, revision: i64, by: &'h WatchLine) {
+        if revision > self.reached {
+            self.reached = revision;
+            self.reached_by = by;
+        }
+    }
+
+    /// Closed after the final states were read: it must have come up to them.
+    fn reach_final(&mut self, history: &History, by: &'h WatchLine) {
+        let before = history
+            .finals
+            .iter()
+            .filter(|line| line.state.return_ns <= by.response.arrived_ns)
+            .map(|line| line.state.revision);
+        if let Some(revision) = before.max() {
+            self.reach(revision, by);
+        }
+    }
+
+    /// What can be said of an event by itself.
+    fn check_event(&self, line: &WatchLine, event: &Event, findings: &mut Findings) {
+        let span = Span::new(&self.request.key, &self.request.range_end);
+        let filtered = match event.kind {
+            EventKind::Put => self.request.no_put,
+            EventKind::Delete => self.request.no_delete,
+        };
+        let early = event.kv.mod_revision < self.start;
+        if !span.contains(&event.kv.key) || filtered || early {
+            findings.add(Rule::WatchFilter, || Broken {
+                operations: vec![render::watch(self.created), render::watch(line)],
+                expected: format!(
+                    "events of {} from revision {}, without those filtered out",
+                    render::span(&self.request.key, &self.request.range_end),
+                    self.start
+                ),
+                got: render::event(event),
+            });
+        }
+        if event.kv.mod_revision > line.response.revision {
+            findings.add(Rule::WatchNoFuture, || Broken {
+                operations: vec![render::watch(line)],
+                expected: format!(
+                    "events up to the response's revision {}",
+                    line.response.revision
+                ),
+                got: render::event(event),
+            });
+        }
+        if event.prev_kv.is_some() && !self.request.prev_kv {
+            findings.add(Rule::WatchPrevKv, || Broken {
+                operations: vec![render::watch(self.created), render::watch(line)],
+                expected: "no previous key-value, for none was asked for".into(),
+                got: render::event(event),
+            });
+        }
+    }
+
+    pub(super) fn check_cancel(
+        &self,
+        history: &History,
+        compactions: &[i64],
+        findings: &mut Findings,
+    ) {
+        let Some((line, revision)) = self.canceled else { return };
+        let newest = self.events.last().map_or(0, |arrived| arrived.event.kv.mod_revision);
+        let due = self.start.max(newest.saturating_add(1));
+        let known = compactions.contains(&revision) || revision <= history.header.first_revision;
+        if due < revision && known {
+            return;
+        }
+        findings.add(Rule::WatchCompactedCancel, || Broken {
+            operations: vec![render::watch(self.created), render::watch(line)],
+            expected: if known {
+                format!("no cancel: events from {due} on are not compacted")
+            } else {
+                "a compact revision that was asked for".into()
+            },
+            got: format!("canceled because of a compaction at {revision}"),
+        });
+    }
+}
