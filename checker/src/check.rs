@@ -119,6 +119,10 @@ fn count(history: &History) -> Counts {
         match &line.response.body {
             WatchBody::Created(_) => counts.watches += 1,
             WatchBody::Events { events, .. } => counts.events += wide(events.len()),
+            WatchBody::Digests(short) => counts.events += wide(short.count()),
+            WatchBody::Canceled { compact_revision, .. } if *compact_revision > 0 => {
+                counts.watches_compacted += 1;
+            }
             WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
         }
     }

@@ -57,6 +57,12 @@ pub(crate) fn watch(line: &WatchLine) -> Named {
             request.start_revision
         ),
         WatchBody::Events { events, .. } => list(events, event),
+        WatchBody::Digests(short) => match short.revisions() {
+            Some((first, last)) => {
+                format!("{} events of revisions {first} to {last}, told in short", short.count())
+            }
+            None => "no events".into(),
+        },
         WatchBody::Progress => "progress".into(),
         WatchBody::Canceled { reason, compact_revision } => {
             format!("canceled ({reason}), compact revision {compact_revision}")

@@ -310,6 +310,9 @@ pub struct Counts {
     pub watches: u64,
     /// Watch events.
     pub events: u64,
+    /// Watches that the server ended because what they were due was compacted.
+    #[serde(default)]
+    pub watches_compacted: u64,
     /// Faults begun.
     pub faults: u64,
     /// Final states.

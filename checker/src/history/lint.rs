@@ -110,6 +110,11 @@ fn lint_watches(history: &History) -> Result<(), InputError> {
     let mut members: HashMap<u64, u32> = HashMap::new();
     for line in &history.watches {
         let response = &line.response;
+        if let WatchBody::Digests(short) = &response.body
+            && let Some(reason) = short.misfit()
+        {
+            return Err(InputError::malformed(line.line, reason));
+        }
         let known = members.get(&response.watch).copied();
         match (&response.body, known) {
             (WatchBody::Created(request), None) => {

@@ -7,6 +7,7 @@
 //! Not here: any judgement of the store. A history that breaks the format's own rules is bad
 //! input ([`error::InputError`]), never an invalid store.
 
+pub mod digests;
 pub mod record;
 pub mod text;
 

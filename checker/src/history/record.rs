@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::digests::Digests;
 use super::text::Text;
 
 /// Version of the format written by this crate.
@@ -453,6 +454,8 @@ pub enum WatchBody {
         #[serde(default, skip_serializing_if = "is_default")]
         fragment: bool,
     },
+    /// Responses with events, told in short; time and revision of the record are those of the last.
+    Digests(Digests),
     /// Everything up to the response's revision has been sent.
     Progress,
     /// The server ended the watch.

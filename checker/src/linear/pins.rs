@@ -129,6 +129,8 @@ impl Pins {
                         let newest = events.last().map_or(0, |event| event.kv.mod_revision);
                         reached = reached.max(newest.saturating_sub(i64::from(*fragment)));
                     }
+                    // They say that something happened, and not what.
+                    WatchBody::Digests(_) => covers = None,
                     WatchBody::Canceled { .. } | WatchBody::Closed { .. } => break,
                 }
             }

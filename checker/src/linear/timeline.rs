@@ -487,6 +487,10 @@ fn last_revision(history: &History) -> i64 {
                 // Events rise, and none is newer than its response; else a watch rule is broken.
                 last = events.last().map_or(last, |event| last.max(event.kv.mod_revision));
             }
+            WatchBody::Digests(short) => {
+                last = last.max(line.response.revision);
+                last = short.revisions().map_or(last, |(_, newest)| last.max(newest));
+            }
             WatchBody::Created(_) | WatchBody::Progress | WatchBody::Canceled { .. } => {
                 last = last.max(line.response.revision);
             }

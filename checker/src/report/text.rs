@@ -74,7 +74,13 @@ fn counts(text: &mut String, counts: &Counts) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "{} watches with {} events, {} faults, {} final states, {} of their hashes compared",
-        counts.watches, counts.events, counts.faults, counts.finals, counts.hashes_compared
+        "{} watches ({} ended by a compaction) with {} events, {} faults, {} final states, {} of \
+         their hashes compared",
+        counts.watches,
+        counts.watches_compacted,
+        counts.events,
+        counts.faults,
+        counts.finals,
+        counts.hashes_compared
     )
 }

@@ -1,13 +1,15 @@
 //! A watch held against what happened, revision by revision.
 
 use crate::findings::{Broken, Findings};
-use crate::history::record::EventKind;
+use crate::history::WatchLine;
+use crate::history::record::Event;
 use crate::model::keyspace::Change;
 use crate::render;
 use crate::verdict::{Named, Rule};
 
-use super::follow::{Arrived, Watch};
+use super::follow::Watch;
 use super::happened::{Due, Happened};
+use super::told::{Arrived, Told, digest_of, says};
 
 /// Revisions that are wrong after which a watch is looked at no further.
 const WRONG_MAX: usize = 50;
@@ -25,21 +27,20 @@ impl<'h> Watch<'h> {
         let mut due = &due[due.partition_point(|due| due.revision < self.start)..];
         let mut events = self.events.as_slice();
         let first = events.partition_point(|own| {
-            own.event.kv.mod_revision < self.start || own.event.kv.mod_revision <= replayed.first
+            own.told.revision() < self.start || own.told.revision() <= replayed.first
         });
         events = &events[first..];
         let mut wrong_so_far = 0;
         loop {
             let next_due = due.first().map_or(i64::MAX, |due| due.revision);
-            let next_event = events.first().map_or(i64::MAX, |own| own.event.kv.mod_revision);
+            let next_event = events.first().map_or(i64::MAX, |own| own.told.revision());
             let revision = next_due.min(next_event);
             if revision > replayed.done || wrong_so_far == WRONG_MAX {
                 return;
             }
             // A revision has few changes: counting them beats searching for where they end.
             let due_now = due.iter().take_while(|due| due.revision <= revision).count();
-            let came =
-                events.iter().take_while(|own| own.event.kv.mod_revision <= revision).count();
+            let came = events.iter().take_while(|own| own.told.revision() <= revision).count();
             let wrong = self.compare(revision, &due[..due_now], &events[..came], compactions);
             if let Some((rule, broken)) = wrong {
                 wrong_so_far += 1;
@@ -72,20 +73,27 @@ impl<'h> Watch<'h> {
         }
         let due: Vec<&Change> =
             due.iter().map(|due| due.change).filter(|change| self.wants(change)).collect();
+        // An event told in short that is none of those due may be any of them, with other content.
+        let is_due = |own: &Arrived<'_>| due.iter().any(|change| is_of(own.told, change));
+        let unclear = came.iter().any(|own| matches!(own.told, Told::Short { .. }) && !is_due(own));
         for change in &due {
-            if revision <= self.reached && !came.iter().any(|own| own.event.kv.key == change.key) {
+            let came = unclear || came.iter().any(|own| is_of(own.told, change));
+            if revision <= self.reached && !came {
                 return Some(self.missing(revision, change));
             }
         }
         for arrived in came {
-            let change = due.iter().find(|change| change.key == arrived.event.kv.key);
-            if let Some(wrong) = self.compare_event(*arrived, change.copied(), compactions) {
-                return Some(wrong);
+            let change = due.iter().find(|change| is_of(arrived.told, change)).copied();
+            let wrong = match arrived.told {
+                Told::Whole(event) => self.compare_event(arrived.line, event, change, compactions),
+                Told::Short { .. } => self.compare_short(*arrived, change, &due, compactions),
+            };
+            if wrong.is_some() {
+                return wrong;
             }
         }
-        let order =
-            due.iter().filter(|change| came.iter().any(|own| own.event.kv.key == change.key));
-        if order.map(|change| &change.key).ne(came.iter().map(|own| &own.event.kv.key)) {
+        let expected = due.iter().filter(|change| came.iter().any(|own| is_of(own.told, change)));
+        if !expected.zip(came).all(|(change, own)| is_of(own.told, change)) {
             let keys: Vec<String> = due.iter().map(|change| render::short(&change.key)).collect();
             return Some((
                 Rule::WatchOrdered,
@@ -107,18 +115,23 @@ impl<'h> Watch<'h> {
     fn is_as_due(&self, due: &[Due<'_>], came: &[Arrived<'h>]) -> bool {
         due.len() == came.len()
             && due.iter().zip(came).all(|(due, arrived)| {
-                let (change, event) = (due.change, arrived.event);
-                let same = match (&change.after, event.kind) {
-                    (Some(after), EventKind::Put) => after.is(&event.kv),
-                    (None, EventKind::Delete) => true,
-                    (Some(_), EventKind::Delete) | (None, EventKind::Put) => false,
+                let change = due.change;
+                let event = match arrived.told {
+                    Told::Whole(event) => event,
+                    Told::Short { digest, .. } => {
+                        let expected = digest_of(due.revision, change, self.request.prev_kv);
+                        return digest == expected && self.wants(change);
+                    }
                 };
                 let same_before = match (&change.before, &event.prev_kv) {
                     (Some(before), Some(prev)) => before.is(prev) && prev.key == change.key,
                     (_, None) => !self.request.prev_kv || change.before.is_none(),
                     (None, Some(_)) => false,
                 };
-                same && same_before && event.kv.key == change.key && self.wants(change)
+                says(event, change)
+                    && same_before
+                    && event.kv.key == change.key
+                    && self.wants(change)
             })
     }
 
@@ -127,7 +140,7 @@ impl<'h> Watch<'h> {
     }
 
     fn missing(&self, revision: i64, change: &Change) -> (Rule, Broken) {
-        let arrived = self.events.first().map(|own| own.event.kv.mod_revision);
+        let arrived = self.events.first().map(|own| own.told.revision());
         let at_start = arrived.is_none_or(|first| revision < first);
         let rule = if self.request.resumes.is_some() && at_start {
             Rule::WatchResumable
@@ -139,7 +152,7 @@ impl<'h> Watch<'h> {
 
     /// Names the responses between which something is missing.
     fn missing_between(&self, revision: i64, what: &str) -> Broken {
-        let after = self.events.partition_point(|own| own.event.kv.mod_revision <= revision);
+        let after = self.events.partition_point(|own| own.told.revision() <= revision);
         let before = after.checked_sub(1).map_or(self.created, |index| self.events[index].line);
         let after = self.events.get(after).map_or(self.reached_by, |own| own.line);
         let mut operations: Vec<Named> = vec![render::watch(before)];
@@ -155,13 +168,13 @@ impl<'h> Watch<'h> {
 
     fn compare_event(
         &self,
-        arrived: Arrived<'h>,
+        line: &WatchLine,
+        event: &Event,
         change: Option<&Change>,
         compactions: &[i64],
     ) -> Option<(Rule, Broken)> {
-        let event = arrived.event;
         let wrong = |rule, expected: String, got: String| {
-            Some((rule, Broken { operations: vec![render::watch(arrived.line)], expected, got }))
+            Some((rule, Broken { operations: vec![render::watch(line)], expected, got }))
         };
         let Some(change) = change else {
             let text = format!(
@@ -171,12 +184,7 @@ impl<'h> Watch<'h> {
             );
             return wrong(Rule::WatchContent, text, render::event(event));
         };
-        let same = match (&change.after, event.kind) {
-            (Some(after), EventKind::Put) => after.is(&event.kv),
-            (None, EventKind::Delete) => true,
-            (Some(_), EventKind::Delete) | (None, EventKind::Put) => false,
-        };
-        if !same {
+        if !says(event, change) {
             return wrong(Rule::WatchContent, show(change), render::event(event));
         }
         if !self.request.prev_kv {
@@ -203,14 +211,47 @@ impl<'h> Watch<'h> {
         )
     }
 
+    /// As [`Self::compare_event`], of an event told in short; `due` are all changes of its revision.
+    fn compare_short(
+        &self,
+        arrived: Arrived<'_>,
+        change: Option<&Change>,
+        due: &[&Change],
+        compactions: &[i64],
+    ) -> Option<(Rule, Broken)> {
+        let revision = arrived.told.revision();
+        let wrong = |rule, expected: String| {
+            let operations = vec![render::watch(arrived.line)];
+            Some((rule, Broken { operations, expected, got: arrived.told.show() }))
+        };
+        let Some(change) = change else {
+            let expected = match due {
+                [] => format!("no event: nothing happened at revision {revision}"),
+                due => render::list(due, |change| show(change)),
+            };
+            return wrong(Rule::WatchContent, expected);
+        };
+        let with_before = arrived.told.digest() == digest_of(revision, change, true);
+        // etcd leaves out what it can no longer read.
+        let may_lack = !self.request.prev_kv || compactions.iter().any(|to| *to >= revision);
+        let is_right =
+            change.before.is_none() || if with_before { self.request.prev_kv } else { may_lack };
+        if is_right {
+            return None;
+        }
+        let asked = if self.request.prev_kv { "with" } else { "without" };
+        let expected = format!("{}, {asked} the key-value before", show(change));
+        wrong(Rule::WatchPrevKv, expected)
+    }
+
     /// A watch on everything has an event for every revision, whatever it was. This needs no
     /// replay, so it holds beyond the last certain revision too.
     pub(super) fn check_every_revision(&self, certain: i64, findings: &mut Findings) {
         let from = self.start.max(certain.saturating_add(1));
-        let skip = self.events.partition_point(|own| own.event.kv.mod_revision < from);
+        let skip = self.events.partition_point(|own| own.told.revision() < from);
         let mut next = from;
         for arrived in &self.events[skip..] {
-            let revision = arrived.event.kv.mod_revision;
+            let revision = arrived.told.revision();
             if next < revision && next <= self.reached {
                 findings.add(Rule::WatchComplete, || self.missing_between(next, "(unknown)"));
             }
@@ -218,6 +259,16 @@ impl<'h> Watch<'h> {
         }
         if next <= self.reached {
             findings.add(Rule::WatchComplete, || self.missing_between(next, "(unknown)"));
+        }
+    }
+}
+
+/// Whether an event is about a change's key; one told in short is if it says what the change was.
+fn is_of(told: Told<'_>, change: &Change) -> bool {
+    match told {
+        Told::Whole(event) => event.kv.key == change.key,
+        Told::Short { revision, digest } => {
+            [false, true].iter().any(|before| digest == digest_of(revision, change, *before))
         }
     }
 }

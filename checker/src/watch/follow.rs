@@ -10,13 +10,7 @@ use crate::render;
 use crate::verdict::Rule;
 
 use super::order::Order;
-
-/// An event, with the response that brought it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Arrived<'h> {
-    pub(super) line: &'h WatchLine,
-    pub(super) event: &'h Event,
-}
+use super::told::{Arrived, Told};
 
 /// A watch, as far as it tells of itself.
 pub(super) struct Watch<'h> {
@@ -45,11 +39,13 @@ impl<'h> Watch<'h> {
             let line = lines.next()?;
             match &line.response.body {
                 WatchBody::Created(request) => break (line, request),
-                WatchBody::Events { .. } => findings.add(Rule::WatchCreated, || Broken {
-                    operations: vec![render::watch(line)],
-                    expected: "created, before any event".into(),
-                    got: "events".into(),
-                }),
+                WatchBody::Events { .. } | WatchBody::Digests(_) => {
+                    findings.add(Rule::WatchCreated, || Broken {
+                        operations: vec![render::watch(line)],
+                        expected: "created, before any event".into(),
+                        got: "events".into(),
+                    });
+                }
                 WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
             }
         };
@@ -63,7 +59,7 @@ impl<'h> Watch<'h> {
             events: Vec::new(),
             canceled: None,
         };
-        let mut order = Order { last: i64::MIN, last_line: created, may_continue: false };
+        let mut order = Order::new(created);
         let mut ended: Option<&WatchLine> = None;
         for line in lines {
             if let Some(end) = ended {
@@ -93,16 +89,23 @@ impl<'h> Watch<'h> {
             WatchBody::Created(_) => {}
             WatchBody::Progress => self.reach(line.response.revision, line),
             WatchBody::Events { events, fragment } => {
+                let newest = line.response.revision;
                 for event in events {
                     self.check_event(line, event, findings);
-                    if order.accepts(line, event, findings) {
-                        self.events.push(Arrived { line, event });
+                    self.take_event(line, newest, Told::Whole(event), order, findings);
+                }
+                self.end_response(line, *fragment, events.last().map(Told::Whole), order);
+            }
+            WatchBody::Digests(short) => {
+                for response in short.responses() {
+                    let told = |&(revision, digest)| Told::Short { revision, digest };
+                    for told in response.events.iter().map(told) {
+                        self.check_early(line, told, findings);
+                        self.take_event(line, response.revision, told, order, findings);
                     }
+                    let last = response.events.last().map(told);
+                    self.end_response(line, response.fragment, last, order);
                 }
-                if let Some(last) = events.last() {
-                    self.reach(last.kv.mod_revision.saturating_sub(i64::from(*fragment)), line);
-                }
-                order.may_continue = *fragment;
             }
             WatchBody::Canceled { compact_revision, .. } => {
                 if *compact_revision > 0 {
@@ -118,6 +121,40 @@ impl<'h> Watch<'h> {
             }
         }
         false
+    }
+
+    /// Takes an event of a response whose header tells of revision `newest`.
+    fn take_event(
+        &mut self,
+        line: &'h WatchLine,
+        newest: i64,
+        told: Told<'h>,
+        order: &mut Order<'h>,
+        findings: &mut Findings,
+    ) {
+        if told.revision() > newest {
+            findings.add(Rule::WatchNoFuture, || Broken {
+                operations: vec![render::watch(line)],
+                expected: format!("events up to the response's revision {newest}"),
+                got: told.show(),
+            });
+        }
+        if order.accepts(line, told, findings) {
+            self.events.push(Arrived { line, told });
+        }
+    }
+
+    fn end_response(
+        &mut self,
+        line: &'h WatchLine,
+        fragment: bool,
+        last: Option<Told<'h>>,
+        order: &mut Order<'h>,
+    ) {
+        if let Some(last) = last {
+            self.reach(last.revision().saturating_sub(i64::from(fragment)), line);
+        }
+        order.end_response(fragment);
     }
 
     fn reach(&mut self, revision: i64, by: &'h WatchLine) {
@@ -139,7 +176,19 @@ impl<'h> Watch<'h> {
         }
     }
 
-    /// What can be said of an event by itself.
+    /// What can be said of an event told in short by itself; whether it was asked for shows when
+    /// it is compared with what was due.
+    fn check_early(&self, line: &WatchLine, told: Told<'_>, findings: &mut Findings) {
+        if told.revision() < self.start {
+            findings.add(Rule::WatchFilter, || Broken {
+                operations: vec![render::watch(self.created), render::watch(line)],
+                expected: format!("events from revision {}", self.start),
+                got: told.show(),
+            });
+        }
+    }
+
+    /// What can be said of an event told in full by itself.
     fn check_event(&self, line: &WatchLine, event: &Event, findings: &mut Findings) {
         let span = Span::new(&self.request.key, &self.request.range_end);
         let filtered = match event.kind {
@@ -154,16 +203,6 @@ impl<'h> Watch<'h> {
                     "events of {} from revision {}, without those filtered out",
                     render::span(&self.request.key, &self.request.range_end),
                     self.start
-                ),
-                got: render::event(event),
-            });
-        }
-        if event.kv.mod_revision > line.response.revision {
-            findings.add(Rule::WatchNoFuture, || Broken {
-                operations: vec![render::watch(line)],
-                expected: format!(
-                    "events up to the response's revision {}",
-                    line.response.revision
                 ),
                 got: render::event(event),
             });
@@ -184,7 +223,7 @@ impl<'h> Watch<'h> {
         findings: &mut Findings,
     ) {
         let Some((line, revision)) = self.canceled else { return };
-        let newest = self.events.last().map_or(0, |arrived| arrived.event.kv.mod_revision);
+        let newest = self.events.last().map_or(0, |arrived| arrived.told.revision());
         let due = self.start.max(newest.saturating_add(1));
         let known = compactions.contains(&revision) || revision <= history.header.first_revision;
         if due < revision && known {

@@ -14,6 +14,7 @@ mod compare;
 mod follow;
 mod happened;
 mod order;
+mod told;
 
 use crate::findings::Findings;
 use crate::history::History;

@@ -1,64 +1,74 @@
-//! The order in which the events of a watch arrive.
+//! The order in which the events of a watch arrive: by revision, once, and all events of a revision
+//! together.
 
 use crate::findings::{Broken, Findings};
 use crate::history::WatchLine;
-use crate::history::record::{Event, WatchBody};
 use crate::render;
 use crate::verdict::Rule;
 
+use super::told::Told;
+
 /// How far the events of a watch have come.
 pub(super) struct Order<'h> {
-    pub(super) last: i64,
-    pub(super) last_line: &'h WatchLine,
-    /// The last response was a fragment.
-    pub(super) may_continue: bool,
+    last: i64,
+    last_line: &'h WatchLine,
+    /// Events of the last revision so far.
+    of_last: Vec<Told<'h>>,
+    /// The response that is being taken has brought one of them.
+    is_same_response: bool,
+    /// The response before was a fragment.
+    may_continue: bool,
 }
 
 impl<'h> Order<'h> {
+    /// Before the first event of a watch that was created in this line.
+    pub(super) fn new(created: &'h WatchLine) -> Order<'h> {
+        Order {
+            last: i64::MIN,
+            last_line: created,
+            of_last: Vec::new(),
+            is_same_response: false,
+            may_continue: false,
+        }
+    }
+
+    /// A response has ended. After a fragment, more of the same revision may follow.
+    pub(super) fn end_response(&mut self, fragment: bool) {
+        self.is_same_response = false;
+        self.may_continue = fragment;
+    }
+
     /// Whether an event is in order; if not, it is noted and left out of what follows.
     pub(super) fn accepts(
         &mut self,
         line: &'h WatchLine,
-        event: &Event,
+        told: Told<'h>,
         findings: &mut Findings,
     ) -> bool {
-        let revision = event.kv.mod_revision;
-        let other_response = line.line != self.last_line.line;
-        let broken = |expected: &str| Broken {
-            operations: vec![render::watch(self.last_line), render::watch(line)],
+        let revision = told.revision();
+        let broken = |expected: &str, last_line| Broken {
+            operations: vec![render::watch(last_line), render::watch(line)],
             expected: expected.to_owned(),
-            got: render::event(event),
+            got: told.show(),
         };
+        let last_line = self.last_line;
         if revision < self.last {
-            findings.add(Rule::WatchOrdered, || broken("revisions that rise"));
+            findings.add(Rule::WatchOrdered, || broken("revisions that rise", last_line));
             return false;
         }
-        let same = revision == self.last && other_response && !self.may_continue;
-        let repeated = revision == self.last && self.is_repeated(line, event);
-        if repeated {
-            findings.add(Rule::WatchUnique, || broken("each event once"));
+        if revision > self.last {
+            self.of_last.clear();
+        } else if self.of_last.iter().any(|other| told.repeats(other)) {
+            findings.add(Rule::WatchUnique, || broken("each event once", last_line));
             return false;
-        }
-        if same {
-            findings.add(Rule::WatchAtomic, || broken("all events of a revision together"));
+        } else if !self.is_same_response && !self.may_continue {
+            findings
+                .add(Rule::WatchAtomic, || broken("all events of a revision together", last_line));
         }
         self.last = revision;
         self.last_line = line;
+        self.of_last.push(told);
+        self.is_same_response = true;
         true
-    }
-
-    /// Whether the same key has had an event of this revision in the last response, or earlier in
-    /// this one.
-    fn is_repeated(&self, line: &WatchLine, event: &Event) -> bool {
-        let same = |other: &&Event| {
-            other.kv.key == event.kv.key && other.kv.mod_revision == event.kv.mod_revision
-        };
-        let within = |line: &WatchLine| match &line.response.body {
-            WatchBody::Events { events, .. } => {
-                events.iter().take_while(|other| !std::ptr::eq(*other, event)).any(|own| same(&own))
-            }
-            _ => false,
-        };
-        within(line) || (line.line != self.last_line.line && within(self.last_line))
     }
 }
