@@ -254,7 +254,7 @@ fn next(branches: &mut impl Iterator<Item = bool>) -> bool {
 /// its numbers were 0; a value then never compares.
 fn holds(source: &impl Source, compare: &Compare, current: i64) -> Result<bool, StorageError> {
     let range = KeyRange::new(&compare.key, &compare.range_end);
-    let is_value = compare.target() == CompareTarget::Value;
+    let is_value = compare.target == i32::from(CompareTarget::Value);
     let want = if is_value { Want::All } else { Want::Metadata };
     let found = Scan::new(range, current, want).run(source)?;
     if found.kvs.is_empty() {
@@ -268,32 +268,35 @@ fn kv_holds(compare: &Compare, kv: &KeyValue) -> bool {
     let operand = |pick: fn(&TargetUnion) -> Option<i64>| {
         compare.target_union.as_ref().and_then(pick).unwrap_or(0)
     };
-    let ordering = match compare.target() {
-        CompareTarget::Value => match &compare.target_union {
+    let ordering = match CompareTarget::try_from(compare.target) {
+        Ok(CompareTarget::Value) => match &compare.target_union {
             Some(TargetUnion::Value(value)) => kv.value.cmp(value),
             _ => kv.value[..].cmp(&[]),
         },
-        CompareTarget::Create => kv.create_revision.cmp(&operand(|union| match union {
+        Ok(CompareTarget::Create) => kv.create_revision.cmp(&operand(|union| match union {
             TargetUnion::CreateRevision(revision) => Some(*revision),
             _ => None,
         })),
-        CompareTarget::Mod => kv.mod_revision.cmp(&operand(|union| match union {
+        Ok(CompareTarget::Mod) => kv.mod_revision.cmp(&operand(|union| match union {
             TargetUnion::ModRevision(revision) => Some(*revision),
             _ => None,
         })),
-        CompareTarget::Version => kv.version.cmp(&operand(|union| match union {
+        Ok(CompareTarget::Version) => kv.version.cmp(&operand(|union| match union {
             TargetUnion::Version(version) => Some(*version),
             _ => None,
         })),
-        CompareTarget::Lease => kv.lease.cmp(&operand(|union| match union {
+        Ok(CompareTarget::Lease) => kv.lease.cmp(&operand(|union| match union {
             TargetUnion::Lease(lease) => Some(*lease),
             _ => None,
         })),
+        // etcd does not compare what it does not know.
+        Err(_unknown) => Ordering::Equal,
     };
-    match compare.result() {
-        CompareResult::Equal => ordering == Ordering::Equal,
-        CompareResult::NotEqual => ordering != Ordering::Equal,
-        CompareResult::Greater => ordering == Ordering::Greater,
-        CompareResult::Less => ordering == Ordering::Less,
+    match CompareResult::try_from(compare.result) {
+        Ok(CompareResult::Equal) => ordering == Ordering::Equal,
+        Ok(CompareResult::NotEqual) => ordering != Ordering::Equal,
+        Ok(CompareResult::Greater) => ordering == Ordering::Greater,
+        Ok(CompareResult::Less) => ordering == Ordering::Less,
+        Err(_unknown) => true,
     }
 }
