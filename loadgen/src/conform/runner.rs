@@ -133,6 +133,10 @@ async fn one(arms: &mut Arms, plan: &Plan, source: &Source, version: &Version) -
     if let Some(reason) = script.needs.excludes(version) {
         return Outcome::Skipped(reason);
     }
+    let newest = Version::recorded();
+    if plan.record && *version < newest && script.needs.excludes(&newest).is_none() {
+        return Outcome::Skipped(format!("its answers are recorded from etcd {newest}"));
+    }
     if script.needs.own_server() && !arms.can_start() {
         return Outcome::Skipped("it needs a server of its own, and none is started".to_owned());
     }
