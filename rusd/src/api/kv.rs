@@ -6,19 +6,18 @@ use rusd_proto::etcdserverpb::kv_server::Kv;
 use rusd_proto::etcdserverpb::request_op::Request as Op;
 use rusd_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
-    InternalRaftRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, RangeStreamResponse,
-    RequestOp, TxnRequest, TxnResponse,
+    InternalRaftRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp,
+    TxnRequest, TxnResponse,
 };
 use rusd_state::apply::Response as Applied;
 use rusd_state::error::ReadError;
 use rusd_state::txn::is_read_only;
 use rusd_state::view::View;
 use tokio::sync::Semaphore;
-use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 use super::status::{self, Rejection};
-use super::{header, validate};
+use super::{header, range_stream, validate};
 use crate::member::Member;
 
 /// Reads that may block, at one time; more wait.
@@ -150,13 +149,19 @@ impl Kv for KvService {
         Ok(Response::new(response))
     }
 
-    type RangeStreamStream = Empty<Result<RangeStreamResponse, Status>>;
+    type RangeStreamStream = range_stream::Pieces;
 
     async fn range_stream(
         &self,
-        _request: Request<RangeRequest>,
+        request: Request<RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(Rejection::Unimplemented.into())
+        let request = request.into_inner();
+        range_stream::check(&request)?;
+        if !request.serializable {
+            wait_for_barrier(&self.member).await?;
+        }
+        let (member, turns) = (self.member.clone(), Arc::clone(&self.blocking_reads));
+        Ok(Response::new(range_stream::start(member, turns, request)))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {

@@ -191,6 +191,11 @@ pub(super) fn without_code(status: Status) -> Status {
     }
 }
 
+/// What a range may ask for, and a stream of it may not.
+pub(super) fn not_streamed(what: &str) -> Status {
+    Status::unimplemented(format!("RangeStream does not support {what}"))
+}
+
 /// A message longer than a request may be, in the words of etcd's gRPC library.
 pub(super) fn message_too_large(found: usize, limit: usize) -> Status {
     let text = format!("grpc: received message larger than max ({found} vs. {limit})");

@@ -83,10 +83,23 @@ impl View {
 
     /// Answers a range request, with all its options. A revision of 0 or less is the newest.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        self.range_by(request, |scan| scan)
+    }
+
+    /// The same, but counts no further than it has to read.
+    pub fn range_piece(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        self.range_by(request, Scan::without_total)
+    }
+
+    fn range_by<'r>(
+        &self,
+        request: &'r RangeRequest,
+        adjust: fn(Scan<'r>) -> Scan<'r>,
+    ) -> Result<RangeResponse, ReadError> {
         let state = self.shared.read();
         let current = state.store.current();
         let main = state.store.resolve(request.revision)?;
-        let mut scan = Scan::of_request(request, main);
+        let mut scan = adjust(Scan::of_request(request, main));
         let is_complete = scan.step(&state.store);
         if is_complete && !scan.needs_history() {
             drop(state);

@@ -50,8 +50,10 @@ pub(crate) struct Scan<'r> {
     range: KeyRange<'r>,
     main: i64,
     want: Want,
-    /// Stop picking, but not counting, after this many.
+    /// Stop picking after this many.
     picked_max: usize,
+    /// Go on counting when nothing more is picked.
+    counts_all: bool,
     after: Option<IndexKey>,
     picked: Vec<Picked>,
     count: usize,
@@ -81,6 +83,7 @@ impl<'r> Scan<'r> {
             main,
             want,
             picked_max: usize::MAX,
+            counts_all: true,
             after: None,
             picked: Vec::new(),
             count: 0,
@@ -106,7 +109,13 @@ impl<'r> Scan<'r> {
         scan
     }
 
-    /// Visits some more keys. True when the range is exhausted.
+    /// Stops where the limit is reached; the count is then of the keys so far.
+    pub(crate) fn without_total(mut self) -> Self {
+        self.counts_all = self.want == Want::Count;
+        self
+    }
+
+    /// Visits some more keys. True when the range is exhausted, or enough was seen.
     pub(crate) fn step(&mut self, store: &Store) -> bool {
         if let KeyRange::One(key) = self.range {
             if let Some(entry) = store.entry(key) {
@@ -119,6 +128,9 @@ impl<'r> Scan<'r> {
         let mut visited = 0;
         for (key, entry) in store.entries(&range, after.as_ref().map(IndexKey::as_slice)) {
             self.visit(key.as_slice(), entry);
+            if !self.counts_all && self.picked.len() >= self.picked_max {
+                return true;
+            }
             visited += 1;
             if visited == KEYS_VISITED_MAX {
                 self.after = Some(key.clone());
