@@ -13,9 +13,11 @@ mod bench;
 mod bite;
 mod check;
 mod client;
+mod clients;
 mod conform;
 mod crash;
 mod demo;
+mod difference;
 mod golden;
 mod guard;
 mod oracle;
@@ -49,6 +51,7 @@ enum Verb {
     Golden(golden::Args),
     Peers(peers::Args),
     Transcript(transcript::Args),
+    Clients(clients::Args),
     Conform(conform::Args),
     Bite(bite::Args),
     Crash(crash::Args),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Golden(_) => golden::run(),
         Verb::Peers(args) => peers::run(&args),
         Verb::Transcript(args) => transcript::run(&args),
+        Verb::Clients(args) => clients::run(&args),
         Verb::Conform(args) => conform::run(&args),
         Verb::Bite(args) => bite::run(&args),
         Verb::Crash(args) => crash::run(&args),

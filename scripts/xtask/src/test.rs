@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::run_folder::{Ended, Run};
 use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
-use crate::{check, conform, peers, report, transcript, workspace};
+use crate::{check, clients, conform, peers, report, transcript, workspace};
 
 /// Run everything: check, comparisons with etcd, and a judged cluster under faults
 #[derive(clap::Args)]
@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Ok(Outcome::Passed("rusd, loadgen, checker".to_owned()))
     });
     steps.run("transcript: rusd answers etcdctl as etcd does", transcript::step);
+    clients::steps(&mut steps);
     conform::steps(&mut steps);
     steps.run("model against etcd", || model(args.model_operations));
     steps.run("mixed-faults, judged", || judged(&kept, &args.duration));

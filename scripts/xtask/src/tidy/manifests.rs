@@ -1,7 +1,7 @@
 //! Rules over the Cargo.toml files.
 
 use super::Finding;
-use super::layers::{PACKAGES, Package, RUNTIMES};
+use super::layers::{OUTSIDE, PACKAGES, Package, RUNTIMES};
 use super::tree::Tree;
 
 /// A dependency as a manifest lists it.
@@ -15,15 +15,19 @@ pub(super) fn packages(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     each_manifest(tree, &mut |path, package, dependencies| {
         for dependency in dependencies {
-            let is_ours = PACKAGES.iter().any(|other| other.name == dependency.name);
-            if is_ours && !package.may_use.contains(&dependency.name.as_str()) {
+            if is_ours(dependency) && !package.may_use.contains(&dependency.name.as_str()) {
                 let what = format!("{} must not depend on {}", package.name, dependency.name);
                 findings.push(Finding::at(path, dependency.line, what));
             }
         }
     });
     for (path, text) in tree.texts("Cargo.toml") {
-        if text.contains("[package]") && manifest_owner(path).is_none() {
+        if OUTSIDE.iter().any(|folder| path.starts_with(folder)) {
+            for dependency in dependencies(text).iter().filter(|dependency| is_ours(dependency)) {
+                let what = format!("outside of the workspace, yet it uses {}", dependency.name);
+                findings.push(Finding::at(path, dependency.line, what));
+            }
+        } else if text.contains("[package]") && manifest_owner(path).is_none() {
             let what = "a package without a place in the layers: add it to tidy/layers.rs";
             findings.push(Finding::new(path, what));
         }
@@ -52,6 +56,10 @@ fn each_manifest(tree: &Tree, each: &mut dyn FnMut(&str, &Package, &[Dependency]
             each(path, package, &dependencies(text));
         }
     }
+}
+
+fn is_ours(dependency: &Dependency) -> bool {
+    PACKAGES.iter().any(|package| package.name == dependency.name)
 }
 
 fn manifest_owner(path: &str) -> Option<&'static Package> {

@@ -68,6 +68,13 @@ fn a_new_package_must_be_placed_in_the_layers() {
 }
 
 #[test]
+fn a_client_outside_of_the_workspace_uses_no_package_of_it() {
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\nrusd-proto = \"0.1\"\n";
+    let found = finding(manifests::packages, &[("scripts/clients/rust/Cargo.toml", manifest)]);
+    assert!(found.what.contains("it uses rusd-proto"), "{}", found.what);
+}
+
+#[test]
 fn a_pure_package_names_no_runtime() {
     let manifest = "[package]\nname = \"rusd-raft\"\n[dependencies]\ntokio = \"1\"\n";
     let found = finding(manifests::runtimes, &[("rusd/raft/Cargo.toml", manifest)]);

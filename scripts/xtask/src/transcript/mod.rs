@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use crate::difference::difference;
 use crate::server::{Addresses, Options, Server, System};
 use crate::steps::Outcome;
 use crate::{peers, report, workspace};
@@ -119,37 +120,9 @@ fn compare(scripts: &[PathBuf], binary: &Path, show: bool) -> Result<Compared> {
     Ok(compared)
 }
 
-/// Lines of both texts, marked `-` where only etcd and `+` where only rusd prints them.
-fn difference(wanted: &str, seen: &str) -> Vec<String> {
-    let (wanted, seen): (Vec<&str>, Vec<&str>) = (wanted.lines().collect(), seen.lines().collect());
-    let same = wanted.iter().zip(&seen).take_while(|(a, b)| a == b).count();
-    let rest = (&wanted[same..], &seen[same..]);
-    let tail = rest
-        .0
-        .iter()
-        .rev()
-        .zip(rest.1.iter().rev())
-        .take_while(|(left, right)| left == right)
-        .count();
-    let mut lines: Vec<String> = wanted[..same].iter().map(|line| format!("    {line}")).collect();
-    lines.extend(wanted[same..wanted.len() - tail].iter().map(|line| format!("  - {line}")));
-    lines.extend(seen[same..seen.len() - tail].iter().map(|line| format!("  + {line}")));
-    lines.extend(wanted[wanted.len() - tail..].iter().map(|line| format!("    {line}")));
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_difference_shows_both_sides_in_their_place() {
-        assert_eq!(
-            difference("a\nb\nc\nd", "a\nx\nd"),
-            ["    a", "  - b", "  - c", "  + x", "    d"]
-        );
-        assert_eq!(difference("a", "a\nb"), ["    a", "  + b"]);
-    }
 
     #[test]
     fn every_script_parses() {
