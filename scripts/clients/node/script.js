@@ -209,11 +209,12 @@ async function election(client) {
   await first.proclaim('first, again');
   await next;
   const second = two.campaign('second');
-  await second.getCampaignKey();
+  const elected = second.wait();
+  await once(second, '_isWaiting');
   say(`still: ${await two.leader()}`);
   next = changed();
   await first.resign();
-  await second.wait();
+  await elected;
   await next;
   say(`then: ${await one.leader()}`);
   await observer.cancel();
