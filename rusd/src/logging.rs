@@ -36,6 +36,8 @@ where
     // Of libraries only what is wrong.
     let directives = format!("error,rusd={level},rusd_raft={level},rusd_state={level}");
     FmtSubscriber::builder()
+        // A line that cannot be written is lost. Telling so on stderr, which is what fails, panics.
+        .log_internal_errors(false)
         .with_env_filter(EnvFilter::new(directives))
         .event_format(Lines { format, clock: SystemTime })
         .with_writer(writer)

@@ -1,5 +1,6 @@
 //! The `rusd` program: an etcd v3 server.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use rusd::config::{self, Config, Invocation};
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rusd: {}", describe(&error));
+            // Nobody may be listening any more.
+            drop(writeln!(std::io::stderr(), "rusd: {}", describe(&error)));
             ExitCode::FAILURE
         }
     }

@@ -166,7 +166,7 @@ pub fn serve_clients(
             routes: routes.clone(),
             stop: stop.clone(),
             abort: abort.clone(),
-            _alive: alive.clone(),
+            alive: alive.clone(),
         };
         let handle = thread.start(number).map_err(NetError::when("start a thread"))?;
         handles.push(handle);
@@ -179,7 +179,8 @@ struct ApiThread {
     routes: Routes,
     stop: CancellationToken,
     abort: CancellationToken,
-    _alive: Sender<Infallible>,
+    /// Dropped when the thread is done.
+    alive: Sender<Infallible>,
 }
 
 impl ApiThread {
@@ -195,6 +196,8 @@ impl ApiThread {
                 tracing::error!(%error, "clients cannot be served");
             }
             runtime.shutdown_background();
+            // Said aloud: a closure takes only those fields that it names.
+            drop(self.alive);
         };
         std::thread::Builder::new().name(format!("api-{number}")).spawn(run)
     }

@@ -102,3 +102,16 @@ async fn sigterm_ends_the_member_with_its_streams() {
     let request = RangeRequest { key: "a".into(), ..RangeRequest::default() };
     assert_eq!(kv.range(request).await.unwrap_err().code(), Code::Unavailable);
 }
+
+/// A line that could not be logged once took the signal's handler with it, and the member served on.
+/// And a client that does not answer was once waited for without end: this test's own connection
+/// is one, for nothing runs it while the test waits.
+#[tokio::test]
+async fn sigterm_ends_a_member_that_nobody_hears_or_answers() {
+    let mut member = Member::start_unheard();
+    let mut kv = member.kv().await;
+    put(&mut kv, "a", "1").await;
+    if let Some(status) = member.terminate() {
+        assert!(status.success(), "{status}");
+    }
+}

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,6 +13,9 @@ use rusd_proto::etcdserverpb::watch_client::WatchClient;
 use rusd_proto::etcdserverpb::{DeleteRangeRequest, PutRequest};
 use tempfile::TempDir;
 use tonic::transport::Channel;
+
+/// How long a member may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A single member; killed when dropped.
 pub(crate) struct Member {
@@ -30,6 +34,19 @@ impl Member {
         if let Ok(endpoint) = std::env::var("RUSD_E2E_ENDPOINT") {
             return Member { endpoint, process: None };
         }
+        let (member, mut log) = Member::spawn(flags);
+        // What it logs later must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        member
+    }
+
+    /// Starts a member whose log nobody reads once it is ready: each further line is a write error.
+    pub(crate) fn start_unheard() -> Member {
+        Member::spawn(&[]).0
+    }
+
+    /// Starts a member, waits until it is ready, and gives the rest of its log.
+    fn spawn(flags: &[&str]) -> (Member, BufReader<ChildStderr>) {
         let dir = TempDir::new().unwrap();
         let endpoint = format!("http://127.0.0.1:{}", free_port());
         let peer = format!("http://127.0.0.1:{}", free_port());
@@ -52,9 +69,7 @@ impl Member {
                 "the member ended before it was ready"
             );
         }
-        // What it logs later must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Member { endpoint, process: Some((child, dir)) }
+        (Member { endpoint, process: Some((child, dir)) }, log)
     }
 
     /// Where the member keeps its data. Panics for a member that is not ours.
@@ -78,8 +93,17 @@ impl Member {
     /// Asks the member to stop, and waits until it has. `None` if it is not ours to stop.
     pub(crate) fn terminate(&mut self) -> Option<ExitStatus> {
         let (child, _) = self.process.as_mut()?;
-        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
-        Some(child.wait().unwrap())
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        std::thread::scope(|scope| {
+            let (ended, wait) = crossbeam_channel::bounded(1);
+            scope.spawn(move || ended.send(child.wait().unwrap()));
+            let status = wait.recv_timeout(STOP_TIMEOUT);
+            if status.is_err() {
+                kill(pid, Signal::SIGKILL).unwrap();
+            }
+            Some(status.expect("a member stops when it is asked to"))
+        })
     }
 }
 
