@@ -16,6 +16,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::storage::BackendKind;
 use crate::version;
 
+mod auto_compaction;
+
+pub use auto_compaction::AutoCompaction;
+
 /// Longest election timeout that etcd accepts.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
 /// Shortest interval of progress notifications that etcd accepts.
@@ -72,6 +76,8 @@ pub struct Config {
     pub max_txn_ops: usize,
     /// `--max-request-bytes`
     pub max_request_bytes: usize,
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`
+    pub auto_compaction: Option<AutoCompaction>,
     /// `--watch-progress-notify-interval`
     pub watch_progress_notify_interval: Duration,
 }
@@ -149,6 +155,10 @@ pub enum ConfigError {
     ElectionTooLong(u64),
     #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
     AdvertiseClientUnset,
+    #[error("unknown auto-compaction-mode {0:?}")]
+    AutoCompactionMode(String),
+    #[error("--auto-compaction-retention must be a number of revisions, but is {0:?}")]
+    RetainedRevisions(String),
     #[error("bad duration {0:?}: write a number and a unit (ms, s, m, h)")]
     Duration(String),
     #[error("--name must not be empty")]
@@ -260,6 +270,18 @@ struct Flags {
     /// Most operations in one transaction.
     #[arg(long, env = "ETCD_MAX_TXN_OPS", default_value_t = 128, value_name = "N")]
     max_txn_ops: usize,
+    /// What --auto-compaction-retention counts: periodic (time, in hours without a unit), revision.
+    #[arg(
+        long,
+        env = "ETCD_AUTO_COMPACTION_MODE",
+        default_value = "periodic",
+        value_name = "MODE"
+    )]
+    auto_compaction_mode: String,
+    /// How much history is kept: 5m, or a number of revisions; 0 is all.
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_RETENTION", default_value = "0")]
+    #[arg(value_name = "RETENTION")]
+    auto_compaction_retention: String,
     /// Longest client request, in bytes.
     #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES")]
     #[arg(default_value_t = 1536 * 1024)]
@@ -291,6 +313,8 @@ impl TryFrom<Flags> for Config {
             advertised("--initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
         let initial_cluster = initial_cluster(&flags, &peer_urls)?;
         let (heartbeat_interval, election_timeout) = intervals(&flags)?;
+        let auto_compaction =
+            auto_compaction::parse(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?;
         let progress_interval = duration(&flags.watch_progress_notify_interval)?;
         let data_dir = flags.data_dir.unwrap_or_else(|| format!("{}.etcd", flags.name).into());
         Ok(Config {
@@ -309,6 +333,7 @@ impl TryFrom<Flags> for Config {
             backend: flags.backend,
             backend_cache_bytes: flags.backend_cache_bytes,
             max_txn_ops: flags.max_txn_ops,
+            auto_compaction,
             max_request_bytes: flags.max_request_bytes,
             watch_progress_notify_interval: progress_interval.max(PROGRESS_NOTIFY_INTERVAL_MIN),
             name: flags.name,

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::applier::{Applier, CommittedRun};
+use crate::background::auto_compaction::AutoCompactor;
 use crate::background::lease_clock::LeaseClock;
 use crate::background::lease_expiry::LeaseExpiry;
 use crate::background::leases::Leases;
@@ -389,6 +390,15 @@ impl Starting<'_> {
             promotion_extra: self.config.election_timeout,
         };
         runtime.spawn(expiry.run(stop.clone()));
+        if let Some(keep) = self.config.auto_compaction {
+            let compactor = AutoCompactor {
+                keep,
+                view: member.view.clone(),
+                progress: Arc::clone(&shared.progress),
+                proposer: member.proposer.clone(),
+            };
+            runtime.spawn(compactor.run(stop.clone()));
+        }
     }
 }
 

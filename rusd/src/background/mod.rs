@@ -1,5 +1,6 @@
 //! What a member does by itself. Background work *proposes*; it never changes state.
 
+pub mod auto_compaction;
 pub mod lease_clock;
 pub mod lease_expiry;
 pub mod leases;

@@ -30,6 +30,7 @@ fn no_flags_are_etcds_single_member() {
     assert_eq!(config.heartbeat_interval, Duration::from_millis(30));
     assert_eq!(config.election_timeout, Duration::from_millis(150));
     assert_eq!((config.max_txn_ops, config.max_request_bytes), (128, 1_572_864));
+    assert_eq!(config.auto_compaction, None);
     assert_eq!(config.backend_cache_bytes, 268_435_456);
     assert_eq!(config.watch_progress_notify_interval, Duration::from_mins(10));
 }
