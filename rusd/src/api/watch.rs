@@ -212,17 +212,7 @@ impl Stream {
             }
             Err(ReadError::Compacted { compact }) => {
                 for watch_id in self.set.compacted(compact) {
-                    self.forget(watch_id);
-                    // As in etcd, without a revision.
-                    let header = Some(header::at(&self.member, 0));
-                    let response = WatchResponse {
-                        header,
-                        watch_id,
-                        canceled: true,
-                        compact_revision: compact,
-                        ..WatchResponse::default()
-                    };
-                    self.send(response).await?;
+                    self.tell_compacted(watch_id, compact).await?;
                 }
             }
             Err(error @ (ReadError::FutureRevision { .. } | ReadError::Storage(_))) => {
@@ -261,7 +251,7 @@ impl Stream {
     async fn create(&mut self, request: WatchCreateRequest) -> Result<(), Ended> {
         // Taken first: what is newer is an event, not the past.
         let revision = self.member.view.revision();
-        let is_fragmenting = request.fragment;
+        let (is_fragmenting, start_asked) = (request.fragment, request.start_revision);
         let is_notifying = request.progress_notify;
         let created = creation(request, revision)
             .and_then(|creation| self.set.create(creation).map_err(|_taken| WATCH_ID_DUPLICATE));
@@ -286,7 +276,27 @@ impl Stream {
                 reason.clone_into(&mut response.cancel_reason);
             }
         }
-        self.send(response).await
+        let (watch_id, is_created) = (response.watch_id, !response.canceled);
+        self.send(response).await?;
+        // A hub that is late may still deliver what is compacted; etcd never would.
+        let compact = self.member.view.compact_revision();
+        if is_created && start_asked != 0 && start_asked < compact && self.set.cancel(watch_id) {
+            return self.tell_compacted(watch_id, compact).await;
+        }
+        Ok(())
+    }
+
+    async fn tell_compacted(&mut self, watch_id: i64, compact: i64) -> Result<(), Ended> {
+        self.forget(watch_id);
+        self.send(WatchResponse {
+            // As in etcd, without a revision.
+            header: Some(header::at(&self.member, 0)),
+            watch_id,
+            canceled: true,
+            compact_revision: compact,
+            ..WatchResponse::default()
+        })
+        .await
     }
 
     fn forget(&mut self, watch_id: i64) {
