@@ -114,7 +114,7 @@ impl Chooser {
     /// The revision to compact `now`, if it is time.
     fn choose(&self, now: Duration, revision: i64) -> Option<i64> {
         let old = match self.keep {
-            AutoCompaction::Periodic(_) if now - self.last_success < self.pause => return None,
+            AutoCompaction::Periodic(_) if now < self.last_success + self.pause => return None,
             AutoCompaction::Periodic(_) => *self.looks.front()?,
             AutoCompaction::Revisions(kept) => revision - kept,
         };
