@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rusd_loadgen::agreement::{self, Agreement};
 use rusd_loadgen::client::etcd::Client;
 use rusd_loadgen::cluster::{ClusterError, process};
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: RunArguments) -> ExitCode {
+    raise_open_files();
     let json = arguments.json;
     let settings = match settings(arguments) {
         Ok(settings) => settings,
@@ -145,6 +147,17 @@ fn run(arguments: RunArguments) -> ExitCode {
             refuse(BAD_INPUT, &error.to_string())
         }
         Err(error) => refuse(RUN_FAILED, &error.to_string()),
+    }
+}
+
+/// Many watches are many connections, ours and the members' whom we start. What is allowed to be
+/// raised is raised; if it does not suffice, the run says what failed.
+fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        eprintln!("the limit of {soft} open files could not be raised: {error}");
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each watch has a stream of its own, to one member, for the whole run. What it has received so
 //! far it tells through a [`tokio::sync::watch`] channel, so that the end of the run can wait until
-//! every watch has come up to the final revision.
+//! every watch has come up to the final revision. A slow watch takes only so many events in a second
+//! while the load goes on; what it does not take, the member must keep for it.
 //!
 //! Invariants: a watch that goes on after a break starts at the revision after the last one that
 //! arrived whole; between two responses nothing is assumed. And only a watch that has come up to
@@ -12,15 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rusd_checker::history::record::{Record, WatchBody, WatchRequest, WatchResponse};
+use rusd_checker::history::record::{Event, Record, WatchBody, WatchRequest, WatchResponse};
 use rusd_proto::etcdserverpb as pb;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::client::convert;
 use crate::client::etcd::{Client, WatchStream};
 use crate::clock::Clock;
 use crate::recorder::Recorder;
+use crate::workload::WatchTold;
+use short::Short;
 
 /// Pause before a broken stream is opened again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -28,6 +32,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The same at the end of the run, when somebody waits for the answer.
 const PROGRESS_EVERY_AT_END: Duration = Duration::from_millis(50);
+/// What a slow watch may have received and not yet read: the least that HTTP/2 allows.
+const SLOW_WINDOW_BYTES: u32 = 65_535;
 
 /// What watches are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,19 @@ pub struct Shared {
     pub phase: watch::Receiver<Phase>,
 }
 
+/// A watch to be started.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Index of the member to watch.
+    pub member: u32,
+    /// What to ask for.
+    pub request: WatchRequest,
+    /// Take no more events than this in a second, while the load goes on.
+    pub events_per_second_max: Option<u32>,
+    /// How the history is to tell its events.
+    pub told: WatchTold,
+}
+
 /// A running watch.
 #[derive(Debug)]
 pub struct Watcher {
@@ -76,6 +95,9 @@ struct Task {
     request: WatchRequest,
     id: u64,
     reached: watch::Sender<i64>,
+    events_per_second_max: Option<u32>,
+    /// What is still to be told, if events are told in short.
+    short: Option<Short>,
 }
 
 /// Why one stream came to its end.
@@ -86,11 +108,13 @@ enum End {
     Broken,
 }
 
-/// Starts a watch on a member.
-pub fn start(shared: Shared, member: u32, request: WatchRequest) -> Watcher {
+/// Starts a watch.
+pub fn start(shared: Shared, plan: Plan) -> Watcher {
+    let Plan { member, request, events_per_second_max, told } = plan;
     let (sender, reached) = watch::channel(0);
     let id = shared.next_watch.fetch_add(1, Ordering::Relaxed);
-    let task = Task { shared, member, request, id, reached: sender };
+    let short = (told == WatchTold::InShort).then(Short::default);
+    let task = Task { shared, member, request, id, reached: sender, events_per_second_max, short };
     Watcher { member, reached, task: tokio::spawn(task.run()) }
 }
 
@@ -112,8 +136,9 @@ impl Task {
 
     async fn open(&self) -> WatchStream {
         let endpoint = &self.shared.endpoints[usize::try_from(self.member).expect("few members")];
+        let window = self.events_per_second_max.map(|_| SLOW_WINDOW_BYTES);
         loop {
-            if let Ok(client) = Client::connect(endpoint).await
+            if let Ok(client) = Client::connect_through(endpoint, window).await
                 && let Ok(stream) = client.watch(convert::watch_create(&self.request)).await
             {
                 return stream;
@@ -125,6 +150,8 @@ impl Task {
     async fn follow(&mut self, mut stream: WatchStream) -> End {
         let mut created = false;
         let mut phase = self.shared.phase.clone();
+        // A slow watch reads nothing before this.
+        let mut rests_until = Instant::now();
         loop {
             let current = *phase.borrow_and_update();
             let ask_after = match current {
@@ -139,12 +166,20 @@ impl Task {
                     return End::Closed;
                 }
             };
+            if current == Phase::Running && Instant::now() < rests_until {
+                tokio::select! {
+                    _ = phase.changed() => {}
+                    () = tokio::time::sleep_until(rests_until) => {}
+                }
+                continue;
+            }
             // Cancel-safe: `message` keeps a half-read message in the stream.
             tokio::select! {
                 biased;
                 _ = phase.changed() => {}
                 message = stream.responses.message() => match message {
                     Ok(Some(response)) => {
+                        rests_until = Instant::now() + self.rest_after(response.events.len());
                         if let Some(end) = self.take(response, &mut created).await {
                             return end;
                         }
@@ -154,6 +189,13 @@ impl Task {
                 () = tokio::time::sleep(ask_after) => stream.ask_progress(),
             }
         }
+    }
+
+    /// How long a watch does not read after so many events.
+    fn rest_after(&self, events: usize) -> Duration {
+        let events = u32::try_from(events).expect("a message has under 2^32 events");
+        self.events_per_second_max
+            .map_or(Duration::ZERO, |max| Duration::from_secs(1) * events / max)
     }
 
     async fn broken(&mut self, created: bool) -> End {
@@ -201,7 +243,7 @@ impl Task {
             let fragment = response.fragment;
             let events: Vec<_> = response.events.into_iter().map(convert::event).collect();
             let last = events.last().map_or(0, |event| event.kv.mod_revision);
-            self.record(revision, WatchBody::Events { events, fragment }).await;
+            self.record_events(revision, events, fragment).await;
             self.advance(if fragment { last - 1 } else { last });
         }
         None
@@ -215,10 +257,26 @@ impl Task {
         });
     }
 
-    async fn record(&self, revision: i64, body: WatchBody) {
+    async fn record_events(&mut self, revision: i64, events: Vec<Event>, fragment: bool) {
+        let Some(short) = &mut self.short else {
+            return self.record(revision, WatchBody::Events { events, fragment }).await;
+        };
         let arrived_ns = self.shared.clock.now_ns();
-        let member = self.member;
-        let response = WatchResponse { watch: self.id, member, arrived_ns, revision, body };
+        if let Some(told) = short.take(revision, &events, fragment, arrived_ns) {
+            self.record_at(told.arrived_ns, told.revision, told.body).await;
+        }
+    }
+
+    async fn record(&mut self, revision: i64, body: WatchBody) {
+        if let Some(told) = self.short.as_mut().and_then(Short::tell) {
+            self.record_at(told.arrived_ns, told.revision, told.body).await;
+        }
+        self.record_at(self.shared.clock.now_ns(), revision, body).await;
+    }
+
+    async fn record_at(&self, arrived_ns: u64, revision: i64, body: WatchBody) {
+        let (watch, member) = (self.id, self.member);
+        let response = WatchResponse { watch, member, arrived_ns, revision, body };
         self.shared.recorder.record(Record::Watch(response)).await;
     }
 }
@@ -228,5 +286,6 @@ async fn closed(phase: &mut watch::Receiver<Phase>) {
     drop(phase.wait_for(|phase| matches!(phase, Phase::Closed { .. })).await);
 }
 
+mod short;
 #[cfg(test)]
 mod tests;

@@ -37,12 +37,24 @@ pub struct WatchStream {
 impl Client {
     /// Connects to `endpoint`: `http://host:port`, or `host:port`.
     pub async fn connect(endpoint: &str) -> Result<Client, tonic::transport::Error> {
+        Client::connect_through(endpoint, None).await
+    }
+
+    /// The same, with a window of so many bytes if one is given: what was received and not yet
+    /// read. A member holds back the rest.
+    pub async fn connect_through(
+        endpoint: &str,
+        window_bytes: Option<u32>,
+    ) -> Result<Client, tonic::transport::Error> {
         let url = if endpoint.contains("://") {
             endpoint.to_owned()
         } else {
             format!("http://{endpoint}")
         };
-        let endpoint = Endpoint::from_shared(url)?.connect_timeout(CONNECT_TIMEOUT);
+        let endpoint = Endpoint::from_shared(url)?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .initial_stream_window_size(window_bytes)
+            .initial_connection_window_size(window_bytes);
         let channel = endpoint.tcp_nodelay(true).connect().await?;
         Ok(Client { channel })
     }

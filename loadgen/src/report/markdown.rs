@@ -56,13 +56,14 @@ fn write_judgement(
     writeln!(
         page,
         "{} operations ({} failed, {} of unknown outcome), {} watches with {} events \
-         ({} of {} watches came up to the final revision {}), {} faults, {} final states; \
+         ({} ended by a compaction; {} of {} watches came up to the final revision {}), {} faults, {} final states; \
          read in {:.2} s, checked in {:.2} s.\n",
         counts.operations,
         counts.failed,
         counts.unknown,
         counts.watches,
         counts.events,
+        counts.watches_compacted,
         report.watches.complete,
         report.watches.count,
         report.watches.final_revision,

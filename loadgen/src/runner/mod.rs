@@ -12,6 +12,7 @@ mod judge;
 mod load;
 mod settle;
 mod start;
+mod watches;
 
 use std::fs;
 use std::io;

@@ -11,7 +11,8 @@ use crate::cluster::readiness;
 use crate::report::Phase;
 use crate::watcher;
 
-/// Longest wait for all watches to come up to the final revision.
+/// Longest time in which the watch that is waited for comes no further, on the way to the final
+/// revision.
 const WATCHES_MAX: Duration = Duration::from_secs(20);
 /// Longest wait for watches to close.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -64,12 +65,16 @@ impl Run {
         let count = started.watches.len();
         self.live.step(&format!("waiting for {count} watches to reach revision {final_revision}"));
         started.phase.send_replace(watcher::Phase::Draining);
-        let deadline = Instant::now() + WATCHES_MAX;
+        let mut deadline = Instant::now() + WATCHES_MAX;
         let mut behind = Vec::new();
         for watch in &mut started.watches {
-            let reached = watch.reached.wait_for(|reached| *reached >= final_revision);
-            if !matches!(tokio::time::timeout_at(deadline, reached).await, Ok(Ok(_))) {
-                behind.push(watch.member);
+            while *watch.reached.borrow_and_update() < final_revision {
+                let further = watch.reached.changed();
+                if !matches!(tokio::time::timeout_at(deadline, further).await, Ok(Ok(()))) {
+                    behind.push(watch.member);
+                    break;
+                }
+                deadline = Instant::now() + WATCHES_MAX;
             }
         }
         self.report.set_watches(count, final_revision, &behind);

@@ -6,17 +6,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use rusd_checker::history::record::{FORMAT_VERSION, Header, WatchRequest};
-use rusd_checker::history::text::Text;
+use rusd_checker::history::record::{FORMAT_VERSION, Header};
 use tokio::sync::watch;
 
 use super::{HISTORY, Run, RunError, Started, folder_error, refused};
 use crate::client::etcd::Client;
 use crate::cluster::{Cluster, ClusterError, readiness};
-use crate::keys::prefix_end;
 use crate::recorder::Recorder;
 use crate::watcher;
-use crate::workload::{System, WatchStart};
+use crate::workload::System;
 
 /// A number that differs between runs.
 pub(super) fn distinct() -> u64 {
@@ -80,11 +78,8 @@ impl Run {
             next_watch: Arc::new(AtomicU64::new(0)),
             phase: receiver,
         };
-        let watches = self.watches(first_revision, cluster.count());
-        let watches = watches
-            .into_iter()
-            .map(|(member, request)| watcher::start(shared.clone(), member, request))
-            .collect();
+        let plans = self.watches(first_revision, cluster.count());
+        let watches = plans.into_iter().map(|plan| watcher::start(shared.clone(), plan)).collect();
         let final_revision = None;
         Ok(Started { cluster, recorder, writing, watches, phase, first_revision, final_revision })
     }
@@ -120,51 +115,5 @@ impl Run {
             System::Rusd => own().unwrap_or_else(|| format!("rusd (as etcd {version})")),
             System::Etcd => format!("etcd {version}"),
         }
-    }
-
-    /// The watches of the run: on every member one on all keys, if the run is recorded, and those
-    /// that the workload declares.
-    fn watches(&self, first_revision: i64, members: u32) -> Vec<(u32, WatchRequest)> {
-        let beginning = first_revision + 1;
-        let mut watches = Vec::new();
-        if self.report.recorded {
-            let all = Text::from("\0");
-            watches.extend((0..members).map(|member| {
-                // The first one asks for more, so that this too is checked on all keys.
-                let request = WatchRequest {
-                    key: all.clone(),
-                    range_end: all.clone(),
-                    start_revision: beginning,
-                    prev_kv: member == 0,
-                    no_put: false,
-                    no_delete: false,
-                    resumes: None,
-                };
-                (member, request)
-            }));
-        }
-        for group in &self.settings.workload.watches {
-            let (key, range_end) = if group.prefix.is_empty() {
-                (Text::from("\0"), Text::from("\0"))
-            } else {
-                (Text::from(&group.prefix), Text::from(&prefix_end(group.prefix.as_bytes())))
-            };
-            watches.extend((0..group.count).map(|place| {
-                let request = WatchRequest {
-                    key: key.clone(),
-                    range_end: range_end.clone(),
-                    start_revision: match group.start {
-                        WatchStart::Beginning => beginning,
-                        WatchStart::Now => 0,
-                    },
-                    prev_kv: group.prev_kv,
-                    no_put: group.no_put,
-                    no_delete: group.no_delete,
-                    resumes: None,
-                };
-                (place % members, request)
-            }));
-        }
-        watches
     }
 }

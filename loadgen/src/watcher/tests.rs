@@ -77,7 +77,9 @@ async fn closed_with(final_revision: Option<i64>) -> WatchBody {
         no_delete: false,
         resumes: None,
     };
-    let mut watcher = start(shared, 0, request);
+    let told = WatchTold::InFull;
+    let plan = Plan { member: 0, request, events_per_second_max: None, told };
+    let mut watcher = start(shared, plan);
     watcher.reached.wait_for(|reached| *reached == 5).await.unwrap();
     phase.send_replace(Phase::Closed { final_revision });
     watcher.task.await.unwrap();

@@ -274,9 +274,18 @@ pub struct Watches {
     /// What the watched keys start with, the keys' own prefix included; all keys if empty.
     #[serde(default)]
     pub prefix: String,
+    /// Instead of a prefix: each watch sees one of this many equal parts of the keys, in turn.
+    #[serde(default)]
+    pub slices: Option<Spanned<u32>>,
     /// How many watches, spread over the members.
     #[serde(default = "default_one")]
     pub count: u32,
+    /// Some of them read slowly.
+    #[serde(default)]
+    pub slow: Option<Spanned<Slow>>,
+    /// How the history tells their events.
+    #[serde(default)]
+    pub told: WatchTold,
     /// Events carry the key-value before.
     #[serde(default)]
     pub prev_kv: bool,
@@ -289,6 +298,27 @@ pub struct Watches {
     /// Where they start.
     #[serde(default)]
     pub start: WatchStart,
+}
+
+/// Watches that read slowly while load is offered, so that the server must hold events back.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// One watch in this many is slow.
+    pub one_in: u32,
+    /// Events that a slow watch reads in a second, at most.
+    pub events_per_second: u32,
+}
+
+/// How the history tells the events of a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchTold {
+    /// All that they say.
+    #[default]
+    InFull,
+    /// Their revisions, and digests of the rest: a few bytes an event. For many watches.
+    InShort,
 }
 
 /// Where a watch starts.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::{
-    Distribution, Fault, FaultKind, Mix, PacingMode, System, Target, Workload, WorkloadError,
+    Distribution, Fault, FaultKind, Mix, PacingMode, Slow, System, Target, Watches, Workload,
+    WorkloadError,
 };
 use crate::generator::TXN_VALUES_MAX;
 
@@ -55,6 +56,7 @@ impl Rules<'_> {
             .or_else(|| self.pacing())
             .or_else(|| self.keys())
             .or_else(|| self.mix())
+            .or_else(|| self.workload.watches.iter().find_map(|group| self.watches(group)))
             .or_else(|| self.workload.faults.iter().find_map(|fault| self.fault(fault)))
     }
 
@@ -154,6 +156,26 @@ impl Rules<'_> {
         }
         if *lease_grant == 0 && [put_lease, lease_keep_alive, lease_revoke] != [&0; 3] {
             return broken(span, "leases are used but never granted: set lease_grant".to_owned());
+        }
+        None
+    }
+
+    fn watches(&self, group: &Watches) -> Broken {
+        let keys = *self.workload.keys.count.get_ref();
+        if let Some(slices) = &group.slices {
+            if !group.prefix.is_empty() {
+                let message = "watches have `prefix` or `slices`, not both".to_owned();
+                return broken(slices.span(), message);
+            }
+            if !(1..=keys).contains(slices.get_ref()) {
+                return broken(slices.span(), format!("slices must be 1 to {keys}, one key each"));
+            }
+        }
+        let slow = group.slow.as_ref()?;
+        let Slow { one_in, events_per_second } = slow.get_ref();
+        let message = "one_in and events_per_second must be at least 1";
+        if *one_in == 0 || *events_per_second == 0 {
+            return broken(slow.span(), message.to_owned());
         }
         None
     }

@@ -17,9 +17,10 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 }
 
-/// Runs `cargo bench`, on the bench targets alone: unit tests do not know criterion's arguments.
+/// Runs `cargo bench` on the bench targets alone. `--benches` would run the libraries' unit tests
+/// too, which do not know criterion's arguments.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let mut command = workspace::cargo(["bench", "--benches"]);
+    let mut command = workspace::cargo(["bench", "--bench", "*"]);
     match &args.package {
         Some(package) => command.args(["-p", package]),
         None => command.arg("--workspace"),
