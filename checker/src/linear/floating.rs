@@ -313,11 +313,24 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
                     self.float_now(index, vec![Need::NoLease(lease.id)], self.anywhere());
                 }
             }
-            (Request::Compact(compact), _) => {
-                self.place(index, vec![], Act::Compact(compact.revision));
-            }
+            (Request::Compact(compact), _) => self.compacted(index, compact.revision),
             _ => {}
         }
+    }
+
+    /// An answered compaction. The revision in etcd's answer is the one that the member has come to
+    /// when it answers: the compaction came at that revision or before it, at one at a time with
+    /// other compactions in any order.
+    fn compacted(&mut self, index: usize, to: i64) {
+        let Place::Slot(answered) = self.timeline.places[index] else { return };
+        let spots = (self.compacts_from(to).unwrap_or(0), 2 * answered + 1);
+        self.push(Some(index), true, vec![], Act::Compact(to), spots, self.times(index));
+    }
+
+    /// The first spot at which a store can be compacted to this revision; `None` if it is never so
+    /// far.
+    fn compacts_from(&self, to: i64) -> Option<Spot> {
+        if to <= self.timeline.first { Some(0) } else { Some(2 * self.timeline.rank(to)?) }
     }
 
     fn refused(&mut self, index: usize, request: &'h Request, refusal: Refusal) {
@@ -441,10 +454,8 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
             }
             Request::LeaseRevoke(lease) => self.optional_end(Some(index), lease.id, times),
             Request::Compact(compact) => {
-                let first = self.timeline.rank(compact.revision);
-                let first = if compact.revision <= self.timeline.first { Some(0) } else { first };
-                if let Some(first) = first {
-                    let spots = (2 * first, self.anywhere().1);
+                if let Some(first) = self.compacts_from(compact.revision) {
+                    let spots = (first, self.anywhere().1);
                     self.optional(Some(index), Act::Compact(compact.revision), spots, times);
                 }
             }

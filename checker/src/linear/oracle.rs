@@ -3,7 +3,8 @@
 //!
 //! Every operation is a thread of its own, since only real time orders operations. One of unknown
 //! outcome is invoked and never returns; so is the end of every lease, from when it can first run
-//! out. What may be answered from before its call is invoked at the beginning.
+//! out. What may be answered from before its call is invoked at the beginning. A compaction is two:
+//! itself, and a look at the revision that its answer tells, for between them others may write.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -30,8 +31,17 @@ const OPERATIONS_MAX: usize = 200;
 struct Step {
     call_ns: u64,
     return_ns: Option<u64>,
-    request: Request,
+    asked: Asked,
     outcome: Outcome,
+}
+
+/// What a thread asks of the store.
+#[derive(Debug, Clone)]
+enum Asked {
+    /// What a client asked.
+    Request(Request),
+    /// How far it has come.
+    Revision,
 }
 
 /// Asks stateright; notes what it says.
@@ -69,17 +79,28 @@ struct Counted {
 }
 
 impl SequentialSpec for Counted {
-    type Op = Request;
+    type Op = Asked;
     type Ret = Outcome;
 
-    fn invoke(&mut self, request: &Request) -> Outcome {
+    fn invoke(&mut self, asked: &Asked) -> Outcome {
         self.left.set(self.left.get().saturating_sub(1));
-        self.store.invoke(request)
+        match asked {
+            Asked::Request(request) => self.store.invoke(request),
+            Asked::Revision => {
+                let revision = self.store.revision();
+                Outcome::Ok(Response { revision, body: ResponseBody::Compact })
+            }
+        }
     }
 
-    fn is_valid_step(&mut self, request: &Request, outcome: &Outcome) -> bool {
-        self.left.set(self.left.get().saturating_sub(1));
-        self.left.get() > 0 && self.store.is_valid_step(request, outcome)
+    fn is_valid_step(&mut self, asked: &Asked, outcome: &Outcome) -> bool {
+        match asked {
+            Asked::Request(request) => {
+                self.left.set(self.left.get().saturating_sub(1));
+                self.left.get() > 0 && self.store.is_valid_step(request, outcome)
+            }
+            Asked::Revision => self.invoke(asked) == *outcome && self.left.get() > 0,
+        }
     }
 }
 
@@ -105,19 +126,23 @@ fn collect(history: &History) -> Vec<Step> {
         );
         let from_before = kept_alive || may_be_stale(&operation.request);
         let unknown = matches!(operation.outcome, Outcome::Unknown(_));
-        steps.push(Step {
+        let step = |asked| Step {
             call_ns: if from_before { 0 } else { operation.call_ns },
             return_ns: operation.return_ns.filter(|_| !unknown),
-            request: operation.request.clone(),
+            asked,
             outcome: operation.outcome.clone(),
-        });
+        };
+        steps.push(step(Asked::Request(operation.request.clone())));
+        if let (Request::Compact(_), Outcome::Ok(_)) = (&operation.request, &operation.outcome) {
+            steps.push(step(Asked::Revision));
+        }
     }
     for (id, lease) in Leases::collect(history).iter() {
         let Some(earliest) = lease.earliest_end() else { continue };
         for _ in 0..lease.grants().max(1) {
-            let request = Request::LeaseRevoke(LeaseId { id });
+            let asked = Asked::Request(Request::LeaseRevoke(LeaseId { id }));
             let outcome = Outcome::Unknown(Refusal::LeaseNotFound.failure());
-            steps.push(Step { call_ns: earliest, return_ns: None, request, outcome });
+            steps.push(Step { call_ns: earliest, return_ns: None, asked, outcome });
         }
     }
     for line in &history.finals {
@@ -130,7 +155,7 @@ fn collect(history: &History) -> Vec<Step> {
         steps.push(Step {
             call_ns: state.call_ns,
             return_ns: Some(state.return_ns),
-            request: Request::Range(everything),
+            asked: Asked::Request(Request::Range(everything)),
             outcome: Outcome::Ok(response),
         });
     }
@@ -171,7 +196,7 @@ fn feed(
         let told = if returns {
             tester.on_return(thread, step.outcome.clone()).map(|_| ())
         } else {
-            tester.on_invoke(thread, step.request.clone()).map(|_| ())
+            tester.on_invoke(thread, step.asked.clone()).map(|_| ())
         };
         told.expect("each thread calls once and then returns");
     }
