@@ -80,6 +80,7 @@ pub fn check(history: &History, options: &Options) -> Report {
                 .filter(|_| !of_revisions.any())
         }
     };
+    counts.changes = replayed.as_ref().map_or(0, |replayed| wide(replayed.count()));
     watch::check(history, &watches, replayed.as_ref(), &mut findings);
     counts.hashes_compared = finals::members::check(history, &mut findings);
     finals::late::check(history, &mut findings);

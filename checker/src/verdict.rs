@@ -308,6 +308,9 @@ pub struct Counts {
     pub gaps_unpinned: u64,
     /// Watches.
     pub watches: u64,
+    /// Puts and deletes of single keys that happened: the events of a watch that sees everything.
+    #[serde(default)]
+    pub changes: u64,
     /// Watch events.
     pub events: u64,
     /// Watches that the server ended because what they were due was compacted.

@@ -27,6 +27,11 @@ pub(crate) struct Replayed {
 }
 
 impl Replayed {
+    /// How many changes were made.
+    pub(crate) fn count(&self) -> usize {
+        self.changes.len()
+    }
+
     /// The changes made at a revision above the first, ascending by operation.
     pub(crate) fn at(&self, revision: i64) -> &[Change] {
         let place = |revision: i64| usize::try_from(revision.saturating_sub(self.first)).ok();

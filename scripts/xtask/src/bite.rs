@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 /// A bug, and what must be said of it.
 struct Plant {
-    /// Value of `RUSD_PLANT`; its workload is `scripts/bite/NAME.toml`.
+    /// Value of [`PLANT_VARIABLE`]; its workload is `scripts/bite/NAME.toml`.
     name: &'static str,
     /// What it does, for people.
     what: &'static str,
@@ -58,6 +58,9 @@ struct Subject<'a> {
     name: &'static str,
     has_bug: bool,
 }
+
+/// Names the bug that a rusd built for this is to have.
+pub(crate) const PLANT_VARIABLE: &str = "RUSD_PLANT";
 
 const PLANTS: [Plant; 4] = [
     Plant {
@@ -117,7 +120,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn build_broken() -> Result<PathBuf> {
+/// Builds a rusd that can have bugs, and says where it is.
+pub(crate) fn build_broken() -> Result<PathBuf> {
     let folder = workspace::target().join("bite");
     let mut command = workspace::cargo(["build", "--release", "-p", "rusd", "--bin", "rusd"]);
     command.args(["--features", "planted-bugs", "--target-dir"]).arg(&folder);
@@ -177,9 +181,9 @@ fn run_workload(plant: &Plant, subject: &Subject<'_>, seed: u64) -> Result<Run> 
     Run::of(&workload, subject.binary, &out, |command| {
         command.args(["--seed", &seed.to_string()]);
         if subject.has_bug {
-            command.env("RUSD_PLANT", plant.name);
+            command.env(PLANT_VARIABLE, plant.name);
         } else {
-            command.env_remove("RUSD_PLANT");
+            command.env_remove(PLANT_VARIABLE);
         }
     })
 }

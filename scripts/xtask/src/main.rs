@@ -27,6 +27,7 @@ mod run_folder;
 mod seeds;
 mod server;
 mod steps;
+mod stress;
 mod test;
 mod tidy;
 mod transcript;
@@ -57,6 +58,8 @@ enum Verb {
     Crash(crash::Args),
     Seeds(seeds::Args),
     Versus(versus::Args),
+    #[command(name = "watch-stress")]
+    WatchStress(stress::Args),
     Oracle(oracle::Args),
     #[command(name = guard::VERB, hide = true)]
     BecomeServer(guard::Args),
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Crash(args) => crash::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
         Verb::Versus(args) => versus::run(&args),
+        Verb::WatchStress(args) => stress::run(&args),
         Verb::Oracle(args) => oracle::run(&args),
         Verb::BecomeServer(args) => guard::run(&args),
     };

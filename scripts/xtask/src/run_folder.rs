@@ -93,6 +93,11 @@ impl Run {
         self.report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }
 
+    /// A measure of the report, by JSON pointer; 0 if absent.
+    pub(crate) fn measure(&self, pointer: &str) -> f64 {
+        self.report.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0)
+    }
+
     /// Faults of a kind that were really done, on a target if one is given.
     pub(crate) fn faults(&self, kind: &str, target: Option<&str>) -> usize {
         let is_meant = |fault: &&Value| {
