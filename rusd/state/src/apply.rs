@@ -13,7 +13,7 @@ use prost::Message;
 use rusd_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeResponse,
     LeaseCheckpointRequest, LeaseCheckpointResponse, LeaseGrantRequest, LeaseGrantResponse,
-    LeaseRevokeResponse, PutRequest, PutResponse, TxnRequest, TxnResponse, alarm_request,
+    LeaseRevokeResponse, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
 use rusd_proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
 
@@ -88,7 +88,7 @@ pub enum Response {
     LeaseRevoke(LeaseRevokeResponse),
     /// To a checkpoint of leases.
     LeaseCheckpoint(LeaseCheckpointResponse),
-    /// To a question for alarms: there are none.
+    /// To a request about alarms.
     Alarm(AlarmResponse),
     /// To a membership change: the members after it.
     Members(Vec<Member>),
@@ -229,6 +229,9 @@ impl StateMachine {
 /// such request is refused, on a member that was restarted in between as on any other.
 pub(crate) const COMPACTED_TO_ZERO: &str = "compacted-to-zero";
 
+/// Name of the record of the raised alarms.
+pub(crate) const ALARMS: &str = "alarms";
+
 /// Keys that the eviction hand visits per batch.
 const KEYS_EVICTED_MAX: usize = 4096;
 
@@ -275,6 +278,9 @@ type Outcome = Result<Response, ApplyError>;
 
 impl Run<'_> {
     fn command(&mut self, body: Body) -> Result<Outcome, Fatal> {
+        if let Some(refusal) = self.state.alarms.refusal(&body) {
+            return Ok(Err(refusal));
+        }
         let outcome = match body {
             Body::Put(request) => self.put(&request),
             Body::DeleteRange(request) => {
@@ -285,7 +291,7 @@ impl Run<'_> {
             Body::LeaseGrant(request) => Ok(self.lease_grant(&request)),
             Body::LeaseRevoke(request) => self.lease_revoke(request.id),
             Body::LeaseCheckpoint(request) => Ok(self.lease_checkpoint(&request)),
-            Body::Alarm(request) => Ok(alarm(&request)),
+            Body::Alarm(request) => Ok(self.alarm(&request)),
             Body::ClusterVersionSet(request) => {
                 self.state.cluster_version.clone_from(&request.ver);
                 self.changes.meta.push(MetaChange::ClusterVersion(request.ver));
@@ -419,6 +425,16 @@ impl Run<'_> {
         Ok(Response::LeaseCheckpoint(LeaseCheckpointResponse { header }))
     }
 
+    fn alarm(&mut self, request: &AlarmRequest) -> Outcome {
+        let (mut response, changed) = self.state.alarms.apply(request);
+        if changed {
+            let record = self.state.alarms.record();
+            self.changes.meta.push(MetaChange::Named(ALARMS.to_owned(), record));
+        }
+        response.header = Some(header(self.state.store.current()));
+        Ok(Response::Alarm(response))
+    }
+
     fn conf_change(&mut self, change: &ConfChange) -> Result<Outcome, Fatal> {
         let outcome = self.state.members.change(change, self.changes.index)?;
         if let Ok(id) = outcome {
@@ -430,16 +446,6 @@ impl Run<'_> {
     fn save_member(&mut self, id: u64) {
         let record: Option<Bytes> = self.state.members.record(id);
         self.changes.meta.push(MetaChange::Member(id, record));
-    }
-}
-
-/// Alarms are not built: there are none, and none can be raised.
-fn alarm(request: &AlarmRequest) -> Outcome {
-    match request.action() {
-        alarm_request::AlarmAction::Get | alarm_request::AlarmAction::Deactivate => {
-            Ok(Response::Alarm(AlarmResponse::default()))
-        }
-        alarm_request::AlarmAction::Activate => Err(ApplyError::Unimplemented),
     }
 }
 

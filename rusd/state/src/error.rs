@@ -41,6 +41,12 @@ pub enum ApplyError {
     /// The cluster has its learner already.
     #[error("too many learners")]
     TooManyLearners,
+    /// A member has no space left: nothing that takes space is done.
+    #[error("no space")]
+    NoSpace,
+    /// A member's data is corrupt: nothing is changed.
+    #[error("corrupt cluster")]
+    Corrupt,
     /// The request is of a kind that is not built.
     #[error("not implemented")]
     Unimplemented,

@@ -17,6 +17,7 @@
 //!
 //! Not here: any clock, thread, socket or random number.
 
+mod alarm;
 pub mod apply;
 pub mod command;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod lease;
 pub mod members;
 pub mod mvcc;
 pub mod options;
+pub mod quota;
 mod recovery;
 mod shared;
 pub mod storage;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use prost::Message;
 use rusd_proto::raftpb::ConfState;
 
-use crate::apply::COMPACTED_TO_ZERO;
+use crate::alarm::Alarms;
+use crate::apply::{ALARMS, COMPACTED_TO_ZERO};
 use crate::error::Fatal;
 use crate::lease::lessor::Lessor;
 use crate::members::Members;
@@ -54,7 +55,8 @@ pub(crate) fn load(
         members.load(record.clone())?;
     }
     let cluster_version = recovered.cluster_version.clone().unwrap_or_default();
-    Ok(State { store, lessor, members, cluster_version })
+    let alarms = Alarms::load(recovered.named.get(ALARMS))?;
+    Ok(State { store, lessor, members, alarms, cluster_version })
 }
 
 /// Voters and learners as they were stored.

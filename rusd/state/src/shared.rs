@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::alarm::Alarms;
 use crate::lease::lessor::Lessor;
 use crate::members::Members;
 use crate::mvcc::store::Store;
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) lessor: Lessor,
     /// Members.
     pub(crate) members: Members,
+    /// Alarms.
+    pub(crate) alarms: Alarms,
     /// Version of the cluster, empty until it is decided.
     pub(crate) cluster_version: String,
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rusd_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use rusd_proto::etcdserverpb::{AlarmMember, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use rusd_proto::mvccpb::KeyValue;
 
 use crate::error::ReadError;
@@ -208,6 +208,11 @@ impl View {
     /// All members in ascending order of id.
     pub fn members(&self) -> Vec<Member> {
         self.shared.read().members.list()
+    }
+
+    /// All raised alarms, by kind and member.
+    pub fn alarms(&self) -> Vec<AlarmMember> {
+        self.shared.read().alarms.list(None)
     }
 
     /// Version of the cluster, empty until it is decided.

@@ -102,6 +102,9 @@ impl Machine {
             Step::Revoke(revoke) => {
                 self.apply(pb::InternalRaftRequest { lease_revoke: Some(revoke), ..request })
             }
+            Step::Alarm(alarm) => {
+                self.apply(pb::InternalRaftRequest { alarm: Some(alarm), ..request })
+            }
             Step::Range(range) => match self.view().range(&range) {
                 Ok(response) => print::range(&response),
                 Err(error) => read_error(&error),
@@ -198,6 +201,7 @@ fn answer(response: &Response) -> Vec<String> {
         Response::Compact(response) => print::plain("compact", response.header.as_ref()),
         Response::LeaseGrant(response) => print::grant(response),
         Response::LeaseRevoke(response) => print::plain("revoke", response.header.as_ref()),
+        Response::Alarm(response) => print::alarms(response),
         other => vec![format!("{other:?}")],
     }
 }

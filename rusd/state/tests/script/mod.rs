@@ -9,6 +9,7 @@
 //! compact N            grant ID ttl=N      revoke ID      lease ID      leases
 //! watch RANGE from=N [prev]                what a watch from the past is sent
 //! hash [N]
+//! alarm get|raise|disarm [nospace|corrupt|N] [member=N]
 //! ```
 //!
 //! RANGE is `a` (one key), `a..c` (up to before `c`) or `a..` (all from `a`). COMPARE is
@@ -17,6 +18,7 @@
 pub(crate) mod print;
 
 use rusd_proto::etcdserverpb as pb;
+use rusd_proto::etcdserverpb::alarm_request::AlarmAction;
 use rusd_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use rusd_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use rusd_proto::etcdserverpb::request_op::Request;
@@ -36,6 +38,8 @@ pub(crate) enum Step {
     Grant(pb::LeaseGrantRequest),
     /// Through the log.
     Revoke(pb::LeaseRevokeRequest),
+    /// Through the log.
+    Alarm(pb::AlarmRequest),
     /// A read.
     Range(pb::RangeRequest),
     /// A read.
@@ -125,9 +129,29 @@ impl Words {
             "lease" => Step::Lease(self.number()),
             "leases" => Step::Leases,
             "watch" => self.watch(),
+            "alarm" => Step::Alarm(self.alarm()),
             "hash" => Step::Hash(if self.peek().is_some() { self.number() } else { 0 }),
             other => panic!("unknown command {other:?}"),
         }
+    }
+
+    fn alarm(&mut self) -> pb::AlarmRequest {
+        let mut request = pb::AlarmRequest::default();
+        request.set_action(match self.next().as_str() {
+            "get" => AlarmAction::Get,
+            "raise" => AlarmAction::Activate,
+            "disarm" => AlarmAction::Deactivate,
+            other => panic!("unknown action {other:?}"),
+        });
+        while let Some((name, value)) = self.option() {
+            match name.as_str() {
+                "nospace" => request.set_alarm(pb::AlarmType::Nospace),
+                "corrupt" => request.set_alarm(pb::AlarmType::Corrupt),
+                "member" => request.member_id = value.parse().expect("a member id"),
+                kind => request.alarm = kind.parse().expect("a kind of alarm"),
+            }
+        }
+        request
     }
 
     fn put(&mut self) -> pb::PutRequest {

@@ -101,3 +101,15 @@ pub(crate) fn leases(ids: &[i64]) -> Vec<String> {
 pub(crate) fn hash(hash: u32, compact_revision: i64, revision: i64) -> Vec<String> {
     vec![format!("hash {hash:08x} compact={compact_revision} rev={revision}")]
 }
+
+/// An answer to a request about alarms.
+pub(crate) fn alarms(response: &pb::AlarmResponse) -> Vec<String> {
+    let name = |alarm: &pb::AlarmMember| {
+        let kind = pb::AlarmType::try_from(alarm.alarm);
+        let kind =
+            kind.map_or_else(|_| alarm.alarm.to_string(), |kind| kind.as_str_name().to_owned());
+        format!(" {kind} of {}", alarm.member_id)
+    };
+    let alarms: Vec<String> = response.alarms.iter().map(name).collect();
+    vec![format!("alarms {}{}", revision(response.header.as_ref()), alarms.join(","))]
+}

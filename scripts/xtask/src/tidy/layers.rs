@@ -47,9 +47,9 @@ pub(super) const PACKAGES: &[Package] = &[
             &["apply", "recovery"],
             &["view"],
             &["txn"],
-            &["error", "event", "hash", "lease", "members", "mvcc", "shared"],
+            &["alarm", "error", "event", "hash", "lease", "members", "mvcc", "shared"],
             &["storage"],
-            &["command", "options"],
+            &["command", "options", "quota"],
         ],
     },
     Package {
