@@ -16,6 +16,7 @@ use crate::consensus::progress::Progress;
 use crate::consensus::proposer::Waiters;
 use crate::consensus::read_barrier::ProvenReads;
 use crate::engine::EngineBell;
+use crate::quota::SpaceWatch;
 
 /// Committed entries on their way from the driver.
 #[derive(Debug, Default)]
@@ -43,6 +44,8 @@ pub struct Applier {
     pub events: Sender<Events>,
     /// Makes room in the write-behind buffer.
     pub engine: EngineBell,
+    /// Sees whether there is still room on the disk.
+    pub space: SpaceWatch,
 }
 
 impl Applier {
@@ -88,6 +91,7 @@ impl Applier {
                 None => {}
             }
         }
+        self.space.applied(&applied);
         self.progress.set_applied(last);
         self.proven_reads.applied(last);
         for one in applied {

@@ -78,6 +78,8 @@ pub struct Config {
     pub max_request_bytes: usize,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`
     pub auto_compaction: Option<AutoCompaction>,
+    /// `--quota-backend-bytes`; 0 is the default, less is no limit.
+    pub quota_backend_bytes: i64,
     /// `--watch-progress-notify-interval`
     pub watch_progress_notify_interval: Duration,
 }
@@ -286,6 +288,10 @@ struct Flags {
     #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES")]
     #[arg(default_value_t = 1536 * 1024)]
     max_request_bytes: usize,
+    /// Bytes that the engine may take before writes are refused: 0 is 2 GiB, less is no limit.
+    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", default_value_t = 0, value_name = "BYTES")]
+    #[arg(allow_negative_numbers = true)]
+    quota_backend_bytes: i64,
     /// Time between progress notifications of watches that asked for them.
     #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", default_value = "10m")]
     #[arg(value_name = "DURATION")]
@@ -335,6 +341,7 @@ impl TryFrom<Flags> for Config {
             max_txn_ops: flags.max_txn_ops,
             auto_compaction,
             max_request_bytes: flags.max_request_bytes,
+            quota_backend_bytes: flags.quota_backend_bytes,
             watch_progress_notify_interval: progress_interval.max(PROGRESS_NOTIFY_INTERVAL_MIN),
             name: flags.name,
         })

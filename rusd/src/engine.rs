@@ -4,8 +4,10 @@
 //! `FLUSH_INTERVAL` or `FLUSH_BYTES` the write-behind buffer becomes one transaction; when the
 //! member is idle the images are folded, and a logged compaction is carried out in between.
 
+mod meter;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -13,6 +15,8 @@ use nix::time::{ClockId, clock_gettime};
 use parking_lot::{Condvar, Mutex};
 use rusd_state::storage::{FoldProgress, History, StorageError};
 use rusd_state::{Compactor, Progress};
+
+pub use self::meter::EngineMeter;
 
 /// Longest time that a change waits in the buffer.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -73,21 +77,16 @@ pub struct Engine {
     bell: Receiver<()>,
     flushed: Arc<(Mutex<()>, Condvar)>,
     stopped: Arc<AtomicBool>,
-    fold: Arc<FoldMeter>,
-}
-
-/// What folding has cost, and how far it is.
-#[derive(Debug, Default)]
-pub struct FoldMeter {
-    /// Nanoseconds of CPU time spent, as they add up.
-    pub cpu_nanos: AtomicU64,
-    /// The images are complete up to this revision.
-    pub revision: AtomicI64,
+    meter: Arc<EngineMeter>,
 }
 
 impl Engine {
     /// An engine over `history`, and the bell to wake it. It runs until every bell is gone.
-    pub fn new(history: Arc<History>, compactor: Compactor) -> (Engine, EngineBell) {
+    pub fn new(
+        history: Arc<History>,
+        compactor: Compactor,
+        meter: Arc<EngineMeter>,
+    ) -> (Engine, EngineBell) {
         let (bell, bell_out) = bounded(1);
         let flushed = Arc::new((Mutex::new(()), Condvar::new()));
         let stopped = Arc::new(AtomicBool::new(false));
@@ -97,17 +96,9 @@ impl Engine {
             bell: bell_out,
             flushed: Arc::clone(&flushed),
             stopped: Arc::clone(&stopped),
-            fold: Arc::new(FoldMeter {
-                revision: AtomicI64::new(history.fold_revision()),
-                ..FoldMeter::default()
-            }),
+            meter,
         };
         (engine, EngineBell { history, bell, flushed, stopped })
-    }
-
-    /// What folding costs, as it goes on.
-    pub fn fold_meter(&self) -> Arc<FoldMeter> {
-        Arc::clone(&self.fold)
     }
 
     /// Flushes until the last bell is dropped, and then once more.
@@ -141,6 +132,9 @@ impl Engine {
     /// True if there was something to flush.
     fn flush(&self) -> Result<bool, StorageError> {
         let flushed = self.history.flush()?;
+        if flushed.bytes > 0 {
+            self.meter.measure_disk()?;
+        }
         self.flushed.1.notify_all();
         Ok(flushed.bytes > 0)
     }
@@ -152,8 +146,7 @@ impl Engine {
 
     /// The images are so far behind that waiting for an idle moment no longer does.
     fn is_fold_late(&self) -> bool {
-        let folded = self.fold.revision.load(Ordering::Relaxed);
-        self.history.durable().revision - folded >= FOLD_LAG_REVISIONS_MAX
+        self.history.durable().revision - self.meter.fold_revision() >= FOLD_LAG_REVISIONS_MAX
     }
 
     /// True if there is more to fold.
@@ -164,9 +157,10 @@ impl Engine {
             return Ok(false);
         }
         let spent = thread_cpu_nanos().saturating_sub(before);
-        self.fold.cpu_nanos.fetch_add(spent, Ordering::Relaxed);
+        self.meter.folded_for(spent);
         if let FoldProgress::Folded(revision) = progress {
-            self.fold.revision.store(revision, Ordering::Relaxed);
+            self.meter.folded_to(revision);
+            self.meter.measure_disk()?;
         }
         Ok(true)
     }

@@ -11,6 +11,7 @@ pub mod member;
 pub mod metrics;
 pub mod net;
 pub mod plant;
+pub mod quota;
 pub mod server;
 pub mod storage;
 pub mod verify;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use rusd_state::View;
 
 use crate::background::leases::Leases;
+use crate::background::space::SpaceAlarm;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::Proposer;
 use crate::consensus::read_barrier::ReadBarrier;
+use crate::consensus::transfer::LeaderTransfer;
+use crate::quota::Quota;
 use crate::watch::hub::Hub;
 
 /// Who this member is.
@@ -49,4 +52,10 @@ pub struct Member {
     pub progress: Arc<Progress>,
     /// Limits on requests.
     pub limits: Limits,
+    /// How much the engine may take.
+    pub quota: Quota,
+    /// What to do when that is too much.
+    pub space_alarm: SpaceAlarm,
+    /// Handing leadership to another member.
+    pub leader_transfer: LeaderTransfer,
 }

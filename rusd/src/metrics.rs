@@ -2,14 +2,12 @@
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use rusd_state::storage::History;
 use rusd_state::view::View;
 
 use crate::consensus::progress::Progress;
-use crate::engine::FoldMeter;
+use crate::engine::EngineMeter;
 use crate::version;
 
 /// What is measured, read when asked for.
@@ -21,8 +19,8 @@ pub struct Metrics {
     pub view: View,
     /// How far the member is.
     pub progress: Arc<Progress>,
-    /// What folding costs, and how far it is.
-    pub fold: Arc<FoldMeter>,
+    /// What the engine takes, and what its work costs.
+    pub engine: Arc<EngineMeter>,
 }
 
 /// What is counted of watches.
@@ -35,10 +33,9 @@ pub struct WatchCounts {
 }
 
 impl Metrics {
-    /// Bytes that the engine takes on disk, 0 if it does not know.
+    /// Bytes that the engine takes.
     pub fn engine_bytes(&self) -> i64 {
-        let size = self.history.backend().size_on_disk().unwrap_or(0);
-        i64::try_from(size).unwrap_or(i64::MAX)
+        i64::try_from(self.engine.bytes()).unwrap_or(i64::MAX)
     }
 
     /// All metrics.
@@ -64,9 +61,8 @@ impl Metrics {
         text.gauge("etcd_mvcc_db_total_size_in_bytes", self.engine_bytes());
         text.gauge("rusd_engine_pending_bytes", self.history.pending_bytes());
         text.gauge("rusd_engine_durable_index", durable.applied_index);
-        let fold = Duration::from_nanos(self.fold.cpu_nanos.load(Ordering::Relaxed));
-        text.gauge("rusd_engine_fold_revision", self.fold.revision.load(Ordering::Relaxed));
-        text.counter("rusd_engine_fold_seconds_total", fold.as_secs_f64());
+        text.gauge("rusd_engine_fold_revision", self.engine.fold_revision());
+        text.counter("rusd_engine_fold_seconds_total", self.engine.fold_cpu().as_secs_f64());
         text.gauge("etcd_debugging_mvcc_watcher_total", watches.watchers);
         text.counter("rusd_watch_lost_total", watches.times_lost);
         text.0

@@ -37,6 +37,7 @@ use crate::background::auto_compaction::AutoCompactor;
 use crate::background::lease_clock::LeaseClock;
 use crate::background::lease_expiry::LeaseExpiry;
 use crate::background::leases::Leases;
+use crate::background::space::SpaceAlarm;
 use crate::config::Config;
 use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Wiring};
 use crate::consensus::inbox::{Inbox, InboxReceiver, inbox};
@@ -44,12 +45,14 @@ use crate::consensus::membership::InitialCluster;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
 use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
+use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
 use crate::consensus::transport::{PeerHandler, Transport};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineMeter};
 use crate::member::{Identity, Limits, Member};
 use crate::metrics::Metrics;
 use crate::net;
 use crate::plant::Plant;
+use crate::quota::{Quota, SpaceWatch};
 use crate::storage::{OpenError, Storage, StorageOptions};
 use crate::watch::hub::Hub;
 
@@ -223,6 +226,9 @@ struct Shared {
     proven_reads: Arc<ProvenReads>,
     lease_clock: Arc<LeaseClock>,
     view: View,
+    engine: Arc<EngineMeter>,
+    quota: Quota,
+    space: SpaceWatch,
 }
 
 impl Starting<'_> {
@@ -280,7 +286,12 @@ impl Starting<'_> {
         for lease in view.lease_times() {
             lease_clock.granted(lease.id, lease.ttl);
         }
+        let engine = Arc::new(EngineMeter::new(state.history()).map_err(OpenError::Engine)?);
+        let quota = Quota::new(self.config.quota_backend_bytes, Arc::clone(&engine));
         Ok(Shared {
+            engine,
+            space: SpaceWatch::new(quota.clone()),
+            quota,
             transport: self.start_transport(runtime, &inbox, stop)?,
             inbox,
             waiters: Arc::default(),
@@ -334,8 +345,9 @@ impl Starting<'_> {
             dispatcher.run();
             Ok::<_, Infallible>(())
         })?;
-        let (engine, engine_bell) = Engine::new(Arc::clone(&history), state.compactor());
-        let fold = engine.fold_meter();
+        let meter = Arc::clone(&shared.engine);
+        let (engine, engine_bell) =
+            Engine::new(Arc::clone(&history), state.compactor(), Arc::clone(&meter));
         threads.spawn("engine", move || engine.run())?;
         let applier = Applier {
             state,
@@ -345,10 +357,11 @@ impl Starting<'_> {
             lease_clock: Arc::clone(&shared.lease_clock),
             events,
             engine: engine_bell,
+            space: shared.space.clone(),
         };
         threads.spawn("applier", move || applier.run(&committed))?;
         let progress = Arc::clone(&shared.progress);
-        Ok((hub, Metrics { history, view, progress, fold }))
+        Ok((hub, Metrics { history, view, progress, engine: meter }))
     }
 
     fn member(&self, shared: &Shared, hub: Hub) -> Member {
@@ -361,9 +374,15 @@ impl Starting<'_> {
             shared.transport.clone(),
             timeout,
         );
+        let proposer = self.proposer(shared);
         Member {
             identity: Arc::clone(&self.identity),
-            proposer: self.proposer(shared),
+            space_alarm: SpaceAlarm {
+                view: shared.view.clone(),
+                proposer: proposer.clone(),
+                member_id: self.identity.member_id,
+            },
+            proposer,
             read_barrier,
             view: shared.view.clone(),
             hub,
@@ -373,6 +392,8 @@ impl Starting<'_> {
                 request_bytes_max: self.config.max_request_bytes,
                 txn_ops_max: self.config.max_txn_ops,
             },
+            quota: shared.quota.clone(),
+            leader_transfer: self.leader_transfer(shared),
         }
     }
 
@@ -399,6 +420,7 @@ impl Starting<'_> {
             };
             runtime.spawn(compactor.run(stop.clone()));
         }
+        runtime.spawn(member.space_alarm.clone().run(shared.space.clone(), stop.clone()));
     }
 }
 
@@ -461,6 +483,12 @@ impl Starting<'_> {
         };
         let (waiters, progress) = (Arc::clone(&shared.waiters), Arc::clone(&shared.progress));
         Proposer::new(shared.inbox.clone(), waiters, progress, Arc::new(ids), limits)
+    }
+
+    fn leader_transfer(&self, shared: &Shared) -> LeaderTransfer {
+        let election_timeout = self.config.election_timeout;
+        let times = TransferTimes { election_timeout, timeout: request_timeout(election_timeout) };
+        LeaderTransfer::new(shared.inbox.clone(), Arc::clone(&shared.progress), times)
     }
 
     fn serve_peers(

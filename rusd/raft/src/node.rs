@@ -229,9 +229,17 @@ impl<L: LogStore> Node<L> {
         }
     }
 
-    /// Hands leadership to `to`, through the leader if that is another node.
+    /// Hands leadership to `to`, if this node leads. The crate would have a follower pass it on as
+    /// a message of `to`; when leadership has just changed, that would take it back again.
     pub fn transfer_leader(&mut self, to: u64) {
-        self.raw.transfer_leader(to);
+        if self.is_leader() {
+            self.raw.transfer_leader(to);
+        }
+    }
+
+    /// A transfer of leadership is under way: this node leads and takes no proposals.
+    pub fn is_transferring(&self) -> bool {
+        self.raw.raft.lead_transferee.is_some()
     }
 
     /// Tells that a message to `peer` was lost, so that appends to it start over.

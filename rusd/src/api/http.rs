@@ -6,6 +6,8 @@ use ::http::header::{ALLOW, CONTENT_TYPE};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 
+use rusd_proto::etcdserverpb::AlarmType;
+
 use super::kv::wait_for_barrier;
 use crate::member::Member;
 use crate::metrics::{Metrics, WatchCounts};
@@ -30,7 +32,8 @@ impl Plain {
     pub(super) async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         let path = request.uri().path();
         let query = request.uri().query().unwrap_or_default();
-        let is_known = matches!(path, "/health" | "/version" | "/metrics" | "/livez" | "/readyz");
+        let checks = Checks::of_path(path);
+        let is_known = matches!(path, "/health" | "/version" | "/metrics") || checks.is_some();
         if !is_known {
             return respond(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".to_owned());
         }
@@ -41,30 +44,21 @@ impl Plain {
             return refused;
         }
         match path {
-            "/health" => self.health(has(query, "serializable=true")).await,
+            "/health" => self.health(query).await,
             "/version" => self.version(),
-            "/metrics" => {
+            _ if let Some(checks) = checks => self.report(&checks, query).await,
+            _ => {
                 let text = self.metrics.render(WatchCounts {
                     watchers: self.member.hub.watchers(),
                     times_lost: self.member.hub.times_lost(),
                 });
                 respond(StatusCode::OK, METRICS, text)
             }
-            "/livez" => report(&[("serializable_read", Ok(()))], query, "livez"),
-            _ => report(&self.readiness().await, query, "readyz"),
         }
     }
 
-    async fn health(&self, is_serializable: bool) -> Response<Body> {
-        let reason = match is_serializable {
-            true => None,
-            false if self.member.progress.leader() == 0 => Some("RAFT NO LEADER".to_owned()),
-            false => {
-                let read = wait_for_barrier(&self.member).await;
-                read.err().map(|status| format!("RANGE ERROR:{}", status.message()))
-            }
-        };
-        match reason {
+    async fn health(&self, query: &str) -> Response<Body> {
+        match self.illness(query).await {
             None => {
                 let text = r#"{"health":"true","reason":""}"#.to_owned();
                 respond(StatusCode::OK, TEXT, text)
@@ -78,15 +72,54 @@ impl Plain {
         }
     }
 
-    async fn readiness(&self) -> [Check; 4] {
+    /// Why this member is not healthy, if it is not: an alarm, no leader, or no reads.
+    async fn illness(&self, query: &str) -> Option<String> {
+        if let Some(alarm) = self.alarms().find(|alarm| !excludes(query, &alarm_name(*alarm))) {
+            let name = match AlarmType::try_from(alarm) {
+                Ok(AlarmType::Nospace | AlarmType::Corrupt) => alarm_name(alarm),
+                Ok(AlarmType::None) | Err(_) => "UNKNOWN".to_owned(),
+            };
+            return Some(format!("ALARM {name}"));
+        }
+        if has(query, "serializable=true") {
+            return None;
+        }
+        if self.member.progress.leader() == 0 {
+            return Some("RAFT NO LEADER".to_owned());
+        }
         let read = wait_for_barrier(&self.member).await;
-        let is_voter = !self.member.progress.is_learner();
-        [
-            ("data_corruption", Ok(())),
-            ("linearizable_read", read.map_err(|status| status.message().to_owned())),
-            ("non_learner", is_voter.then_some(()).ok_or("not supported for learner".to_owned())),
-            ("serializable_read", Ok(())),
-        ]
+        read.err().map(|status| format!("RANGE ERROR:{}", status.message()))
+    }
+
+    /// The kinds of the raised alarms.
+    fn alarms(&self) -> impl Iterator<Item = i32> {
+        self.member.view.alarms().into_iter().map(|raised| raised.alarm)
+    }
+
+    async fn report(&self, checks: &Checks<'_>, query: &str) -> Response<Body> {
+        let mut done = Vec::new();
+        for name in checks.wanted(query) {
+            done.push((name, self.check(name).await));
+        }
+        report(&done, query, checks.of)
+    }
+
+    async fn check(&self, name: &str) -> Result<(), String> {
+        match name {
+            "data_corruption"
+                if self.alarms().any(|alarm| alarm == i32::from(AlarmType::Corrupt)) =>
+            {
+                Err("alarm activated: CORRUPT".to_owned())
+            }
+            "linearizable_read" => {
+                let read = wait_for_barrier(&self.member).await;
+                read.map_err(|status| status.message().to_owned())
+            }
+            "non_learner" if self.member.progress.is_learner() => {
+                Err("not supported for learner".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn version(&self) -> Response<Body> {
@@ -99,6 +132,46 @@ impl Plain {
         );
         respond(StatusCode::OK, JSON, text)
     }
+}
+
+/// The checks that a path asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Checks<'a> {
+    /// What they are about.
+    of: &'a str,
+    names: Vec<&'static str>,
+    /// One was asked for by its name: it cannot be left out.
+    is_named: bool,
+}
+
+impl<'a> Checks<'a> {
+    /// All checks of `/livez` or `/readyz`, or the one below it that is named.
+    fn of_path(path: &'a str) -> Option<Self> {
+        let (of, name) = path.strip_prefix('/')?.split_once('/').unwrap_or((&path[1..], ""));
+        let all: &[&'static str] = match of {
+            "livez" => &["serializable_read"],
+            "readyz" => {
+                &["data_corruption", "linearizable_read", "non_learner", "serializable_read"]
+            }
+            _ => return None,
+        };
+        let is_wanted = |known: &&&str| name.is_empty() || **known == name;
+        let names: Vec<&str> = all.iter().filter(is_wanted).copied().collect();
+        (!names.is_empty()).then_some(Checks { of, names, is_named: !name.is_empty() })
+    }
+
+    fn wanted(&self, query: &str) -> impl Iterator<Item = &'static str> {
+        let is_kept = move |name: &&str| self.is_named || !excludes(query, name);
+        self.names.iter().copied().filter(is_kept)
+    }
+}
+
+fn alarm_name(alarm: i32) -> String {
+    AlarmType::try_from(alarm).map_or(alarm.to_string(), |kind| kind.as_str_name().to_owned())
+}
+
+fn excludes(query: &str, name: &str) -> bool {
+    query.split('&').any(|part| part.strip_prefix("exclude=") == Some(name))
 }
 
 fn has(query: &str, wanted: &str) -> bool {
@@ -141,6 +214,21 @@ mod tests {
         let checks: [Check; 2] = [("read", Ok(())), ("write", Err("no leader".to_owned()))];
         assert_eq!(report(&checks[..1], "", "livez").status(), StatusCode::OK);
         assert_eq!(report(&checks, "", "livez").status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn a_path_names_checks_and_a_query_leaves_some_out() {
+        let wanted = |path, query| -> Option<Vec<&str>> {
+            Checks::of_path(path).map(|checks| checks.wanted(query).collect())
+        };
+        assert_eq!(wanted("/livez", ""), Some(vec!["serializable_read"]));
+        let three = vec!["linearizable_read", "non_learner", "serializable_read"];
+        assert_eq!(wanted("/readyz", "verbose&exclude=data_corruption"), Some(three));
+        assert_eq!(wanted("/livez", "exclude=serializable_read"), Some(Vec::new()));
+        let one = Some(vec!["data_corruption"]);
+        assert_eq!(wanted("/readyz/data_corruption", "exclude=data_corruption"), one);
+        assert_eq!(wanted("/livez/data_corruption", ""), None);
+        assert_eq!(wanted("/health", ""), None);
     }
 
     #[test]

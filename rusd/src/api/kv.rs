@@ -11,6 +11,7 @@ use rusd_proto::etcdserverpb::{
 };
 use rusd_state::apply::Response as Applied;
 use rusd_state::error::ReadError;
+use rusd_state::quota;
 use rusd_state::txn::is_read_only;
 use rusd_state::view::View;
 use tokio::sync::Semaphore;
@@ -86,6 +87,18 @@ pub(super) async fn propose(
     }
     let outcome = member.proposer.propose(request).await.map_err(status::of)?;
     outcome.map_err(status::of)
+}
+
+/// Refuses what takes more space than there is, and raises the alarm then. etcd does this before
+/// it looks whether the request is a good one.
+pub(super) async fn check_space(member: &Member, cost: usize) -> Result<(), Status> {
+    if cost == 0 || member.quota.has_room_for(cost) {
+        return Ok(());
+    }
+    if let Err(error) = member.space_alarm.raise().await {
+        tracing::warn!(%error, "the space alarm could not be raised");
+    }
+    Err(Rejection::NoSpace.into())
 }
 
 /// Waits until a read is linearizable.
@@ -166,6 +179,7 @@ impl Kv for KvService {
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         let request = request.into_inner();
+        check_space(&self.member, quota::cost_of_put(&request)).await?;
         validate::put(&request)?;
         let request = InternalRaftRequest { put: Some(request), ..InternalRaftRequest::default() };
         let mut response = response!(self.propose(request).await?, Put);
@@ -188,6 +202,7 @@ impl Kv for KvService {
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
         let request = request.into_inner();
+        check_space(&self.member, quota::cost_of_txn(&request)).await?;
         validate::txn(&request, self.member.limits.txn_ops_max)?;
         let mut response = if is_read_only(&request) {
             // etcd waits unless every range is serializable.

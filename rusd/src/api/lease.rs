@@ -7,12 +7,13 @@ use rusd_proto::etcdserverpb::{
     LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use rusd_state::apply::Response as Applied;
+use rusd_state::quota;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::kv::{propose, response, unexpected, wait_for_barrier};
+use super::kv::{check_space, propose, response, unexpected, wait_for_barrier};
 use super::{header, status};
 use crate::background::leases::LeaseError;
 use crate::member::Member;
@@ -34,6 +35,7 @@ impl Lease for LeaseService {
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
         let mut request = request.into_inner();
+        check_space(&self.member, quota::COST_OF_LEASE).await?;
         while request.id == 0 {
             request.id = rand::random::<i64>() & i64::MAX;
         }

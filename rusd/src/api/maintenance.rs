@@ -1,28 +1,26 @@
-//! The Maintenance service: how the member is.
+//! The Maintenance service: how the member is, and what an operator does about it.
 
 use std::sync::Arc;
 
-use rusd_proto::etcdserverpb::alarm_request::AlarmAction;
 use rusd_proto::etcdserverpb::maintenance_server::Maintenance;
 use rusd_proto::etcdserverpb::{
-    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo,
-    DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
-    MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
-    StatusResponse,
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse,
+    DowngradeInfo, DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest,
+    HashResponse, InternalRaftRequest, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
+    SnapshotResponse, StatusRequest, StatusResponse,
 };
+use rusd_state::apply::Response as Applied;
 use tokio::sync::Semaphore;
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 use super::header;
-use super::kv::run_blocking;
+use super::kv::{propose, response, run_blocking, unexpected};
 use super::status::{self, Rejection};
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::version;
 
-/// The quota that etcd has when none is given.
-const QUOTA_BYTES: i64 = 2 * 1024 * 1024 * 1024;
 /// Hashes computed at one time; each reads the whole history.
 const HASHES_MAX: usize = 1;
 
@@ -50,6 +48,7 @@ impl Maintenance for MaintenanceService {
         let leader = progress.leader();
         let db_size = self.metrics.engine_bytes();
         let no_leader = (leader == 0).then(|| Rejection::NoLeader.text().to_owned());
+        let alarms = self.member.view.alarms();
         Ok(Response::new(StatusResponse {
             header: Some(header::current(&self.member)),
             version: version::ETCD_VERSION.to_owned(),
@@ -58,11 +57,11 @@ impl Maintenance for MaintenanceService {
             raft_index: progress.committed(),
             raft_term: progress.term(),
             raft_applied_index: progress.applied(),
-            errors: no_leader.into_iter().collect(),
+            errors: no_leader.into_iter().chain(alarms.iter().map(alarm_text)).collect(),
             db_size_in_use: db_size,
             is_learner: progress.is_learner(),
             storage_version: version::STORAGE_VERSION.to_owned(),
-            db_size_quota: QUOTA_BYTES,
+            db_size_quota: self.member.quota.shown(),
             downgrade_info: Some(DowngradeInfo::default()),
         }))
     }
@@ -86,16 +85,11 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<AlarmRequest>,
     ) -> Result<Response<AlarmResponse>, Status> {
-        match AlarmAction::try_from(request.into_inner().action) {
-            // Nothing raises an alarm yet, so there is none.
-            Ok(AlarmAction::Get) => {
-                let header = Some(header::current(&self.member));
-                Ok(Response::new(AlarmResponse { header, ..AlarmResponse::default() }))
-            }
-            Ok(AlarmAction::Activate | AlarmAction::Deactivate) | Err(_) => {
-                Err(Rejection::Unimplemented.into())
-            }
-        }
+        let alarm = Some(request.into_inner());
+        let request = InternalRaftRequest { alarm, ..InternalRaftRequest::default() };
+        let mut response = response!(propose(&self.member, request).await?, Alarm);
+        header::fill(&self.member, &mut response.header);
+        Ok(Response::new(response))
     }
 
     async fn defragment(
@@ -120,9 +114,19 @@ impl Maintenance for MaintenanceService {
 
     async fn move_leader(
         &self,
-        _request: Request<MoveLeaderRequest>,
+        request: Request<MoveLeaderRequest>,
     ) -> Result<Response<MoveLeaderResponse>, Status> {
-        Err(Rejection::Unimplemented.into())
+        if !self.member.progress.is_leader() {
+            return Err(Rejection::NotLeader.into());
+        }
+        let target = request.into_inner().target_id;
+        let members = self.member.view.members();
+        if !members.iter().any(|member| member.id == target && !member.is_learner) {
+            return Err(Rejection::BadLeaderTransferee.into());
+        }
+        self.member.leader_transfer.to(target).await.map_err(status::of)?;
+        // etcd's answer has no header.
+        Ok(Response::new(MoveLeaderResponse::default()))
     }
 
     async fn downgrade(
@@ -130,5 +134,30 @@ impl Maintenance for MaintenanceService {
         _request: Request<DowngradeRequest>,
     ) -> Result<Response<DowngradeResponse>, Status> {
         Err(Rejection::Unimplemented.into())
+    }
+}
+
+/// An alarm as etcd shows it among a member's errors.
+fn alarm_text(alarm: &AlarmMember) -> String {
+    let member = match alarm.member_id {
+        0 => String::new(),
+        id => format!("memberID:{id} "),
+    };
+    match AlarmType::try_from(alarm.alarm) {
+        Ok(kind) => format!("{member}alarm:{}", kind.as_str_name()),
+        Err(_) => format!("{member}alarm:{}", alarm.alarm),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_are_shown_as_etcd_shows_them() {
+        let text = |alarm, member_id| alarm_text(&AlarmMember { member_id, alarm });
+        assert_eq!(text(1, 5), "memberID:5 alarm:NOSPACE");
+        assert_eq!(text(2, 0), "alarm:CORRUPT");
+        assert_eq!(text(99, u64::MAX), "memberID:18446744073709551615 alarm:99");
     }
 }

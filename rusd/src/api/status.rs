@@ -7,6 +7,7 @@ use rusd_state::error::{ApplyError, ReadError};
 use crate::background::leases::LeaseError;
 use crate::consensus::proposer::ProposeError;
 use crate::consensus::read_barrier::ReadBarrierError;
+use crate::consensus::transfer::TransferTimeout;
 
 /// Why a watch could not be created: its range holds no key.
 pub(super) const WATCH_RANGE_EMPTY: &str = "mvcc: watcher range is empty";
@@ -25,6 +26,7 @@ pub(super) enum Rejection {
     InvalidSortOption,
     Compacted,
     FutureRevision,
+    NoSpace,
     LeaseNotFound,
     LeaseExists,
     LeaseTtlTooLarge,
@@ -36,6 +38,10 @@ pub(super) enum Rejection {
     RequestTooLarge,
     TooManyRequests,
     NoLeader,
+    NotLeader,
+    BadLeaderTransferee,
+    LeaderTransferTimeout,
+    Corrupt,
     NotSupportedForLearner,
     Stopped,
     Timeout,
@@ -50,8 +56,8 @@ pub(super) enum Rejection {
 impl Rejection {
     fn row(self) -> (Code, &'static str) {
         use Code::{
-            FailedPrecondition, InvalidArgument, NotFound, OutOfRange, Unavailable, Unimplemented,
-            Unknown,
+            DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted,
+            Unavailable, Unimplemented, Unknown,
         };
         match self {
             Self::EmptyKey => (InvalidArgument, "etcdserver: key is not provided"),
@@ -69,6 +75,7 @@ impl Rejection {
             Self::FutureRevision => {
                 (OutOfRange, "etcdserver: mvcc: required revision is a future revision")
             }
+            Self::NoSpace => (ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
             Self::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
             Self::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
             Self::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
@@ -85,6 +92,13 @@ impl Rejection {
             // The table has another code for it, which etcd loses on the way to the wire.
             Self::TooManyRequests => (Unknown, "etcdserver: too many requests"),
             Self::NoLeader => (Unavailable, "etcdserver: no leader"),
+            Self::NotLeader => (FailedPrecondition, "etcdserver: not leader"),
+            Self::BadLeaderTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
+            // etcd has no code for it.
+            Self::LeaderTransferTimeout => {
+                (Unknown, "etcdserver: request timed out, leader transfer took too long")
+            }
+            Self::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),
             Self::NotSupportedForLearner => {
                 (FailedPrecondition, "etcdserver: rpc not supported for learner")
             }
@@ -130,6 +144,8 @@ impl From<ApplyError> for Rejection {
             ApplyError::PeerUrlExists => Rejection::PeerUrlExists,
             ApplyError::MemberNotLearner => Rejection::MemberNotLearner,
             ApplyError::TooManyLearners => Rejection::TooManyLearners,
+            ApplyError::NoSpace => Rejection::NoSpace,
+            ApplyError::Corrupt => Rejection::Corrupt,
             ApplyError::Unimplemented => Rejection::Unimplemented,
         }
     }
@@ -154,6 +170,12 @@ impl From<ReadBarrierError> for Rejection {
             ReadBarrierError::Timeout => Rejection::Timeout,
             ReadBarrierError::Stopped => Rejection::Stopped,
         }
+    }
+}
+
+impl From<TransferTimeout> for Rejection {
+    fn from(_: TransferTimeout) -> Rejection {
+        Rejection::LeaderTransferTimeout
     }
 }
 

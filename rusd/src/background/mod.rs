@@ -4,3 +4,4 @@ pub mod auto_compaction;
 pub mod lease_clock;
 pub mod lease_expiry;
 pub mod leases;
+pub mod space;

@@ -32,6 +32,7 @@ fn no_flags_are_etcds_single_member() {
     assert_eq!((config.max_txn_ops, config.max_request_bytes), (128, 1_572_864));
     assert_eq!(config.auto_compaction, None);
     assert_eq!(config.backend_cache_bytes, 268_435_456);
+    assert_eq!(config.quota_backend_bytes, 0);
     assert_eq!(config.watch_progress_notify_interval, Duration::from_mins(10));
 }
 
@@ -47,6 +48,7 @@ fn a_cluster_and_single_dashes() {
     assert_eq!(names, ["a", "b"]);
     assert_eq!(config.data_dir, PathBuf::from("b.etcd"));
     assert_eq!(config.log_level, LogLevel::Debug);
+    assert_eq!(parsed("--quota-backend-bytes -1").unwrap().quota_backend_bytes, -1);
     let peers = &config.listen_peer_urls[0];
     assert_eq!((peers.bind_host(), peers.port()), (Some([0, 0, 0, 0].into()), 2380));
     let v6: Url = "http://[::1]:2379".parse().unwrap();

@@ -179,6 +179,10 @@ impl<L: LogStore> Driver<L> {
                     self.node.report_unreachable(peer);
                     Ok(())
                 }
+                PeerInput::TransferLeader(peer) => {
+                    self.node.transfer_leader(peer);
+                    Ok(())
+                }
             };
             match stepped {
                 Ok(()) => {}
@@ -190,9 +194,10 @@ impl<L: LogStore> Driver<L> {
     }
 
     /// Without a leader proposals wait in their queue, as they do in etcd, until one is elected or
-    /// their callers give up.
+    /// their callers give up. So they do while leadership is handed over.
     fn step_proposals(&mut self) {
-        if self.inbox.proposals.is_empty() || self.node.leader_id() == 0 {
+        let has_leader = self.node.leader_id() != 0 && !self.node.is_transferring();
+        if self.inbox.proposals.is_empty() || !has_leader {
             return;
         }
         let leads_in = self.node.is_leader().then(|| self.node.term());

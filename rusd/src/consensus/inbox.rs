@@ -39,6 +39,8 @@ pub enum PeerInput {
     Vote(VoteRequest),
     /// The stream to this peer broke.
     Unreachable(u64),
+    /// Nobody's message: leadership shall go to this peer.
+    TransferLeader(u64),
 }
 
 /// The queue is full, or the driver is gone.

@@ -16,4 +16,5 @@ pub mod membership;
 pub mod progress;
 pub mod proposer;
 pub mod read_barrier;
+pub mod transfer;
 pub mod transport;

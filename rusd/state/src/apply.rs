@@ -291,7 +291,7 @@ impl Run<'_> {
             Body::LeaseGrant(request) => Ok(self.lease_grant(&request)),
             Body::LeaseRevoke(request) => self.lease_revoke(request.id),
             Body::LeaseCheckpoint(request) => Ok(self.lease_checkpoint(&request)),
-            Body::Alarm(request) => Ok(self.alarm(&request)),
+            Body::Alarm(request) => Ok(Ok(self.alarm(&request))),
             Body::ClusterVersionSet(request) => {
                 self.state.cluster_version.clone_from(&request.ver);
                 self.changes.meta.push(MetaChange::ClusterVersion(request.ver));
@@ -425,14 +425,14 @@ impl Run<'_> {
         Ok(Response::LeaseCheckpoint(LeaseCheckpointResponse { header }))
     }
 
-    fn alarm(&mut self, request: &AlarmRequest) -> Outcome {
+    fn alarm(&mut self, request: &AlarmRequest) -> Response {
         let (mut response, changed) = self.state.alarms.apply(request);
         if changed {
             let record = self.state.alarms.record();
             self.changes.meta.push(MetaChange::Named(ALARMS.to_owned(), record));
         }
         response.header = Some(header(self.state.store.current()));
-        Ok(Response::Alarm(response))
+        Response::Alarm(response)
     }
 
     fn conf_change(&mut self, change: &ConfChange) -> Result<Outcome, Fatal> {

@@ -7,6 +7,7 @@
 
 mod api;
 mod locks;
+mod maintenance;
 mod process;
 mod refusals;
 mod watch;

@@ -25,7 +25,7 @@ const ETCD: [(i32, &str, Here); 63] = [
     (3, "etcdserver: invalid sort option", Is(Rejection::InvalidSortOption)),
     (11, "etcdserver: mvcc: required revision has been compacted", Is(Rejection::Compacted)),
     (11, "etcdserver: mvcc: required revision is a future revision", Is(Rejection::FutureRevision)),
-    (8, "etcdserver: mvcc: database space exceeded", NotYet("maintenance")),
+    (8, "etcdserver: mvcc: database space exceeded", Is(Rejection::NoSpace)),
     (5, "etcdserver: requested lease not found", Is(Rejection::LeaseNotFound)),
     (9, "etcdserver: lease already exists", Is(Rejection::LeaseExists)),
     (11, "etcdserver: too large lease TTL", Is(Rejection::LeaseTtlTooLarge)),
@@ -71,7 +71,7 @@ const ETCD: [(i32, &str, Here); 63] = [
     (3, "etcdserver: invalid auth management", NotYet("auth")),
     (3, "etcdserver: revision of auth store is old", NotYet("auth")),
     (14, "etcdserver: no leader", Is(Rejection::NoLeader)),
-    (9, "etcdserver: not leader", NotYet("maintenance")),
+    (9, "etcdserver: not leader", Is(Rejection::NotLeader)),
     (14, "etcdserver: leader changed", NotYet("elections")),
     (9, "etcdserver: not capable", Never("of clusters of etcd 2")),
     (14, "etcdserver: server stopped", Is(Rejection::Stopped)),
@@ -88,9 +88,9 @@ const ETCD: [(i32, &str, Here); 63] = [
         NotYet("elections"),
     ),
     (14, "etcdserver: unhealthy cluster", NotYet("elections")),
-    (15, "etcdserver: corrupt cluster", NotYet("maintenance")),
+    (15, "etcdserver: corrupt cluster", Is(Rejection::Corrupt)),
     (9, "etcdserver: rpc not supported for learner", Is(Rejection::NotSupportedForLearner)),
-    (9, "etcdserver: bad leader transferee", NotYet("maintenance")),
+    (9, "etcdserver: bad leader transferee", Is(Rejection::BadLeaderTransferee)),
     (3, "etcdserver: wrong downgrade target version format", NotYet("downgrade")),
     (3, "etcdserver: invalid downgrade target version", NotYet("downgrade")),
     (9, "etcdserver: cluster version not found during downgrade", NotYet("downgrade")),
@@ -105,9 +105,14 @@ const ETCD: [(i32, &str, Here); 63] = [
 ];
 
 /// What etcd's servers say with the code `Unknown`: `too many requests` loses its code because the
-/// server takes the client's form of the error, the others are errors of the client library.
-const WITHOUT_CODE: [(&str, Rejection); 5] = [
+/// server takes the client's form of the error, a late transfer was never given one, the others are
+/// errors of the client library.
+const WITHOUT_CODE: [(&str, Rejection); 6] = [
     ("etcdserver: too many requests", Rejection::TooManyRequests),
+    (
+        "etcdserver: request timed out, leader transfer took too long",
+        Rejection::LeaderTransferTimeout,
+    ),
     ("mutex: session is expired", Rejection::LockSessionExpired),
     ("election: no leader", Rejection::NobodyElected),
     ("election: not leader", Rejection::NotElected),
@@ -144,7 +149,10 @@ fn failures_of_lower_layers_get_their_row() {
     assert_eq!(row(of(ProposeError::TooLarge)), row(Rejection::RequestTooLarge.into()));
     assert_eq!(row(of(ReadBarrierError::Timeout)), row(Rejection::Timeout.into()));
     assert_eq!(row(of(LeaseError::NotFound)), row(Rejection::LeaseNotFound.into()));
+    assert_eq!(row(of(TransferTimeout)), row(Rejection::LeaderTransferTimeout.into()));
     assert_eq!(row(of(ApplyError::KeyNotFound)), row(Rejection::KeyNotFound.into()));
+    assert_eq!(row(of(ApplyError::NoSpace)), row(Rejection::NoSpace.into()));
+    assert_eq!(row(of(ApplyError::Corrupt)), row(Rejection::Corrupt.into()));
     let compacted = ReadError::Compacted { compact: 5 };
     assert_eq!(row(of_read(compacted)), row(Rejection::Compacted.into()));
     let too_large = message_too_large(5, 4);

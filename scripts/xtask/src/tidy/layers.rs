@@ -68,6 +68,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["consensus"],
             &["applier"],
             &["watch"],
+            &["quota"],
             &["engine", "storage"],
             &["plant", "version"],
         ],

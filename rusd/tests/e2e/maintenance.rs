@@ -1,0 +1,171 @@
+//! What an operator sees and does: alarms, the quota, who leads.
+
+use rusd_proto::etcdserverpb::alarm_request::AlarmAction;
+use rusd_proto::etcdserverpb::lease_client::LeaseClient;
+use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use rusd_proto::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmType, LeaseGrantRequest, MoveLeaderRequest, PutRequest,
+    StatusRequest, StatusResponse,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::process::{Member, delete, put, start_three};
+
+/// A client of one member.
+struct Operator<'a> {
+    member: &'a Member,
+    maintenance: MaintenanceClient<Channel>,
+}
+
+impl<'a> Operator<'a> {
+    async fn of(member: &'a Member) -> Self {
+        Operator { member, maintenance: MaintenanceClient::new(member.channel().await) }
+    }
+
+    async fn status(&mut self) -> StatusResponse {
+        self.maintenance.status(StatusRequest {}).await.unwrap().into_inner()
+    }
+
+    async fn alarm(
+        &mut self,
+        action: AlarmAction,
+        kind: AlarmType,
+        member_id: u64,
+    ) -> Vec<AlarmMember> {
+        let mut request = AlarmRequest { member_id, ..AlarmRequest::default() };
+        request.set_action(action);
+        request.set_alarm(kind);
+        self.maintenance.alarm(request).await.unwrap().into_inner().alarms
+    }
+
+    async fn move_leader(&mut self, target_id: u64) -> Result<(), (Code, String)> {
+        let moved = self.maintenance.move_leader(MoveLeaderRequest { target_id }).await;
+        let response = moved.map_err(row)?.into_inner();
+        assert_eq!(response.header, None, "etcd's answer has no header");
+        Ok(())
+    }
+
+    /// Status line and body of an HTTP answer.
+    async fn http(&self, path: &str) -> (String, String) {
+        let address = self.member.endpoint.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+}
+
+fn row(status: Status) -> (Code, String) {
+    (status.code(), status.message().to_owned())
+}
+
+fn no_space() -> (Code, String) {
+    (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded".to_owned())
+}
+
+const OK: &str = "HTTP/1.1 200 OK";
+const ILL: &str = "HTTP/1.1 503 Service Unavailable";
+
+#[tokio::test]
+async fn what_does_not_fit_raises_an_alarm_and_then_nothing_is_put() {
+    let member = Member::start(&["--quota-backend-bytes", "1000000"]);
+    let mut operator = Operator::of(&member).await;
+    let mut kv = member.kv().await;
+    put(&mut kv, "small", "1").await;
+    assert_eq!(operator.status().await.db_size_quota, 1_000_000);
+
+    let large = PutRequest { value: vec![0; 1_000_000].into(), ..PutRequest::default() };
+    // etcd asks for space before it asks for a key.
+    assert_eq!(kv.put(large).await.map_err(row).unwrap_err(), no_space());
+    let status = operator.status().await;
+    let id = status.header.unwrap().member_id;
+    // What is between the two words is etcd's library's whim.
+    let shown: Vec<Vec<&str>> =
+        status.errors.iter().map(|error| error.split_whitespace().collect()).collect();
+    assert_eq!(shown, [[&format!("memberID:{id}")[..], "alarm:NOSPACE"]]);
+
+    let key = "small".into();
+    let small = PutRequest { key, ..PutRequest::default() };
+    assert_eq!(kv.put(small.clone()).await.map_err(row).unwrap_err(), no_space());
+    let mut leases = LeaseClient::new(member.channel().await);
+    let grant = LeaseGrantRequest { ttl: 10, id: 0 };
+    assert_eq!(leases.lease_grant(grant).await.map_err(row).unwrap_err(), no_space());
+    delete(&mut kv, "small").await;
+
+    let nospace = vec![AlarmMember { member_id: id, alarm: AlarmType::Nospace.into() }];
+    assert_eq!(operator.alarm(AlarmAction::Get, AlarmType::None, 0).await, nospace);
+    let disarmed = operator.alarm(AlarmAction::Deactivate, AlarmType::Nospace, id).await;
+    assert_eq!(disarmed, nospace);
+    kv.put(small).await.unwrap();
+    assert_eq!(operator.alarm(AlarmAction::Get, AlarmType::None, 0).await, []);
+}
+
+#[tokio::test]
+async fn health_tells_of_alarms() {
+    let member = Member::start(&[]);
+    let mut operator = Operator::of(&member).await;
+    let healthy = (OK.to_owned(), r#"{"health":"true","reason":""}"#.to_owned());
+    assert_eq!(operator.http("/health").await, healthy);
+    operator.alarm(AlarmAction::Activate, AlarmType::Corrupt, 5).await;
+    let ill = (ILL.to_owned(), "{\"health\":\"false\",\"reason\":\"ALARM CORRUPT\"}\n".to_owned());
+    assert_eq!(operator.http("/health").await, ill);
+    assert_eq!(operator.http("/health?serializable=true").await, ill);
+    assert_eq!(operator.http("/health?exclude=NOSPACE").await, ill);
+    assert_eq!(operator.http("/health?exclude=NOSPACE&exclude=CORRUPT").await, healthy);
+    let (line, body) = operator.http("/readyz").await;
+    assert_eq!(line, ILL);
+    assert!(body.contains("[-]data_corruption failed: alarm activated: CORRUPT\n"), "{body}");
+    assert!(body.contains("[+]linearizable_read ok\n"), "{body}");
+    let ok = (OK.to_owned(), "ok\n".to_owned());
+    assert_eq!(operator.http("/readyz?exclude=data_corruption").await, ok);
+    assert_eq!(operator.http("/readyz/non_learner").await, ok);
+    assert_eq!(operator.http("/readyz/data_corruption").await.0, ILL);
+    assert_eq!(operator.http("/livez").await, ok);
+    assert_eq!(operator.http("/livez/data_corruption").await.0, "HTTP/1.1 404 Not Found");
+    let corrupt = (Code::DataLoss, "etcdserver: corrupt cluster".to_owned());
+    let request = PutRequest { key: "a".into(), ..PutRequest::default() };
+    assert_eq!(member.kv().await.put(request).await.map_err(row).unwrap_err(), corrupt);
+}
+
+#[tokio::test]
+async fn leadership_goes_where_it_is_told_to() {
+    if std::env::var("RUSD_E2E_ENDPOINT").is_ok() {
+        return;
+    }
+    let members = start_three();
+    let mut operators = Vec::new();
+    for member in &members {
+        operators.push(Operator::of(member).await);
+    }
+    let bad = (Code::FailedPrecondition, "etcdserver: bad leader transferee".to_owned());
+    let not_leader = (Code::FailedPrecondition, "etcdserver: not leader".to_owned());
+    let mut ids = Vec::new();
+    for operator in &mut operators {
+        let status = operator.status().await;
+        let id = status.header.unwrap().member_id;
+        ids.push(id);
+        // The leader looks whether it leads first, and then at the member.
+        let expected = if status.leader == id { &bad } else { &not_leader };
+        assert_eq!(&operator.move_leader(4).await.unwrap_err(), expected);
+    }
+    for target in [1, 2, 0, 0] {
+        let target = ids[target];
+        // Who leads is asked anew when leadership has moved by itself.
+        loop {
+            let leader = operators[0].status().await.leader;
+            let Some(from) = ids.iter().position(|id| *id == leader) else { continue };
+            match operators[from].move_leader(target).await {
+                Ok(()) => break,
+                Err(error) => assert_eq!(error, not_leader),
+            }
+        }
+        put(&mut members[0].kv().await, "a", "1").await;
+    }
+}
