@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use rusd_proto::raftpb::{ConfState, Entry};
 use rusd_state::apply::ENTRIES_BATCHED_MAX;
-use rusd_state::{Applied, Events, Fatal, LeaseEffect, StateMachine};
+use rusd_state::{Applied, Events, Fatal, LeaseEffect, Response, StateMachine};
 
 use crate::background::lease_clock::LeaseClock;
 use crate::consensus::progress::Progress;
@@ -102,6 +102,9 @@ impl Applier {
 
     /// Tells everyone who is concerned what one entry did.
     fn tell(&self, applied: Applied) {
+        if matches!(applied.outcome, Ok(Response::Compact(_))) {
+            self.engine.ring();
+        }
         if !applied.events.list.is_empty() {
             // The hub is gone only when the member stops.
             drop(self.events.send(applied.events));

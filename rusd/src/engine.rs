@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use rusd_state::storage::{FoldProgress, History, StorageError};
 use rusd_state::{Compactor, Progress};
 
-pub use self::meter::EngineMeter;
+pub use self::meter::{AwaitedCompaction, EngineMeter};
 
 /// Longest time that a change waits in the buffer.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -33,6 +33,8 @@ const FOLD_KEYS_PER_STEP: usize = 512;
 const FOLD_LAG_REVISIONS_MAX: i64 = 2_000_000;
 /// Blocks looked at in one step of a compaction.
 const COMPACT_BLOCKS_PER_STEP: usize = 64;
+/// How long an awaited compaction may hold up the next flush.
+const AWAITED_COMPACTION_MAX: Duration = Duration::from_millis(20);
 
 /// Wakes the engine thread, and waits for it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -63,7 +65,8 @@ impl EngineBell {
         }
     }
 
-    fn ring(&self) {
+    /// There is something to do at once.
+    pub fn ring(&self) {
         // A full bell already wakes the engine.
         self.bell.try_send(()).ok();
     }
@@ -125,7 +128,7 @@ impl Engine {
             let idle = changed_at.elapsed() >= IDLE_AFTER;
             let folding = (idle || self.is_fold_late()) && !compacting && self.fold()?;
             // While writes come in, a turn lasts the whole interval: few large transactions.
-            work_left = (compacting || folding) && idle;
+            work_left = (compacting || folding) && (idle || self.meter.is_compaction_awaited());
         }
     }
 
@@ -141,7 +144,18 @@ impl Engine {
 
     /// True if there is more to compact.
     fn compact(&mut self) -> Result<bool, StorageError> {
-        Ok(self.compactor.step(COMPACT_BLOCKS_PER_STEP)? == Progress::More)
+        let since = Instant::now();
+        loop {
+            let progress = self.compactor.step(COMPACT_BLOCKS_PER_STEP)?;
+            if progress == Progress::Done {
+                self.meter.compacted_to(self.compactor.done());
+            }
+            let is_urgent =
+                self.meter.is_compaction_awaited() && since.elapsed() < AWAITED_COMPACTION_MAX;
+            if progress != Progress::More || !is_urgent {
+                return Ok(progress == Progress::More);
+            }
+        }
     }
 
     /// The images are so far behind that waiting for an idle moment no longer does.

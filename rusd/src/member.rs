@@ -10,6 +10,7 @@ use crate::consensus::progress::Progress;
 use crate::consensus::proposer::Proposer;
 use crate::consensus::read_barrier::ReadBarrier;
 use crate::consensus::transfer::LeaderTransfer;
+use crate::engine::EngineMeter;
 use crate::quota::Quota;
 use crate::watch::hub::Hub;
 
@@ -52,6 +53,8 @@ pub struct Member {
     pub progress: Arc<Progress>,
     /// Limits on requests.
     pub limits: Limits,
+    /// What the engine does and takes.
+    pub engine: Arc<EngineMeter>,
     /// How much the engine may take.
     pub quota: Quota,
     /// What to do when that is too much.

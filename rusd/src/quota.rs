@@ -74,3 +74,28 @@ fn takes_space(applied: &Applied) -> bool {
     matches!(applied.lease, Some(LeaseEffect::Granted { .. }))
         || applied.events.list.iter().any(|event| event.kind == EntryKind::Put)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusd_state::storage::{History, HistoryOptions, MemoryBackend};
+
+    use super::*;
+
+    #[test]
+    fn what_is_given_limits_what_fits() {
+        let backend = Arc::new(MemoryBackend::default());
+        let (history, _) = History::open(backend, HistoryOptions::default()).unwrap();
+        let engine = Arc::new(EngineMeter::new(history).unwrap());
+        let quota = |given| Quota::new(given, Arc::clone(&engine));
+        assert_eq!(quota(0).shown(), DEFAULT_BYTES);
+        assert!(quota(0).has_room_for(1 << 30));
+        assert!(!quota(0).has_room_for(2 << 30));
+        let used = usize::try_from(engine.bytes()).unwrap();
+        let limit = i64::try_from(used + 100).unwrap();
+        assert!(quota(limit).has_room_for(99));
+        assert!(!quota(limit).has_room_for(100), "as in etcd, the quota itself is too much");
+        assert!(!quota(1).has_room_for(1));
+        assert_eq!(quota(-1).shown(), -1);
+        assert!(quota(-1).has_room_for(usize::MAX));
+    }
+}

@@ -392,6 +392,7 @@ impl Starting<'_> {
                 request_bytes_max: self.config.max_request_bytes,
                 txn_ops_max: self.config.max_txn_ops,
             },
+            engine: Arc::clone(&shared.engine),
             quota: shared.quota.clone(),
             leader_transfer: self.leader_transfer(shared),
         }

@@ -224,9 +224,15 @@ impl Kv for KvService {
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
         let request = request.into_inner();
+        let awaited = request.physical.then(|| self.member.engine.await_compaction());
         let request =
             InternalRaftRequest { compaction: Some(request), ..InternalRaftRequest::default() };
-        let mut response = response!(self.propose(request).await?, Compact);
+        let compacted = self.propose(request).await;
+        if let Some(awaited) = awaited {
+            // As in etcd, who asks for what was compacted before waits for it too.
+            awaited.to(self.member.view.compact_revision()).await;
+        }
+        let mut response = response!(compacted?, Compact);
         header::fill(&self.member, &mut response.header);
         Ok(Response::new(response))
     }

@@ -100,7 +100,11 @@ impl Maintenance for MaintenanceService {
     }
 
     async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
-        Err(Rejection::Unimplemented.into())
+        let view = self.member.view.clone();
+        let hashing = run_blocking(&self.hashes, move || view.hash());
+        let (hash, revision) = hashing.await?.map_err(status::of_read)?;
+        let header = Some(header::at(&self.member, revision));
+        Ok(Response::new(HashResponse { header, hash }))
     }
 
     type SnapshotStream = Empty<Result<SnapshotResponse, Status>>;

@@ -1,10 +1,11 @@
 //! What the engine thread tells everyone else: how much it holds, and what its work costs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rusd_state::storage::{History, StorageError};
+use tokio::sync::watch;
 
 /// Measures one engine. Written by the engine thread, read by all.
 #[derive(Debug)]
@@ -13,6 +14,16 @@ pub struct EngineMeter {
     disk_bytes: AtomicU64,
     fold_cpu_nanos: AtomicU64,
     fold_revision: AtomicI64,
+    /// Everything is gone that was compacted up to this revision; `i64::MIN` until that is known.
+    compacted: watch::Sender<i64>,
+    /// Who waits for a compaction.
+    awaiting: AtomicUsize,
+}
+
+/// Wants a compaction to be carried out soon, until it is dropped.
+#[derive(Debug)]
+pub struct AwaitedCompaction {
+    meter: Arc<EngineMeter>,
 }
 
 impl EngineMeter {
@@ -22,6 +33,8 @@ impl EngineMeter {
             disk_bytes: AtomicU64::new(0),
             fold_cpu_nanos: AtomicU64::new(0),
             fold_revision: AtomicI64::new(history.fold_revision()),
+            compacted: watch::Sender::new(i64::MIN),
+            awaiting: AtomicUsize::new(0),
             history,
         };
         meter.measure_disk()?;
@@ -44,6 +57,26 @@ impl EngineMeter {
         self.fold_revision.load(Ordering::Relaxed)
     }
 
+    /// From now on the engine makes haste with compactions.
+    pub fn await_compaction(self: &Arc<Self>) -> AwaitedCompaction {
+        self.awaiting.fetch_add(1, Ordering::Relaxed);
+        AwaitedCompaction { meter: Arc::clone(self) }
+    }
+
+    /// Someone waits for a compaction.
+    pub(super) fn is_compaction_awaited(&self) -> bool {
+        self.awaiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Everything is gone that was compacted up to `revision`.
+    pub(super) fn compacted_to(&self, revision: i64) {
+        self.compacted.send_if_modified(|compacted| {
+            let is_new = *compacted < revision;
+            *compacted = revision.max(*compacted);
+            is_new
+        });
+    }
+
     /// The engine has written, so it may have grown.
     pub(super) fn measure_disk(&self) -> Result<(), StorageError> {
         let bytes = self.history.backend().size_on_disk()?;
@@ -59,5 +92,20 @@ impl EngineMeter {
     /// The images are complete up to `revision`.
     pub(super) fn folded_to(&self, revision: i64) {
         self.fold_revision.store(revision, Ordering::Relaxed);
+    }
+}
+
+impl AwaitedCompaction {
+    /// Returns when everything is gone that was compacted up to `revision`.
+    pub async fn to(self, revision: i64) {
+        let mut compacted = self.meter.compacted.subscribe();
+        let reached = compacted.wait_for(|compacted| *compacted >= revision).await;
+        drop(reached.expect("the meter that it holds has the sender"));
+    }
+}
+
+impl Drop for AwaitedCompaction {
+    fn drop(&mut self) {
+        self.meter.awaiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

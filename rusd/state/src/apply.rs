@@ -377,6 +377,7 @@ impl Run<'_> {
         if request.revision > store.current() {
             return Err(ApplyError::FutureRevision);
         }
+        self.state.compaction_hashes.want(request.revision, store.compact());
         store.set_compact(request.revision);
         self.changes.meta.push(MetaChange::CompactRevision(request.revision));
         if request.revision == 0 {

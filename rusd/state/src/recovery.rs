@@ -11,6 +11,7 @@ use rusd_proto::raftpb::ConfState;
 use crate::alarm::Alarms;
 use crate::apply::{ALARMS, COMPACTED_TO_ZERO};
 use crate::error::Fatal;
+use crate::hash::CompactionHashes;
 use crate::lease::lessor::Lessor;
 use crate::members::Members;
 use crate::mvcc::key_range::KeyRange;
@@ -56,7 +57,14 @@ pub(crate) fn load(
     }
     let cluster_version = recovered.cluster_version.clone().unwrap_or_default();
     let alarms = Alarms::load(recovered.named.get(ALARMS))?;
-    Ok(State { store, lessor, members, alarms, cluster_version })
+    Ok(State {
+        store,
+        lessor,
+        members,
+        alarms,
+        compaction_hashes: CompactionHashes::default(),
+        cluster_version,
+    })
 }
 
 /// Voters and learners as they were stored.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::alarm::Alarms;
+use crate::hash::CompactionHashes;
 use crate::lease::lessor::Lessor;
 use crate::members::Members;
 use crate::mvcc::store::Store;
@@ -36,8 +37,27 @@ pub(crate) struct State {
     pub(crate) members: Members,
     /// Alarms.
     pub(crate) alarms: Alarms,
+    /// Hashes of compactions. Not part of the replicated state: a restart forgets them.
+    pub(crate) compaction_hashes: CompactionHashes,
     /// Version of the cluster, empty until it is decided.
     pub(crate) cluster_version: String,
+}
+
+impl State {
+    /// A hash of everything but the keys.
+    pub(crate) fn hash_without_keys(&self) -> u32 {
+        let mut crc = crc32c::crc32c(self.cluster_version.as_bytes());
+        let mut add = |record: &[u8]| crc = crc32c::crc32c_append(crc, record);
+        for lease in self.lessor.times() {
+            add(&lease.id.to_be_bytes());
+            add(&lease.ttl.to_be_bytes());
+        }
+        for member in self.members.list() {
+            add(&self.members.record(member.id).unwrap_or_default());
+        }
+        add(&self.alarms.record().unwrap_or_default());
+        crc
+    }
 }
 
 impl Shared {

@@ -10,23 +10,19 @@ use rusd_proto::etcdserverpb::{AlarmMember, RangeRequest, RangeResponse, TxnRequ
 use rusd_proto::mvccpb::KeyValue;
 
 use crate::error::ReadError;
-use crate::event::{EntryKind, Event, Events, Prev};
-use crate::hash::{HashKv, KvHasher};
+use crate::event::{Event, Events, Prev};
+use crate::hash::{HashKv, HashScan, HashSpan};
 use crate::lease::grant::LeaseInfo;
 use crate::members::Member;
 use crate::mvcc::key_index::At;
 use crate::mvcc::key_range::KeyRange;
 use crate::mvcc::read::{self, KEYS_VISITED_MAX, Scan, Source, Want};
-use crate::mvcc::revision::Revision;
 use crate::mvcc::store::{Store, readable};
 use crate::shared::Shared;
 use crate::storage::StorageError;
 use crate::storage::change::HistoryEntry;
 use crate::storage::{History, Pin};
 use crate::txn::{self, Window};
-
-/// Bytes of history that a hash reads at a time.
-const HASH_SCAN_BYTES: usize = 1 << 20;
 
 /// The applied state, for reading.
 #[derive(Debug, Clone)]
@@ -225,40 +221,37 @@ impl View {
         self.shared.read().store.len()
     }
 
-    /// The hash of everything up to a revision; 0 is the newest.
+    /// The hash of everything up to a revision; 0 is the newest. Of a revision that was compacted to
+    /// it is the hash that the compaction took.
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, ReadError> {
         let state = self.shared.read();
         let (current, compact) = (state.store.current(), state.store.compact());
-        let main = readable(revision, current, compact)?;
+        if let Some((span, hash)) = state.compaction_hashes.find(revision) {
+            return Ok(HashKv::of(span, hash, current));
+        }
+        let main = if revision < 0 { revision } else { readable(revision, current, compact)? };
         let pinned = self.pinned(main.min(compact));
         drop(state);
-        let is_anything_alive = is_anything_alive(&pinned, main);
-        let mut hasher = KvHasher::new();
-        let mut from = 1;
-        while from <= main {
-            let scan = pinned.history().scan(from, main, HASH_SCAN_BYTES)?;
-            for entries in scan.entries.chunks(KEYS_VISITED_MAX) {
-                let state = self.shared.read();
-                for entry in entries {
-                    let counted = match entry.revision.main {
-                        changed if changed > compact => true,
-                        // etcd leaves nothing out if no key lives at the revision.
-                        _ if !is_anything_alive => is_newest(&state.store, entry, compact),
-                        _ => is_newest(&state.store, entry, main),
-                    };
-                    if counted {
-                        hasher.add(entry);
-                    }
-                }
-            }
-            from = scan.next_main;
-        }
-        Ok(HashKv {
-            hash: hasher.hash(),
-            compact_revision: compact,
-            revision: main,
-            current_revision: current,
-        })
+        // etcd leaves nothing out if no key lives at the revision.
+        let newest_at = if is_anything_alive(&pinned, main) { main } else { compact };
+        let span = HashSpan { to: main, compact, newest_at };
+        let hash = HashScan::new(span).run(&self.shared)?;
+        Ok(HashKv::of(span, hash, current))
+    }
+
+    /// A hash of everything that is replicated, and the revision it is of. It means nothing to
+    /// etcd's, whose hash is of its own file.
+    pub fn hash(&self) -> Result<(u32, i64), ReadError> {
+        let state = self.shared.read();
+        let (current, compact) = (state.store.current(), state.store.compact());
+        let mut crc = state.hash_without_keys();
+        let pinned = self.pinned(compact);
+        drop(state);
+        let span = HashSpan { to: current, compact, newest_at: current };
+        let keys = HashScan::new(span).run(&self.shared)?;
+        drop(pinned);
+        crc = crc32c::crc32c_append(crc, &keys.to_be_bytes());
+        Ok((crc, current))
     }
 
     /// The values before some changes, in their order. One that was compacted is absent.
@@ -299,17 +292,6 @@ fn is_anything_alive(source: &impl Source, main: i64) -> bool {
     let mut scan = Scan::new(KeyRange::From(b""), main, Want::Count);
     while !source.with_store(|store| scan.step(store)) && scan.count() == 0 {}
     scan.count() > 0
-}
-
-/// The change is what its key was at `main`.
-fn is_newest(store: &Store, entry: &HistoryEntry, main: i64) -> bool {
-    let Some(known) = store.entry(&entry.kv.key) else { return false };
-    let at: Option<Revision> = match known.at(main) {
-        At::Absent => None,
-        At::Newest => Some(known.newest().revision),
-        At::Past(revision) => Some(revision),
-    };
-    entry.kind == EntryKind::Put && at == Some(entry.revision)
 }
 
 /// A revision that stays readable, with the lock taken per look.

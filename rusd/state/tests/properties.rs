@@ -11,7 +11,7 @@ mod model;
 
 use std::sync::Arc;
 
-use model::{Model, Op};
+use model::{Hash, Model, Op};
 use proptest::prelude::*;
 use prost::Message;
 use rusd_proto::etcdserverpb as pb;
@@ -174,10 +174,27 @@ fn compare(machine: &Machine, model: &Model) {
         }
     }
     compare_events(machine, model);
+    compare_hashes(machine, model);
     for id in 1..3 {
         let keys = view.lease(id).map(|lease| lease.keys);
         let keys = keys.map(|keys| keys.iter().map(|key| key.to_vec()).collect::<Vec<_>>());
         assert_eq!(keys, model.lease_keys(id), "lease {id}");
+    }
+}
+
+fn compare_hashes(machine: &Machine, model: &Model) {
+    let view = machine.state.view();
+    for requested in -1..=model.revision + 1 {
+        let expected = model.hash(requested);
+        match view.hash_kv(requested) {
+            Ok(found) => {
+                let hash =
+                    Hash { hash: found.hash, compact: found.compact_revision, to: found.revision };
+                assert_eq!(Some(hash), expected, "revision {requested}");
+                assert_eq!(found.current_revision, model.revision);
+            }
+            Err(error) => assert_eq!(expected, None, "revision {requested}: {error}"),
+        }
     }
 }
 
@@ -233,13 +250,20 @@ fn run(actions: &[Action], resident_bytes_max: usize) {
             Action::Fold => {
                 while machine.state.history().fold_step(3).unwrap() != FoldProgress::Idle {}
             }
-            Action::Clean => while machine.compactor.step(2).unwrap() == Progress::More {},
-            Action::Reopen => machine.reopen(),
+            Action::Clean => {
+                while machine.compactor.step(2).unwrap() == Progress::More {}
+                model.clean();
+            }
+            Action::Reopen => {
+                machine.reopen();
+                model.restart();
+            }
             Action::ReadAll => compare(&machine, &model),
         }
     }
     compare(&machine, &model);
     machine.reopen();
+    model.restart();
     compare(&machine, &model);
 }
 

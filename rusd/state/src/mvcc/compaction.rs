@@ -1,8 +1,8 @@
 //! Dropping what no reader can ask for any more.
 //!
 //! The applier only moves the compact revision; this does the work, in steps, on the flusher's
-//! thread: first the index lets go of dead revisions, then history removes what the index no longer
-//! knows. The compact revision must be durable before anything is removed from disk; history sees to
+//! thread: first the hash is taken of what a compaction finds, then the index lets go of dead
+//! revisions, then history removes what the index no longer knows. The compact revision must be durable before anything is removed from disk; history sees to
 //! that. It does not have to remember how far it got: on a start the index is compacted while it is
 //! loaded, and history keeps its own mark.
 //!
@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::index_key::IndexKey;
 use super::revision::Revision;
+use crate::hash::HashScan;
 use crate::shared::Shared;
 use crate::storage::{CompactProgress, StorageError};
 
@@ -25,6 +26,8 @@ pub struct Compactor {
     shared: Arc<Shared>,
     /// The index holds no dead revision up to here.
     done: i64,
+    /// The hash of a compaction that is under way.
+    hashing: Option<HashScan>,
     /// The walk over the index that is under way.
     walk: Option<Walk>,
 }
@@ -49,16 +52,37 @@ pub enum Progress {
 impl Compactor {
     /// Begins after a start, when the index is compacted up to `done`.
     pub(crate) fn new(shared: Arc<Shared>, done: i64) -> Self {
-        Compactor { shared, done, walk: None }
+        Compactor { shared, done, hashing: None, walk: None }
     }
 
     /// Does a little.
     pub fn step(&mut self, blocks_max: usize) -> Result<Progress, StorageError> {
-        let target = self.shared.compact();
+        // Looked at together: nothing may go for a compaction whose hash was not taken.
+        let target = {
+            let mut state = self.shared.write();
+            if self.hashing.is_none() {
+                self.hashing = state.compaction_hashes.next_wanted().map(HashScan::new);
+            }
+            state.store.compact()
+        };
+        if let Some(hashing) = &mut self.hashing {
+            if hashing.step(&self.shared)? {
+                let (span, hash) = (hashing.span(), hashing.hash());
+                self.hashing = None;
+                self.shared.write().compaction_hashes.take(span, hash);
+            }
+            return Ok(Progress::More);
+        }
         if self.done < target || self.walk.is_some() {
             return Ok(self.step_index(target));
         }
         self.step_history(blocks_max)
+    }
+
+    /// The compact revision up to which everything is gone, when the last step was
+    /// [`Progress::Done`].
+    pub fn done(&self) -> i64 {
+        self.done
     }
 
     fn step_index(&mut self, target: i64) -> Progress {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message as _;
 use rusd_proto::mvccpb::KeyValue;
 
 /// A change.
@@ -19,12 +20,25 @@ pub(crate) struct Model {
     /// By main and sub revision: the key, and its key-value unless it was deleted.
     changes: BTreeMap<(i64, usize), (Vec<u8>, Option<KeyValue>)>,
     leases: BTreeSet<i64>,
+    /// Compactions that were not carried out: each with the one before it.
+    waiting: Vec<(i64, i64)>,
+    /// What those that were carried out found.
+    hashes: Vec<Hash>,
+}
+
+/// A hash: of everything up to a revision, after a compaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hash {
+    pub(crate) hash: u32,
+    pub(crate) compact: i64,
+    pub(crate) to: i64,
 }
 
 impl Default for Model {
     fn default() -> Self {
         let (changes, leases) = (BTreeMap::new(), BTreeSet::new());
-        Model { revision: 1, compact: -1, changes, leases }
+        let (waiting, hashes) = (Vec::new(), Vec::new());
+        Model { revision: 1, compact: -1, changes, leases, waiting, hashes }
     }
 }
 
@@ -133,8 +147,79 @@ impl Model {
     pub(crate) fn compact(&mut self, revision: i64) -> bool {
         let is_allowed = revision > self.compact && revision <= self.revision;
         if is_allowed {
+            self.waiting.push((self.compact, revision));
             self.compact = revision;
         }
         is_allowed
+    }
+}
+
+/// Hashes, as etcd takes them from what its backend holds.
+impl Model {
+    /// The compactions are carried out. etcd takes the hash of each on its way.
+    pub(crate) fn clean(&mut self) {
+        for (before, compact) in std::mem::take(&mut self.waiting) {
+            let mut keep = self.newest_at(compact);
+            keep.retain(|at| self.is_put(*at) || at.0 == compact);
+            let hash = self.hash_keeping(compact, before, &keep);
+            self.hashes.push(Hash { hash, compact: before, to: compact });
+        }
+        let kept_from = self.hashes.len().saturating_sub(10);
+        self.hashes.drain(..kept_from);
+    }
+
+    /// A restart forgets what was found, and what was not carried out is no longer hashed.
+    pub(crate) fn restart(&mut self) {
+        self.waiting.clear();
+        self.hashes.clear();
+    }
+
+    /// The answer to a request for the hash at a revision, if that can be read.
+    pub(crate) fn hash(&self, requested: i64) -> Option<Hash> {
+        if let Some(found) = self.hashes.iter().find(|found| found.to == requested) {
+            return Some(*found);
+        }
+        let to = if requested == 0 { self.revision } else { requested };
+        if to > self.revision || (requested >= 0 && to < self.compact) {
+            return None;
+        }
+        let mut keep = self.newest_at(to);
+        keep.retain(|at| self.is_put(*at));
+        Some(Hash { hash: self.hash_keeping(to, self.compact, &keep), compact: self.compact, to })
+    }
+
+    /// The newest change of every key, up to a revision.
+    fn newest_at(&self, revision: i64) -> BTreeSet<(i64, usize)> {
+        let mut newest = BTreeMap::new();
+        for (at, (key, _)) in self.changes.range(..=(revision, usize::MAX)) {
+            newest.insert(key, *at);
+        }
+        newest.into_values().collect()
+    }
+
+    fn is_put(&self, at: (i64, usize)) -> bool {
+        self.changes[&at].1.is_some()
+    }
+
+    fn hash_keeping(&self, to: i64, compact: i64, keep: &BTreeSet<(i64, usize)>) -> u32 {
+        let left = self.newest_at(compact);
+        let is_there = |at: (i64, usize)| at.0 > compact || (self.is_put(at) && left.contains(&at));
+        let mut crc = crc32c::crc32c(b"key");
+        for (at, (key, kv)) in self.changes.range(..=(to, usize::MAX)) {
+            let is_kept = at.0 > compact || keep.is_empty() || keep.contains(at);
+            if !is_there(*at) || !is_kept {
+                continue;
+            }
+            let mut row = at.0.to_be_bytes().to_vec();
+            row.push(b'_');
+            row.extend_from_slice(&u64::try_from(at.1).unwrap().to_be_bytes());
+            if kv.is_none() {
+                row.push(b't');
+            }
+            let tombstone = KeyValue { key: key.clone().into(), ..KeyValue::default() };
+            row.extend(kv.as_ref().unwrap_or(&tombstone).encode_to_vec());
+            crc = crc32c::crc32c_append(crc, &row);
+        }
+        crc
     }
 }
