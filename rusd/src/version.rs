@@ -1,11 +1,11 @@
 //! Versions that rusd presents.
 
-/// The etcd version whose API is served, as clients and Kubernetes read it. Not 3.7 before
-/// `RangeStream` works: clients choose their calls by it.
-pub const ETCD_VERSION: &str = "3.6.8";
+/// The etcd version whose API is served, as clients and Kubernetes read it: they choose their calls
+/// by it.
+pub const ETCD_VERSION: &str = "3.7.3";
 
 /// The storage version that belongs to it.
-pub const STORAGE_VERSION: &str = "3.6.0";
+pub const STORAGE_VERSION: &str = "3.7.0";
 
 /// rusd's own version.
 pub const RUSD_VERSION: &str = env!("CARGO_PKG_VERSION");

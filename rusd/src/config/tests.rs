@@ -130,7 +130,7 @@ fn verify_and_version() {
     assert_eq!(parsed("verify some/dir"), Err("verify some/dir".to_owned()));
     let arguments = ["rusd", "--version"].map(OsString::from);
     let text = parse(arguments).unwrap_err().to_string();
-    assert!(text.starts_with("etcd Version: 3.6.8\nrusd Version: "), "{text}");
+    assert!(text.starts_with("etcd Version: 3.7.3\nrusd Version: "), "{text}");
 }
 
 #[test]

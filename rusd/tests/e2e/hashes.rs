@@ -71,11 +71,11 @@ async fn the_same_operations_give_etcds_hashes() {
         client.play(operations.next(revision)).await;
         revision = client.hash(0).await.1;
         if number % CHECKED_EVERY == 0 {
-            let mut line = format!("{number} {revision}");
+            let mut line = vec![number.to_string(), revision.to_string()];
             for checked in operations.checked(revision) {
-                line += &format!(" {}", client.hash(checked).await.0);
+                line.push(client.hash(checked).await.0);
             }
-            lines.push(line);
+            lines.push(line.join(" "));
         }
     }
     if std::env::var("UPDATE_GOLDEN").is_ok() && count == RECORDED {

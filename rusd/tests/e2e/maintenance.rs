@@ -1,6 +1,7 @@
 //! What an operator sees and does: alarms, the quota, who leads.
 
 use rusd_proto::etcdserverpb::alarm_request::AlarmAction;
+use rusd_proto::etcdserverpb::kv_client::KvClient;
 use rusd_proto::etcdserverpb::lease_client::LeaseClient;
 use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rusd_proto::etcdserverpb::{
@@ -12,17 +13,19 @@ use tokio::net::TcpStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::process::{Member, delete, put, start_three};
+use crate::cluster::Cluster;
+use crate::process::{Member, delete, put};
 
 /// A client of one member.
-struct Operator<'a> {
-    member: &'a Member,
+struct Operator {
+    endpoint: String,
     maintenance: MaintenanceClient<Channel>,
 }
 
-impl<'a> Operator<'a> {
-    async fn of(member: &'a Member) -> Self {
-        Operator { member, maintenance: MaintenanceClient::new(member.channel().await) }
+impl Operator {
+    async fn of(endpoint: &str) -> Self {
+        let channel = Channel::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap();
+        Operator { endpoint: endpoint.to_owned(), maintenance: MaintenanceClient::new(channel) }
     }
 
     async fn status(&mut self) -> StatusResponse {
@@ -50,7 +53,7 @@ impl<'a> Operator<'a> {
 
     /// Status line and body of an HTTP answer.
     async fn http(&self, path: &str) -> (String, String) {
-        let address = self.member.endpoint.strip_prefix("http://").unwrap();
+        let address = self.endpoint.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -76,7 +79,7 @@ const ILL: &str = "HTTP/1.1 503 Service Unavailable";
 #[tokio::test]
 async fn what_does_not_fit_raises_an_alarm_and_then_nothing_is_put() {
     let member = Member::start(&["--quota-backend-bytes", "1000000"]);
-    let mut operator = Operator::of(&member).await;
+    let mut operator = Operator::of(&member.endpoint).await;
     let mut kv = member.kv().await;
     put(&mut kv, "small", "1").await;
     assert_eq!(operator.status().await.db_size_quota, 1_000_000);
@@ -110,7 +113,7 @@ async fn what_does_not_fit_raises_an_alarm_and_then_nothing_is_put() {
 #[tokio::test]
 async fn health_tells_of_alarms() {
     let member = Member::start(&[]);
-    let mut operator = Operator::of(&member).await;
+    let mut operator = Operator::of(&member.endpoint).await;
     let healthy = (OK.to_owned(), r#"{"health":"true","reason":""}"#.to_owned());
     assert_eq!(operator.http("/health").await, healthy);
     operator.alarm(AlarmAction::Activate, AlarmType::Corrupt, 5).await;
@@ -134,16 +137,17 @@ async fn health_tells_of_alarms() {
     assert_eq!(member.kv().await.put(request).await.map_err(row).unwrap_err(), corrupt);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn leadership_goes_where_it_is_told_to() {
     if std::env::var("RUSD_E2E_ENDPOINT").is_ok() {
         return;
     }
-    let members = start_three();
+    let cluster = Cluster::start();
     let mut operators = Vec::new();
-    for member in &members {
-        operators.push(Operator::of(member).await);
+    for endpoint in &cluster.endpoints {
+        operators.push(Operator::of(endpoint).await);
     }
+    let mut kv = KvClient::connect(cluster.endpoints[0].clone()).await.unwrap();
     let bad = (Code::FailedPrecondition, "etcdserver: bad leader transferee".to_owned());
     let not_leader = (Code::FailedPrecondition, "etcdserver: not leader".to_owned());
     let mut ids = Vec::new();
@@ -166,6 +170,6 @@ async fn leadership_goes_where_it_is_told_to() {
                 Err(error) => assert_eq!(error, not_leader),
             }
         }
-        put(&mut members[0].kv().await, "a", "1").await;
+        put(&mut kv, "a", "1").await;
     }
 }
