@@ -189,7 +189,7 @@ fn compare_hashes(machine: &Machine, model: &Model) {
         match view.hash_kv(requested) {
             Ok(found) => {
                 let hash =
-                    Hash { hash: found.hash, compact: found.compact_revision, to: found.revision };
+                    Hash { crc: found.hash, compact: found.compact_revision, to: found.revision };
                 assert_eq!(Some(hash), expected, "revision {requested}");
                 assert_eq!(found.current_revision, model.revision);
             }

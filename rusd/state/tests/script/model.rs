@@ -29,7 +29,7 @@ pub(crate) struct Model {
 /// A hash: of everything up to a revision, after a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hash {
-    pub(crate) hash: u32,
+    pub(crate) crc: u32,
     pub(crate) compact: i64,
     pub(crate) to: i64,
 }
@@ -161,8 +161,8 @@ impl Model {
         for (before, compact) in std::mem::take(&mut self.waiting) {
             let mut keep = self.newest_at(compact);
             keep.retain(|at| self.is_put(*at) || at.0 == compact);
-            let hash = self.hash_keeping(compact, before, &keep);
-            self.hashes.push(Hash { hash, compact: before, to: compact });
+            let crc = self.hash_keeping(compact, before, &keep);
+            self.hashes.push(Hash { crc, compact: before, to: compact });
         }
         let kept_from = self.hashes.len().saturating_sub(10);
         self.hashes.drain(..kept_from);
@@ -185,7 +185,7 @@ impl Model {
         }
         let mut keep = self.newest_at(to);
         keep.retain(|at| self.is_put(*at));
-        Some(Hash { hash: self.hash_keeping(to, self.compact, &keep), compact: self.compact, to })
+        Some(Hash { crc: self.hash_keeping(to, self.compact, &keep), compact: self.compact, to })
     }
 
     /// The newest change of every key, up to a revision.
