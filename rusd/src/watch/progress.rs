@@ -85,7 +85,7 @@ impl Promises {
                     let requests = std::mem::take(&mut self.requests);
                     kept.extend(std::iter::repeat_n(ALL, requests));
                 }
-                Completeness::BeforeStart => self.requests = 0,
+                Completeness::Never => self.requests = 0,
                 Completeness::NotYet => {}
             }
         }
@@ -98,7 +98,7 @@ impl Promises {
                     kept.push(*watch_id);
                     *notified = Notified::AtTick;
                 }
-                Completeness::BeforeStart => *notified = Notified::AtTick,
+                Completeness::Never => *notified = Notified::AtTick,
                 Completeness::NotYet => {}
             }
         }

@@ -13,9 +13,14 @@ use rusd_state::view::EventScan;
 use super::hub::{Core, Delivery, Interest, Subscription, Wake};
 use super::watcher::{Drained, Options, Watcher};
 
-/// Revisions taken from one watcher before it is the next one's turn, and so the most that one
-/// response carries of what the hub delivered (etcd: 1,000).
+/// Revisions taken from one watcher before it is the next one's turn.
 const REVISIONS_PER_TURN_MAX: usize = if cfg!(test) { 2 } else { 1000 };
+
+/// Of so few revisions that the hub delivered, each makes a response of its own, as in etcd; of
+/// more, one response has them all, for the sake of a client that is late.
+const REVISIONS_ALONE_MAX: usize = if cfg!(test) { 1 } else { 16 };
+/// The most revisions in one response, as in etcd.
+const REVISIONS_TOGETHER_MAX: usize = 1000;
 
 /// The watchers of one stream.
 #[derive(Debug)]
@@ -23,6 +28,9 @@ pub(crate) struct WatchSet {
     core: Arc<Core>,
     wake: Arc<Wake>,
     watchers: BTreeMap<i64, Watcher>,
+    /// Ids of watchers that a compaction cut off. As in etcd, they are taken until the client
+    /// cancels them.
+    compacted: BTreeSet<i64>,
     next_id: i64,
     /// Have something, or may have.
     ready: VecDeque<i64>,
@@ -89,8 +97,9 @@ pub(crate) enum Completeness {
     Through(i64),
     /// Ask again soon.
     NotYet,
-    /// A watcher starts in the future, so nothing can be promised for all.
-    BeforeStart,
+    /// Nothing can be promised: a watcher starts in the future, or was cut off by a compaction and
+    /// is still there.
+    Never,
 }
 
 impl WatchSet {
@@ -100,6 +109,7 @@ impl WatchSet {
             core,
             wake: Arc::default(),
             watchers: BTreeMap::new(),
+            compacted: BTreeSet::new(),
             next_id: 0,
             ready: VecDeque::new(),
             behind: BTreeSet::new(),
@@ -117,7 +127,7 @@ impl WatchSet {
     pub(crate) fn create(&mut self, creation: Creation) -> Result<i64, DuplicateId> {
         let watch_id = match creation.watch_id {
             0 => self.unused_id(),
-            chosen if self.watchers.contains_key(&chosen) => return Err(DuplicateId),
+            chosen if self.is_taken(chosen) => return Err(DuplicateId),
             chosen => chosen,
         };
         let subscription = Subscription::new(&self.core, &self.wake, watch_id, creation.interest);
@@ -128,17 +138,21 @@ impl WatchSet {
     }
 
     fn unused_id(&mut self) -> i64 {
-        while self.watchers.contains_key(&self.next_id) {
+        while self.is_taken(self.next_id) {
             self.next_id += 1;
         }
         self.next_id += 1;
         self.next_id - 1
     }
 
+    fn is_taken(&self, watch_id: i64) -> bool {
+        self.watchers.contains_key(&watch_id) || self.compacted.contains(&watch_id)
+    }
+
     /// Removes a watcher, if there is one.
     pub(crate) fn cancel(&mut self, watch_id: i64) -> bool {
         self.behind.remove(&watch_id);
-        self.watchers.remove(&watch_id).is_some()
+        self.watchers.remove(&watch_id).is_some() || self.compacted.remove(&watch_id)
     }
 
     /// Appends what the hub has delivered up to the revision `through`. One turn of every watcher
@@ -153,7 +167,9 @@ impl WatchSet {
                 Drained::Through | Drained::Limited => self.ready.push_back(watch_id),
                 Drained::Behind => self.sort_in(watch_id),
             }
-            self.put_out(watch_id, deliveries, out);
+            let is_late = deliveries.len() > REVISIONS_ALONE_MAX;
+            let together = if is_late { REVISIONS_TOGETHER_MAX } else { 1 };
+            self.put_out(watch_id, deliveries, together, out);
         }
     }
 
@@ -181,17 +197,18 @@ impl WatchSet {
             let mut deliveries = Vec::new();
             watcher.feed(request.from, scan, &mut deliveries);
             self.sort_in(watch_id);
-            self.put_out(watch_id, deliveries, out);
+            self.put_out(watch_id, deliveries, REVISIONS_TOGETHER_MAX, out);
         }
     }
 
-    /// Removes the watchers that need what was compacted, and returns their ids.
+    /// Cuts off the watchers that need what was compacted, and returns their ids.
     pub(crate) fn compacted(&mut self, compact_revision: i64) -> Vec<i64> {
         let needs_it = |id: &&i64| self.watchers[*id].next() < compact_revision;
         let gone: Vec<i64> = self.behind.iter().filter(needs_it).copied().collect();
         for watch_id in &gone {
             self.cancel(*watch_id);
         }
+        self.compacted.extend(&gone);
         gone
     }
 
@@ -200,8 +217,9 @@ impl WatchSet {
     ///
     /// `through` must be a revision that the hub had dispatched before that.
     pub(crate) fn complete_through(&self, through: i64) -> Completeness {
-        if self.watchers.values().any(|watcher| through < watcher.options().start_asked) {
-            return Completeness::BeforeStart;
+        let starts_later = |watcher: &Watcher| through < watcher.options().start_asked;
+        if !self.compacted.is_empty() || self.watchers.values().any(starts_later) {
+            return Completeness::Never;
         }
         let is_collected = |id: &i64| self.is_collected(*id, through);
         if self.last_revision > through || !self.watchers.keys().all(is_collected) {
@@ -213,7 +231,7 @@ impl WatchSet {
     /// The same for one watcher, which must exist.
     pub(crate) fn watcher_complete_through(&self, watch_id: i64, through: i64) -> Completeness {
         if through < self.watchers[&watch_id].options().start_asked {
-            Completeness::BeforeStart
+            Completeness::Never
         } else if self.last_revision > through || !self.is_collected(watch_id, through) {
             Completeness::NotYet
         } else {
@@ -245,14 +263,24 @@ impl WatchSet {
         }
     }
 
-    fn put_out(&mut self, watch_id: i64, mut deliveries: Vec<Delivery>, out: &mut Vec<Output>) {
+    /// Appends responses of at most `together` revisions each.
+    fn put_out(
+        &mut self,
+        watch_id: i64,
+        mut deliveries: Vec<Delivery>,
+        together: usize,
+        out: &mut Vec<Output>,
+    ) {
         let options = self.watchers[&watch_id].options();
         deliveries.retain(|delivery| {
             let mut picks = delivery.picks.as_slice().iter();
             picks.any(|position| options.wants(&delivery.events.list[*position]))
         });
-        if let Some(last) = deliveries.last() {
-            self.has_told(last.events.revision);
+        let Some(last) = deliveries.last() else { return };
+        self.has_told(last.events.revision);
+        let mut left = deliveries.into_iter().peekable();
+        while left.peek().is_some() {
+            let deliveries = left.by_ref().take(together).collect();
             out.push(Output { watch_id, options, deliveries });
         }
     }

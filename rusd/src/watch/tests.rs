@@ -2,7 +2,7 @@
 //! published, dispatched, collected and read from the history, every watcher gets what it covers,
 //! once and in order, and every promise holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -108,6 +108,8 @@ struct Client {
     watchers: BTreeMap<i64, Watching>,
     scan: Option<(ScanRequest, Result<EventScan, i64>)>,
     compacted: Vec<(Watching, i64)>,
+    /// Ids of compacted watchers that were not cancelled.
+    cut_off: BTreeSet<i64>,
 }
 
 impl Client {
@@ -119,6 +121,7 @@ impl Client {
             watchers: BTreeMap::new(),
             scan: None,
             compacted: Vec::new(),
+            cut_off: BTreeSet::new(),
         }
     }
 
@@ -163,6 +166,7 @@ impl Client {
                 watch_id != -1 || through >= self.asked_at,
                 "the answer is older than the question"
             );
+            assert!(watch_id != -1 || self.cut_off.is_empty(), "a watcher is cut off");
             for (id, watching) in &mut self.watchers {
                 if watch_id == -1 || watch_id == *id {
                     let expected = past.expected(watching, through + 1);
@@ -208,6 +212,7 @@ impl Client {
                     let watching = self.watchers.remove(&watch_id).expect("it was there");
                     self.promises.remove(watch_id);
                     self.compacted.push((watching, compact));
+                    self.cut_off.insert(watch_id);
                 }
             }
         }
@@ -271,8 +276,9 @@ impl World {
             30..55 => drop(self.dispatcher.step()),
             55..60 => {
                 let creation = self.creation();
-                let is_taken = self.clients[at].watchers.contains_key(&creation.watch_id);
                 let chosen = creation.watch_id;
+                let is_taken = self.clients[at].watchers.contains_key(&chosen)
+                    || self.clients[at].cut_off.contains(&chosen);
                 match self.clients[at].create(creation) {
                     Ok(watch_id) => {
                         if self.random.random_bool(0.3) {
@@ -299,6 +305,10 @@ impl World {
 
     fn cancel(&mut self, at: usize) {
         let client = &mut self.clients[at];
+        if let Some(watch_id) = client.cut_off.pop_first() {
+            assert!(client.set.cancel(watch_id), "its id was taken");
+            return;
+        }
         let Some((watch_id, watching)) = client.watchers.pop_first() else { return };
         assert!(client.set.cancel(watch_id));
         assert!(!client.set.cancel(watch_id), "it is gone");

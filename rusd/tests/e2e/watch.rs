@@ -206,6 +206,48 @@ async fn what_was_compacted_cannot_be_watched() {
     assert_eq!(stream.events(1).await, [format!("PUT a=3 @{last} was ")]);
 }
 
+/// etcd keeps such a watcher until its client cancels it, and promises nothing meanwhile.
+#[tokio::test]
+async fn a_watcher_that_a_compaction_cut_off_keeps_its_id() {
+    let member = Member::start(&[]);
+    let mut kv = member.kv().await;
+    put(&mut kv, "a", "1").await;
+    put(&mut kv, "a", "2").await;
+    let last = put(&mut kv, "a", "3").await;
+    kv.compact(CompactionRequest { revision: last, ..CompactionRequest::default() }).await.unwrap();
+    let mut stream = Stream::open(&member).await;
+    let create = WatchCreateRequest { watch_id: 7, start_revision: 2, ..of("a", "") };
+    stream.create(create.clone()).await;
+    assert_eq!(stream.next().await.compact_revision, last);
+    let again = stream.create(create).await;
+    assert_eq!((again.watch_id, again.canceled), (-1, true));
+    stream.ask_for_progress().await;
+    stream.send(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 7 })).await;
+    let cancelled = stream.next().await;
+    assert_eq!((cancelled.watch_id, cancelled.canceled), (7, true));
+    stream.create(of("a", "")).await;
+    stream.ask_for_progress().await;
+    assert_eq!(stream.next().await.watch_id, -1);
+}
+
+/// A client that keeps up gets each revision by itself, with its own header.
+#[tokio::test]
+async fn revisions_come_one_by_one() {
+    let member = Member::start(&[]);
+    let mut kv = member.kv().await;
+    let mut stream = Stream::open(&member).await;
+    stream.create(of("a", "")).await;
+    let mut revisions = Vec::new();
+    for _ in 0..10 {
+        revisions.push(put(&mut kv, "a", "1").await);
+    }
+    for revision in revisions {
+        let response = stream.next().await;
+        assert_eq!(response.header.unwrap().revision, revision);
+        assert_eq!(response.events.len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_watcher_that_does_not_read_loses_nothing() {
     const PUTS: i64 = 2000;
