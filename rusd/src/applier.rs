@@ -85,9 +85,10 @@ impl Applier {
         let last = entries.last().expect("a batch is not empty").index();
         // Before any read passes: who is told that a lease lives must be told after its revocation.
         for one in &applied {
-            match one.lease {
-                Some(LeaseEffect::Granted { id, ttl }) => self.lease_clock.granted(id, ttl),
-                Some(LeaseEffect::Revoked { id }) => self.lease_clock.revoked(id),
+            match &one.lease {
+                Some(LeaseEffect::Granted { id, ttl }) => self.lease_clock.granted(*id, *ttl, 0),
+                Some(LeaseEffect::Revoked { id }) => self.lease_clock.revoked(*id),
+                Some(LeaseEffect::Checkpointed(noted)) => self.lease_clock.checkpointed(noted),
                 None => {}
             }
         }

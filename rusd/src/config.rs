@@ -17,8 +17,10 @@ use crate::storage::BackendKind;
 use crate::version;
 
 mod auto_compaction;
+mod features;
 
 pub use auto_compaction::AutoCompaction;
+pub use features::{Features, FeaturesError};
 
 /// Longest election timeout that etcd accepts.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
@@ -82,6 +84,22 @@ pub struct Config {
     pub quota_backend_bytes: i64,
     /// `--watch-progress-notify-interval`
     pub watch_progress_notify_interval: Duration,
+    /// `--feature-gates`
+    pub features: Features,
+}
+
+/// The least time to live of a lease, in seconds, that etcd's default flags come to.
+const LEASE_TTL_SECONDS_MIN: i64 = 2;
+
+impl Config {
+    /// The least time to live of a lease, in seconds. As in etcd, a lease outlives an election, but
+    /// fast elections make no shorter leases than etcd's defaults do.
+    pub fn lease_ttl_seconds_min(&self) -> i64 {
+        let heartbeat = self.heartbeat_interval.as_millis();
+        let heartbeats = 3 * (self.election_timeout.as_millis() / heartbeat) / 2;
+        let seconds = (heartbeats * heartbeat).div_ceil(1000);
+        i64::try_from(seconds).unwrap_or(i64::MAX).max(LEASE_TTL_SECONDS_MIN)
+    }
 }
 
 /// How a member comes into its cluster.
@@ -165,6 +183,8 @@ pub enum ConfigError {
     Duration(String),
     #[error("--name must not be empty")]
     NoName,
+    #[error("--feature-gates: {0}")]
+    Features(#[from] FeaturesError),
 }
 
 /// Reads a command line (its first item is the program) and the environment. A text to print and
@@ -296,6 +316,9 @@ struct Flags {
     #[arg(long, env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL", default_value = "10m")]
     #[arg(value_name = "DURATION")]
     watch_progress_notify_interval: String,
+    /// Features to switch on or off, as NAME=BOOL,...
+    #[arg(long, env = "ETCD_FEATURE_GATES", default_value = "", value_name = "FEATURES")]
+    feature_gates: String,
 }
 
 impl TryFrom<Flags> for Config {
@@ -322,6 +345,7 @@ impl TryFrom<Flags> for Config {
         let auto_compaction =
             auto_compaction::parse(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?;
         let progress_interval = duration(&flags.watch_progress_notify_interval)?;
+        let features = flags.feature_gates.parse()?;
         let data_dir = flags.data_dir.unwrap_or_else(|| format!("{}.etcd", flags.name).into());
         Ok(Config {
             data_dir,
@@ -343,6 +367,7 @@ impl TryFrom<Flags> for Config {
             max_request_bytes: flags.max_request_bytes,
             quota_backend_bytes: flags.quota_backend_bytes,
             watch_progress_notify_interval: progress_interval.max(PROGRESS_NOTIFY_INTERVAL_MIN),
+            features,
             name: flags.name,
         })
     }

@@ -116,7 +116,7 @@ impl Lease for LeaseService {
         &self,
         _request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        let leases = self.member.view.leases().into_iter().map(|id| LeaseStatus { id }).collect();
+        let leases = self.member.leases.ids().into_iter().map(|id| LeaseStatus { id }).collect();
         let header = Some(header::current(&self.member));
         Ok(Response::new(LeaseLeasesResponse { header, leases }))
     }

@@ -1,9 +1,12 @@
-//! Lease expiry: the leader proposes to revoke what has run out.
+//! Lease expiry: the leader proposes to revoke what has run out, and to note how much time is left
+//! to long leases, so that a change of the leader does not give them all of it again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusd_proto::etcdserverpb::{InternalRaftRequest, LeaseRevokeRequest};
+use rusd_proto::etcdserverpb::{
+    InternalRaftRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +19,9 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Revocations proposed at one time (etcd: 16 at once, 1,000 a second).
 const REVOCATIONS_AT_ONCE_MAX: usize = 100;
 
+/// Checkpoints in one log entry, as in etcd.
+const CHECKPOINTS_TOGETHER_MAX: usize = 1000;
+
 /// Revokes expired leases while this member leads.
 #[derive(Debug)]
 pub struct LeaseExpiry {
@@ -27,6 +33,8 @@ pub struct LeaseExpiry {
     pub proposer: Proposer,
     /// What a new leader adds to every lease: its clients need time to find it.
     pub promotion_extra: Duration,
+    /// The time left to long leases is noted in the log.
+    pub is_checkpointing: bool,
 }
 
 impl LeaseExpiry {
@@ -37,7 +45,22 @@ impl LeaseExpiry {
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             if self.progress.is_leader() {
                 self.revoke_expired().await;
+                if self.is_checkpointing {
+                    self.note_time_left().await;
+                }
             }
+        }
+    }
+
+    async fn note_time_left(&self) {
+        let term = self.clock.promoted_term();
+        let due = self.clock.due_checkpoints(Instant::now(), CHECKPOINTS_TOGETHER_MAX);
+        if due.is_empty() {
+            return;
+        }
+        let proposed = self.proposer.propose_as_leader(checkpoints(&due), term);
+        if let Err(error) = proposed.await {
+            tracing::warn!(%error, "the time left to leases was not noted");
         }
     }
 
@@ -66,4 +89,15 @@ impl LeaseExpiry {
             _ = leader_changes.changed() => {}
         }
     }
+}
+
+/// The request to note the seconds left to leases.
+pub(crate) fn checkpoints(leases: &[(i64, i64)]) -> InternalRaftRequest {
+    let checkpoint = |(id, remaining_ttl): &(i64, i64)| LeaseCheckpoint {
+        id: *id,
+        remaining_ttl: *remaining_ttl,
+    };
+    let checkpoints = leases.iter().map(checkpoint).collect();
+    let lease_checkpoint = Some(LeaseCheckpointRequest { checkpoints });
+    InternalRaftRequest { lease_checkpoint, ..InternalRaftRequest::default() }
 }

@@ -16,7 +16,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::lease_clock::{LeaseClock, LeaseState};
+use super::lease_expiry::checkpoints;
 use crate::consensus::progress::Progress;
+use crate::consensus::proposer::Proposer;
 use crate::consensus::read_barrier::{ReadBarrier, ReadBarrierError};
 use crate::consensus::transport::Transport;
 
@@ -76,18 +78,22 @@ struct Shared {
     progress: Arc<Progress>,
     barrier: ReadBarrier,
     transport: Transport,
+    /// Takes the notes on renewed leases, if notes are taken.
+    notes: Option<Proposer>,
     timeout: Duration,
     next_request: AtomicU64,
     asked: DashMap<u64, oneshot::Sender<LeaseForwardReply>>,
 }
 
 impl Leases {
-    /// Answers from `clock` on the leader, and over `transport` elsewhere.
+    /// Answers from `clock` on the leader, and over `transport` elsewhere. If the time left to
+    /// leases is noted in the log, `notes` takes what is noted when one is renewed.
     pub fn new(
         clock: Arc<LeaseClock>,
         progress: Arc<Progress>,
         barrier: ReadBarrier,
         transport: Transport,
+        notes: Option<Proposer>,
         timeout: Duration,
     ) -> Self {
         let next_request = AtomicU64::new(1);
@@ -98,6 +104,7 @@ impl Leases {
                 progress,
                 barrier,
                 transport,
+                notes,
                 timeout,
                 next_request,
                 asked,
@@ -138,7 +145,16 @@ impl Leases {
                 drop(tokio::time::timeout(soon, leader_changes.changed()).await);
             }
         };
-        tokio::time::timeout(self.shared.timeout, asking).await.unwrap_or(Err(LeaseError::Timeout))
+        match tokio::time::timeout(self.shared.timeout, asking).await {
+            Ok(answered) => answered,
+            Err(_elapsed) if self.shared.progress.leader() == 0 => Err(LeaseError::NoLeader),
+            Err(_elapsed) => Err(LeaseError::Timeout),
+        }
+    }
+
+    /// Ids of all leases, the one that ends first by this member's clock first.
+    pub fn ids(&self) -> Vec<i64> {
+        self.shared.clock.ids()
     }
 
     /// `None` if this member does not lead.
@@ -150,6 +166,9 @@ impl Leases {
         let shared = &*self.shared;
         if shared.clock.promoted_term() != shared.progress.term() {
             return Ok(None);
+        }
+        if question == Question::Renew {
+            self.forget_note(id).await;
         }
         let mut waited = false;
         loop {
@@ -180,6 +199,18 @@ impl Leases {
                     drop(tokio::time::timeout(REVOCATION_WAIT, revocation).await);
                 }
             }
+        }
+    }
+
+    /// A renewed lease has its whole time, under the next leader too.
+    async fn forget_note(&self, id: i64) {
+        let shared = &*self.shared;
+        let Some(notes) = shared.notes.as_ref().filter(|_| shared.clock.is_noted(id)) else {
+            return;
+        };
+        let term = shared.progress.term();
+        if let Err(error) = notes.propose_as_leader(checkpoints(&[(id, 0)]), term).await {
+            tracing::warn!(%error, id, "a note on a renewed lease stays");
         }
     }
 

@@ -34,6 +34,22 @@ fn no_flags_are_etcds_single_member() {
     assert_eq!(config.backend_cache_bytes, 268_435_456);
     assert_eq!(config.quota_backend_bytes, 0);
     assert_eq!(config.watch_progress_notify_interval, Duration::from_mins(10));
+    assert_eq!(config.features, Features::default());
+}
+
+#[test]
+fn the_least_time_to_live_of_a_lease_is_that_of_an_etcd_with_these_flags() {
+    for (flags, expected) in [
+        ("", 2),
+        ("--heartbeat-interval 100 --election-timeout 1000", 2),
+        ("--heartbeat-interval 500 --election-timeout 5000", 8),
+        // Eleven whole heartbeats an election.
+        ("--heartbeat-interval 450 --election-timeout 5000", 8),
+        ("--heartbeat-interval 1000 --election-timeout 5000", 7),
+        ("--heartbeat-interval 1000 --election-timeout 50000", 75),
+    ] {
+        assert_eq!(parsed(flags).unwrap().lease_ttl_seconds_min(), expected, "{flags}");
+    }
 }
 
 #[test]

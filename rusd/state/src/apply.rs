@@ -12,8 +12,8 @@ use bytes::Bytes;
 use prost::Message;
 use rusd_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeResponse,
-    LeaseCheckpointRequest, LeaseCheckpointResponse, LeaseGrantRequest, LeaseGrantResponse,
-    LeaseRevokeResponse, PutRequest, PutResponse, TxnRequest, TxnResponse,
+    LeaseCheckpoint, LeaseCheckpointRequest, LeaseCheckpointResponse, LeaseGrantRequest,
+    LeaseGrantResponse, LeaseRevokeResponse, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
 use rusd_proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
 
@@ -96,8 +96,8 @@ pub enum Response {
     None,
 }
 
-/// A lease came or went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A lease came or went, or its time was noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseEffect {
     /// It lives from now on.
     Granted {
@@ -111,6 +111,8 @@ pub enum LeaseEffect {
         /// Its id.
         id: i64,
     },
+    /// How much time was left to some leases, as id and seconds; 0 is the whole time.
+    Checkpointed(Vec<(i64, i64)>),
 }
 
 impl StateMachine {
@@ -290,7 +292,7 @@ impl Run<'_> {
             Body::Compaction(request) => Ok(self.compact(&request)),
             Body::LeaseGrant(request) => Ok(self.lease_grant(&request)),
             Body::LeaseRevoke(request) => self.lease_revoke(request.id),
-            Body::LeaseCheckpoint(request) => Ok(self.lease_checkpoint(&request)),
+            Body::LeaseCheckpoint(request) => Ok(Ok(self.lease_checkpoint(&request))),
             Body::Alarm(request) => Ok(Ok(self.alarm(&request))),
             Body::ClusterVersionSet(request) => {
                 self.state.cluster_version.clone_from(&request.ver);
@@ -416,14 +418,17 @@ impl Run<'_> {
         Ok(outcome)
     }
 
-    fn lease_checkpoint(&mut self, request: &LeaseCheckpointRequest) -> Outcome {
-        for checkpoint in &request.checkpoints {
-            let id = checkpoint.id;
-            let lease = self.state.lessor.checkpoint(id, checkpoint.remaining_ttl)?;
-            self.changes.leases.push(LeaseChange::Put(lease.record(id)));
+    fn lease_checkpoint(&mut self, request: &LeaseCheckpointRequest) -> Response {
+        let mut noted = Vec::new();
+        for LeaseCheckpoint { id, remaining_ttl } in &request.checkpoints {
+            // etcd passes over a lease that is gone.
+            let Some(lease) = self.state.lessor.checkpoint(*id, *remaining_ttl) else { continue };
+            self.changes.leases.push(LeaseChange::Put(lease.record(*id)));
+            noted.push((*id, *remaining_ttl));
         }
+        self.lease = Some(LeaseEffect::Checkpointed(noted));
         let header = Some(header(self.state.store.current()));
-        Ok(Response::LeaseCheckpoint(LeaseCheckpointResponse { header }))
+        Response::LeaseCheckpoint(LeaseCheckpointResponse { header })
     }
 
     fn alarm(&mut self, request: &AlarmRequest) -> Response {

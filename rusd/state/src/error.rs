@@ -8,7 +8,7 @@ use crate::storage::StorageError;
 /// A rejection: part of the replicated answer, the same on every member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// The lease of a put, revoke or checkpoint does not exist.
+    /// The lease of a put or revoke does not exist.
     #[error("lease not found")]
     LeaseNotFound,
     /// A lease with this id was granted before.

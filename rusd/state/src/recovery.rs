@@ -48,7 +48,7 @@ pub(crate) fn load(
     fill(&mut store, history, without_value)?;
     let mut lessor = Lessor::default();
     for lease in &recovered.leases {
-        lessor.load(lease);
+        lessor.load(lease, options.lease_ttl_seconds_min);
     }
     attach(&store, &mut lessor);
     let mut members = Members::default();

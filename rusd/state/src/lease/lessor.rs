@@ -57,11 +57,11 @@ impl Lessor {
         Ok(self.leases.entry(id).or_insert(lease))
     }
 
-    /// Records what is left of a lease's time.
-    pub(crate) fn checkpoint(&mut self, id: i64, remaining: i64) -> Result<&Lease, ApplyError> {
-        let lease = self.leases.get_mut(&id).ok_or(ApplyError::LeaseNotFound)?;
+    /// Records what is left of a lease's time, if there is such a lease.
+    pub(crate) fn checkpoint(&mut self, id: i64, remaining: i64) -> Option<&Lease> {
+        let lease = self.leases.get_mut(&id)?;
         lease.remaining_ttl = remaining;
-        Ok(lease)
+        Some(lease)
     }
 
     /// The keys that a revoke must delete, in order.
@@ -90,10 +90,10 @@ impl Lessor {
         }
     }
 
-    /// Adds a lease while the state is loaded.
-    pub(crate) fn load(&mut self, record: &rusd_proto::leasepb::Lease) {
-        let lease =
-            Lease { ttl: record.ttl, remaining_ttl: record.remaining_ttl, ..Lease::default() };
+    /// Adds a lease while the state is loaded. The minimum may be higher than when it was granted.
+    pub(crate) fn load(&mut self, record: &rusd_proto::leasepb::Lease, ttl_min: i64) {
+        let ttl = record.ttl.max(ttl_min);
+        let lease = Lease { ttl, remaining_ttl: record.remaining_ttl, ..Lease::default() };
         self.leases.insert(record.id, lease);
     }
 
