@@ -1,6 +1,7 @@
 //! What the api layer may do with this member, and nothing more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusd_state::View;
 
@@ -32,6 +33,8 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// `--max-txn-ops`.
     pub txn_ops_max: usize,
+    /// How long a stream that requires a leader outlives its loss.
+    pub leaderless_max: Duration,
 }
 
 /// This member, as the api layer sees it. Cheap to clone.

@@ -161,9 +161,9 @@ impl Server {
 fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
     let state = rusd_state::Options {
         resident_bytes_max: config.backend_cache_bytes,
+        lease_ttl_seconds_min: config.lease_ttl_seconds_min(),
         #[cfg(feature = "planted-bugs")]
         planted: rusd_state::options::PlantedBugs { split_txn: plant == Some(Plant::SplitTxn) },
-        ..rusd_state::Options::default()
     };
     #[cfg(not(feature = "planted-bugs"))]
     let _: Option<Plant> = plant;
@@ -284,7 +284,7 @@ impl Starting<'_> {
         let lease_clock = Arc::new(LeaseClock::default());
         let view = state.view();
         for lease in view.lease_times() {
-            lease_clock.granted(lease.id, lease.ttl);
+            lease_clock.granted(lease.id, lease.ttl, lease.remaining_ttl);
         }
         let engine = Arc::new(EngineMeter::new(state.history()).map_err(OpenError::Engine)?);
         let quota = Quota::new(self.config.quota_backend_bytes, Arc::clone(&engine));
@@ -366,15 +366,16 @@ impl Starting<'_> {
 
     fn member(&self, shared: &Shared, hub: Hub) -> Member {
         let timeout = request_timeout(self.config.election_timeout);
+        let proposer = self.proposer(shared);
         let read_barrier = ReadBarrier::new(shared.inbox.clone(), timeout, self.plant);
         let leases = Leases::new(
             Arc::clone(&shared.lease_clock),
             Arc::clone(&shared.progress),
             read_barrier.clone(),
             shared.transport.clone(),
+            self.config.features.lease_checkpoint.then(|| proposer.clone()),
             timeout,
         );
-        let proposer = self.proposer(shared);
         Member {
             identity: Arc::clone(&self.identity),
             space_alarm: SpaceAlarm {
@@ -391,6 +392,7 @@ impl Starting<'_> {
             limits: Limits {
                 request_bytes_max: self.config.max_request_bytes,
                 txn_ops_max: self.config.max_txn_ops,
+                leaderless_max: 3 * self.config.election_timeout,
             },
             engine: Arc::clone(&shared.engine),
             quota: shared.quota.clone(),
@@ -410,6 +412,7 @@ impl Starting<'_> {
             progress: Arc::clone(&shared.progress),
             proposer: member.proposer.clone(),
             promotion_extra: self.config.election_timeout,
+            is_checkpointing: self.config.features.lease_checkpoint,
         };
         runtime.spawn(expiry.run(stop.clone()));
         if let Some(keep) = self.config.auto_compaction {
@@ -481,9 +484,11 @@ impl Starting<'_> {
         let limits = ProposerLimits {
             request_bytes_max: self.config.max_request_bytes,
             timeout: request_timeout(self.config.election_timeout),
+            election_timeout: self.config.election_timeout,
         };
         let (waiters, progress) = (Arc::clone(&shared.waiters), Arc::clone(&shared.progress));
-        Proposer::new(shared.inbox.clone(), waiters, progress, Arc::new(ids), limits)
+        let links = shared.transport.links();
+        Proposer::new(shared.inbox.clone(), waiters, progress, links, Arc::new(ids), limits)
     }
 
     fn leader_transfer(&self, shared: &Shared) -> LeaderTransfer {

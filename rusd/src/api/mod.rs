@@ -17,6 +17,7 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod metadata;
 mod range_stream;
 mod routes;
 mod status;

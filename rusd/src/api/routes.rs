@@ -28,7 +28,8 @@ use super::kv::KvService;
 use super::lease::LeaseService;
 use super::lock::LockService;
 use super::maintenance::MaintenanceService;
-use super::status;
+use super::metadata::{LedBody, Metadata};
+use super::status::{self, Rejection};
 use super::watch::WatchService;
 use crate::member::Member;
 use crate::metrics::Metrics;
@@ -110,16 +111,49 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let answer: BoxFuture = if request.method() != Method::POST {
+        if request.method() != Method::POST {
             let plain = Arc::clone(&self.plain);
-            Box::pin(async move { Ok(plain.answer(&request).await) })
-        } else if request.uri().path().starts_with(KV_PREFIX) {
+            return Answer(Box::pin(async move { Ok(plain.answer(&request).await) }));
+        }
+        Answer(match Metadata::of(request.headers()) {
+            Ok(metadata) if metadata.requires_leader => self.call_led(request),
+            Ok(_) => self.call_service(request),
+            Err(refused) => Box::pin(std::future::ready(Ok(refused_with(refused)))),
+        })
+    }
+}
+
+impl Routes {
+    fn call_service(&self, request: Request<Incoming>) -> BoxFuture {
+        if request.uri().path().starts_with(KV_PREFIX) {
             self.kv.clone().call(request)
         } else {
             Box::pin(self.others.clone().call(request))
-        };
-        Answer(answer)
+        }
     }
+
+    /// The client wants an answer only while there is a leader.
+    fn call_led(&self, request: Request<Incoming>) -> BoxFuture {
+        let member = &self.plain.member;
+        if member.progress.leader() == 0 {
+            return Box::pin(std::future::ready(Ok(refused_with(Rejection::NoLeader))));
+        }
+        let answering = self.call_service(request);
+        let (progress, leaderless_max) =
+            (Arc::clone(&member.progress), member.limits.leaderless_max);
+        Box::pin(async move {
+            let answer = answering.await?;
+            Ok(answer.map(|body| {
+                Body::new(LedBody::new(body, async move {
+                    progress.leaderless_for(leaderless_max).await;
+                }))
+            }))
+        })
+    }
+}
+
+fn refused_with(rejection: Rejection) -> Response<Body> {
+    Status::from(rejection).into_http()
 }
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

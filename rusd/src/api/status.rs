@@ -24,6 +24,7 @@ pub(super) enum Rejection {
     TooManyOps,
     DuplicateKey,
     InvalidSortOption,
+    InvalidClientVersion,
     Compacted,
     FutureRevision,
     NoSpace,
@@ -46,6 +47,8 @@ pub(super) enum Rejection {
     Stopped,
     Timeout,
     TimeoutLeaderLost,
+    TimeoutConnectionLost,
+    NeverProposed,
     LockSessionExpired,
     NobodyElected,
     NotElected,
@@ -56,8 +59,8 @@ pub(super) enum Rejection {
 impl Rejection {
     fn row(self) -> (Code, &'static str) {
         use Code::{
-            DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted,
-            Unavailable, Unimplemented, Unknown,
+            DataLoss, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, OutOfRange,
+            ResourceExhausted, Unavailable, Unimplemented, Unknown,
         };
         match self {
             Self::EmptyKey => (InvalidArgument, "etcdserver: key is not provided"),
@@ -69,6 +72,9 @@ impl Rejection {
                 (InvalidArgument, "etcdserver: duplicate key given in txn request")
             }
             Self::InvalidSortOption => (InvalidArgument, "etcdserver: invalid sort option"),
+            Self::InvalidClientVersion => {
+                (InvalidArgument, "etcdserver: invalid client api version")
+            }
             Self::Compacted => {
                 (OutOfRange, "etcdserver: mvcc: required revision has been compacted")
             }
@@ -108,6 +114,11 @@ impl Rejection {
                 Unavailable,
                 "etcdserver: request timed out, possibly due to previous leader failure",
             ),
+            Self::TimeoutConnectionLost => {
+                (Unavailable, "etcdserver: request timed out, possibly due to connection lost")
+            }
+            // In the words of the gRPC library, which etcd leaves it to.
+            Self::NeverProposed => (DeadlineExceeded, "context deadline exceeded"),
             // Of etcd's client library, which the lock and election services are made of.
             Self::LockSessionExpired => (Unknown, "mutex: session is expired"),
             Self::NobodyElected => (Unknown, "election: no leader"),
@@ -156,8 +167,10 @@ impl From<ProposeError> for Rejection {
         match error {
             ProposeError::TooManyRequests => Rejection::TooManyRequests,
             ProposeError::TooLarge => Rejection::RequestTooLarge,
+            ProposeError::NeverProposed => Rejection::NeverProposed,
             ProposeError::Timeout => Rejection::Timeout,
             ProposeError::TimeoutLeaderLost => Rejection::TimeoutLeaderLost,
+            ProposeError::TimeoutConnectionLost => Rejection::TimeoutConnectionLost,
             ProposeError::Stopped => Rejection::Stopped,
         }
     }

@@ -203,7 +203,7 @@ impl<L: LogStore> Driver<L> {
         let leads_in = self.node.is_leader().then(|| self.node.term());
         let waiters = &self.waiters;
         let wanted = |proposal: &Proposal| {
-            waiters.is_waiting(proposal.id)
+            waiters.take_up(proposal.id)
                 && proposal.leader_term.is_none_or(|term| leads_in == Some(term))
         };
         let wanted = drain(&self.inbox.proposals, INPUTS_PER_TURN_MAX).filter(wanted);

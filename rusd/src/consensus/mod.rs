@@ -12,6 +12,7 @@
 
 pub mod driver;
 pub mod inbox;
+pub mod links;
 pub mod membership;
 pub mod progress;
 pub mod proposer;

@@ -4,7 +4,9 @@
 //! Each number is right on its own; no two are read as a pair.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// How far this member is.
@@ -17,6 +19,8 @@ pub struct Progress {
     applied: AtomicU64,
     last_index: AtomicU64,
     learner: AtomicBool,
+    /// When this member last became the leader.
+    elected_at: Mutex<Option<Instant>>,
     /// The leader changed, or went missing (0).
     leader_changed: watch::Sender<u64>,
 }
@@ -32,6 +36,7 @@ impl Progress {
             applied: AtomicU64::new(applied),
             last_index: AtomicU64::new(applied),
             learner: AtomicBool::new(false),
+            elected_at: Mutex::new(None),
             leader_changed: watch::Sender::new(0),
         }
     }
@@ -76,9 +81,28 @@ impl Progress {
         self.learner.load(Ordering::Acquire)
     }
 
+    /// When this member last became the leader, if it ever did.
+    pub fn elected_at(&self) -> Option<Instant> {
+        *self.elected_at.lock()
+    }
+
     /// Told of every change of the leader.
     pub fn leader_changes(&self) -> watch::Receiver<u64> {
         self.leader_changed.subscribe()
+    }
+
+    /// Returns when no leader has been known for `time`.
+    pub async fn leaderless_for(&self, time: Duration) {
+        let mut changes = self.leader_changes();
+        loop {
+            // The sender lives as long as this.
+            if changes.wait_for(|leader| *leader == 0).await.is_err() {
+                return;
+            }
+            if tokio::time::timeout(time, changes.wait_for(|leader| *leader != 0)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The applier has applied up to `index`.
@@ -96,6 +120,9 @@ impl Progress {
     pub(crate) fn set_leader(&self, term: u64, leader: u64) {
         self.term.store(term, Ordering::Release);
         if self.leader.swap(leader, Ordering::AcqRel) != leader {
+            if leader == self.member_id {
+                *self.elected_at.lock() = Some(Instant::now());
+            }
             self.leader_changed.send_replace(leader);
         }
     }
@@ -103,5 +130,28 @@ impl Progress {
     /// The driver knows whether this member votes.
     pub(crate) fn set_learner(&self, learner: bool) {
         self.learner.store(learner, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_loss_of_the_leader_counts_when_it_lasts() {
+        let progress = Progress::new(1, 0);
+        progress.set_leader(1, 2);
+        let hour = Duration::from_hours(1);
+        let mut patient = std::pin::pin!(progress.leaderless_for(hour));
+        let mut impatient = std::pin::pin!(progress.leaderless_for(Duration::from_millis(1)));
+        for leader in [2, 0, 3] {
+            progress.set_leader(2, leader);
+            let now = tokio::time::timeout(Duration::from_millis(1), patient.as_mut());
+            assert!(now.await.is_err());
+        }
+        let now = tokio::time::timeout(Duration::from_millis(20), impatient.as_mut());
+        assert!(now.await.is_err(), "there is a leader");
+        progress.set_leader(3, 0);
+        impatient.await;
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -16,6 +16,7 @@ use rusd_state::{ApplyError, Response};
 use tokio::sync::oneshot;
 
 use super::inbox::{Inbox, Proposal, Refused};
+use super::links::Links;
 use super::progress::Progress;
 
 /// How far committing may run ahead of applying before this member refuses new proposals (etcd's
@@ -34,12 +35,18 @@ pub enum ProposeError {
     /// Refused: the encoded request is larger than the limit.
     #[error("request is too large")]
     TooLarge,
+    /// Not proposed at all, since there was no leader all the time.
+    #[error("no leader in time")]
+    NeverProposed,
     /// No answer in time.
     #[error("request timed out")]
     Timeout,
-    /// No answer in time, and the leader was lost meanwhile.
+    /// No answer in time, and this member became the leader meanwhile.
     #[error("request timed out, possibly due to previous leader failure")]
     TimeoutLeaderLost,
+    /// No answer in time, and the connection to the leader, or to a quorum of followers, is new.
+    #[error("request timed out, possibly due to connection lost")]
+    TimeoutConnectionLost,
     /// This member is stopping.
     #[error("server stopped")]
     Stopped,
@@ -51,6 +58,7 @@ pub struct Proposer {
     inbox: Inbox,
     waiters: Arc<Waiters>,
     progress: Arc<Progress>,
+    links: Arc<Links>,
     ids: Arc<IdGenerator>,
     limits: ProposerLimits,
 }
@@ -62,6 +70,8 @@ pub struct ProposerLimits {
     pub request_bytes_max: usize,
     /// Longest wait for an outcome.
     pub timeout: Duration,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
 }
 
 impl Proposer {
@@ -70,10 +80,11 @@ impl Proposer {
         inbox: Inbox,
         waiters: Arc<Waiters>,
         progress: Arc<Progress>,
+        links: Arc<Links>,
         ids: Arc<IdGenerator>,
         limits: ProposerLimits,
     ) -> Self {
-        Proposer { inbox, waiters, progress, ids, limits }
+        Proposer { inbox, waiters, progress, links, ids, limits }
     }
 
     /// Proposes `request` and waits until this member has applied it. Fills in the header's id.
@@ -105,20 +116,33 @@ impl Proposer {
         if payload.len() > self.limits.request_bytes_max {
             return Err(ProposeError::TooLarge);
         }
-        let leader_changes = self.progress.leader_changes();
-        let waiting = self.waiters.register(id);
+        let started = Instant::now();
+        let mut waiting = self.waiters.register(id);
         let proposal = Proposal { id, payload, leader_term };
         self.inbox.propose(proposal).map_err(|refused| match refused {
             Refused::Full => ProposeError::TooManyRequests,
             Refused::Stopped => ProposeError::Stopped,
         })?;
-        match tokio::time::timeout(self.limits.timeout, waiting).await {
+        match tokio::time::timeout(self.limits.timeout, &mut waiting).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_closed)) => Err(ProposeError::Stopped),
-            Err(_elapsed) if leader_changes.has_changed().unwrap_or(true) => {
-                Err(ProposeError::TimeoutLeaderLost)
-            }
-            Err(_elapsed) => Err(ProposeError::Timeout),
+            Err(_elapsed) if waiting.was_proposed() => Err(self.why_late(started)),
+            Err(_elapsed) => Err(ProposeError::NeverProposed),
+        }
+    }
+
+    /// etcd's guess at why what was proposed had no answer in time.
+    fn why_late(&self, started: Instant) -> ProposeError {
+        let is_in_lost_reign = |elected: Instant| {
+            started < elected && elected - started < 2 * self.limits.election_timeout
+        };
+        let leader = self.progress.leader();
+        if self.progress.elected_at().is_some_and(is_in_lost_reign) {
+            ProposeError::TimeoutLeaderLost
+        } else if leader != 0 && !self.links.reach_since(leader, started) {
+            ProposeError::TimeoutConnectionLost
+        } else {
+            ProposeError::Timeout
         }
     }
 }
@@ -126,28 +150,36 @@ impl Proposer {
 /// Who waits for which request id.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    by_id: DashMap<u64, oneshot::Sender<Outcome>>,
+    by_id: DashMap<u64, Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    reply: oneshot::Sender<Outcome>,
+    /// The driver has taken the request up.
+    is_proposed: bool,
 }
 
 impl Waiters {
     /// Starts to wait for `id`. Dropping the result stops waiting.
     fn register(self: &Arc<Self>, id: u64) -> Waiting {
         let (sender, receiver) = oneshot::channel();
-        let earlier = self.by_id.insert(id, sender);
+        let earlier = self.by_id.insert(id, Waiter { reply: sender, is_proposed: false });
         assert!(earlier.is_none(), "request ids are fresh");
         Waiting { id, receiver, waiters: Arc::clone(self) }
     }
 
-    /// Someone on this member still waits for `id`.
-    pub(crate) fn is_waiting(&self, id: u64) -> bool {
-        self.by_id.contains_key(&id)
+    /// The request is about to be proposed. False if nobody on this member waits for it any more.
+    pub(crate) fn take_up(&self, id: u64) -> bool {
+        let waiter = self.by_id.get_mut(&id);
+        waiter.map(|mut waiter| waiter.is_proposed = true).is_some()
     }
 
     /// Tells the one who waits for `id`, if it is this member's.
     pub(crate) fn answer(&self, id: u64, outcome: impl FnOnce() -> Outcome) {
         if let Some((_, waiter)) = self.by_id.remove(&id) {
             // The caller may have gone meanwhile; its request is applied all the same.
-            drop(waiter.send(outcome()));
+            drop(waiter.reply.send(outcome()));
         }
     }
 
@@ -162,6 +194,12 @@ struct Waiting {
     id: u64,
     receiver: oneshot::Receiver<Outcome>,
     waiters: Arc<Waiters>,
+}
+
+impl Waiting {
+    fn was_proposed(&self) -> bool {
+        self.waiters.by_id.get(&self.id).is_none_or(|waiter| waiter.is_proposed)
+    }
 }
 
 impl Future for Waiting {
@@ -215,6 +253,7 @@ impl IdGenerator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::inbox::{InboxReceiver, inbox};
 
     #[test]
     fn ids_carry_the_member_and_do_not_repeat() {
@@ -228,8 +267,56 @@ mod tests {
     fn a_dropped_wait_gives_its_place_up() {
         let waiters = Arc::new(Waiters::default());
         let waiting = waiters.register(7);
-        assert!(waiters.is_waiting(7));
+        assert!(!waiting.was_proposed());
+        assert!(waiters.take_up(7));
+        assert!(waiting.was_proposed());
         drop(waiting);
-        assert!(!waiters.is_waiting(7));
+        assert!(!waiters.take_up(7));
+    }
+
+    fn proposer(progress: &Arc<Progress>, links: &Arc<Links>) -> (Proposer, InboxReceiver) {
+        let (inbox, inbox_out) = inbox();
+        let limits = ProposerLimits {
+            request_bytes_max: 1000,
+            timeout: Duration::from_millis(1),
+            election_timeout: Duration::from_secs(10),
+        };
+        let ids = Arc::new(IdGenerator::new(1, UNIX_EPOCH));
+        let (progress, links) = (Arc::clone(progress), Arc::clone(links));
+        (Proposer::new(inbox, Arc::default(), progress, links, ids, limits), inbox_out)
+    }
+
+    #[tokio::test]
+    async fn a_time_out_tells_whether_there_was_a_proposal() {
+        let progress = Arc::new(Progress::new(1, 0));
+        let (proposer, inbox_out) = proposer(&progress, &Arc::new(Links::new(1, [2])));
+        let never = proposer.propose(InternalRaftRequest::default()).await;
+        assert_eq!(never, Err(ProposeError::NeverProposed));
+        let id = inbox_out.proposals.recv().unwrap().id;
+        assert!(!proposer.waiters.take_up(id), "nobody waits any more");
+        let mut proposing = std::pin::pin!(proposer.propose(InternalRaftRequest::default()));
+        let now = tokio::time::timeout(Duration::ZERO, proposing.as_mut());
+        assert!(now.await.is_err());
+        let id = inbox_out.proposals.recv().unwrap().id;
+        assert!(proposer.waiters.take_up(id));
+        assert_eq!(proposing.await, Err(ProposeError::Timeout));
+    }
+
+    #[test]
+    fn a_time_out_has_etcds_reason() {
+        let (progress, links) = (Arc::new(Progress::new(1, 0)), Arc::new(Links::new(1, [2, 3])));
+        let (proposer, _inbox_out) = proposer(&progress, &links);
+        let started = Instant::now();
+        assert_eq!(proposer.why_late(started), ProposeError::Timeout, "no leader");
+        progress.set_leader(1, 2);
+        assert_eq!(proposer.why_late(started), ProposeError::TimeoutConnectionLost);
+        links.opened(2);
+        assert_eq!(proposer.why_late(started), ProposeError::TimeoutConnectionLost, "new");
+        assert_eq!(proposer.why_late(Instant::now()), ProposeError::Timeout);
+        progress.set_leader(2, 1);
+        assert_eq!(proposer.why_late(started), ProposeError::TimeoutLeaderLost, "elected since");
+        assert_eq!(proposer.why_late(Instant::now()), ProposeError::Timeout);
+        links.closed(2);
+        assert_eq!(proposer.why_late(Instant::now()), ProposeError::TimeoutConnectionLost);
     }
 }

@@ -23,6 +23,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::inbox::{Inbox, PeerInput};
+use super::links::Links;
 
 /// Messages waiting for the stream to one peer. Full: dropped, raft sends again.
 const MESSAGES_QUEUED_MAX: usize = 1024;
@@ -47,6 +48,7 @@ pub struct Transport {
     member_id: u64,
     cluster_id: u64,
     peers: Arc<BTreeMap<u64, PeerQueues>>,
+    links: Arc<Links>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,8 @@ impl Transport {
     ) -> Result<Self, tonic::transport::Error> {
         let (member_id, cluster_id) = identity;
         let mut queues = BTreeMap::new();
+        let peers: Vec<(u64, String)> = peers.into_iter().collect();
+        let links = Arc::new(Links::new(member_id, peers.iter().map(|(peer, _)| *peer)));
         for (peer, url) in peers {
             let endpoint = Endpoint::from_shared(url)?
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -78,7 +82,7 @@ impl Transport {
             let (messages, messages_out) = mpsc::channel(MESSAGES_QUEUED_MAX);
             let (votes, votes_out) = mpsc::channel(VOTES_QUEUED_MAX);
             queues.insert(peer, PeerQueues { messages, votes });
-            let link = Link { peer, endpoint, inbox: inbox.clone() };
+            let link = Link { peer, endpoint, inbox: inbox.clone(), links: Arc::clone(&links) };
             let stream = link.clone().stream_messages(messages_out);
             let asking = link.ask_for_votes(votes_out);
             let stop = stop.clone();
@@ -87,7 +91,12 @@ impl Transport {
                 stop.run_until_cancelled(links).await;
             });
         }
-        Ok(Transport { member_id, cluster_id, peers: Arc::new(queues) })
+        Ok(Transport { member_id, cluster_id, peers: Arc::new(queues), links })
+    }
+
+    /// Which peers can be reached, and since when.
+    pub fn links(&self) -> Arc<Links> {
+        Arc::clone(&self.links)
     }
 
     /// Queues a message, or drops it if the peer's queue is full or the peer is unknown.
@@ -115,6 +124,7 @@ struct Link {
     peer: u64,
     endpoint: Endpoint,
     inbox: Inbox,
+    links: Arc<Links>,
 }
 
 impl Link {
@@ -131,8 +141,10 @@ impl Link {
             if let Ok(channel) = self.endpoint.connect().await {
                 tracing::debug!(peer, "connected to a peer");
                 let since = Instant::now();
+                self.links.opened(self.peer);
                 let stream = QueueStream(Arc::clone(&queue));
                 let ended = Self::client(channel).append_entries(stream).await;
+                self.links.closed(self.peer);
                 let error = ended.err().map(|status| status.to_string());
                 if since.elapsed() >= STREAM_GOOD_AFTER {
                     delay = RECONNECT_DELAY_MIN;

@@ -8,6 +8,7 @@
 mod api;
 mod cluster;
 mod hashes;
+mod leaderless;
 mod locks;
 mod maintenance;
 mod process;

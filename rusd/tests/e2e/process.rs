@@ -50,25 +50,8 @@ impl Member {
         let dir = TempDir::new().unwrap();
         let endpoint = format!("http://127.0.0.1:{}", free_port());
         let peer = format!("http://127.0.0.1:{}", free_port());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rusd"))
-            .arg("--data-dir")
-            .arg(dir.path().join("data"))
-            .args(["--listen-client-urls", &endpoint, "--advertise-client-urls", &endpoint])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(flags)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("ready to serve client requests") {
-            line.clear();
-            assert_ne!(
-                log.read_line(&mut line).unwrap(),
-                0,
-                "the member ended before it was ready"
-            );
-        }
+        let program = env!("CARGO_BIN_EXE_rusd");
+        let (child, log) = started(program, &dir, [&endpoint, &peer], flags);
         (Member { endpoint, process: Some((child, dir)) }, log)
     }
 
@@ -90,10 +73,16 @@ impl Member {
         WatchClient::new(self.channel().await)
     }
 
+    /// Sends a signal to a member of our own.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let (child, _) = self.process.as_ref().expect("only a member of our own has a process");
+        kill(pid_of(child), signal).unwrap();
+    }
+
     /// Asks the member to stop, and waits until it has. `None` if it is not ours to stop.
     pub(crate) fn terminate(&mut self) -> Option<ExitStatus> {
         let (child, _) = self.process.as_mut()?;
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let pid = pid_of(child);
         kill(pid, Signal::SIGTERM).unwrap();
         std::thread::scope(|scope| {
             let (ended, wait) = crossbeam_channel::bounded(1);
@@ -115,6 +104,57 @@ impl Drop for Member {
             drop(child.wait());
         }
     }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
+
+/// Starts a member of `program` at these client and peer addresses, waits until it is ready, and
+/// gives the rest of its log.
+fn started(
+    program: &str,
+    dir: &TempDir,
+    [endpoint, peer]: [&str; 2],
+    flags: &[&str],
+) -> (Child, BufReader<ChildStderr>) {
+    let mut child = Command::new(program)
+        .arg("--data-dir")
+        .arg(dir.path().join("data"))
+        .args(["--listen-client-urls", endpoint, "--advertise-client-urls", endpoint])
+        .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
+        .args(flags)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("ready to serve client requests") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the member ended before it was ready");
+    }
+    (child, log)
+}
+
+/// Starts three members of `program` and waits until each is ready.
+pub(crate) fn start_three(program: &str, flags: &[&str]) -> [Member; 3] {
+    let url = || format!("http://127.0.0.1:{}", free_port());
+    let addresses = [0, 1, 2].map(|number| (format!("m{number}"), [url(), url()]));
+    let cluster = addresses.each_ref().map(|(name, [_, peer])| format!("{name}={peer}")).join(",");
+    // A member is ready when it has a leader, so they are started together.
+    std::thread::scope(|scope| {
+        let starting = addresses.map(|(name, [endpoint, peer])| {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                let dir = TempDir::new().unwrap();
+                let flags = [&["--name", &name, "--initial-cluster", cluster], flags].concat();
+                let (child, mut log) = started(program, &dir, [&endpoint, &peer], &flags);
+                std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+                Member { endpoint, process: Some((child, dir)) }
+            })
+        });
+        starting.map(|starting| starting.join().unwrap())
+    })
 }
 
 /// Puts a key and returns the revision.
