@@ -218,7 +218,7 @@ fn double_dashed(argument: OsString) -> OsString {
 #[derive(Debug, Parser)]
 #[command(name = "rusd", display_name = "etcd", version = version::after_name())]
 #[command(disable_version_flag = true)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, args_override_self = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,

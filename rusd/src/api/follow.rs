@@ -38,7 +38,7 @@ impl Follower {
     pub(super) fn new(hub: &Hub, interest: Interest, start: i64) -> Follower {
         let mut set = WatchSet::new(Arc::clone(&hub.core));
         let options = Options::default();
-        let creation = Creation { watch_id: 0, interest, options, start };
+        let creation = Creation { watch_id: 0, interest, options, start, newest: 0 };
         set.create(creation).expect("it is the only one");
         Follower { hub: hub.clone(), wake: set.wake(), set, found: VecDeque::new() }
     }

@@ -33,8 +33,9 @@ use crate::watch::watcher::Options;
 /// Responses waiting for a client. Full: the stream's task waits, its watchers' channels fill, and
 /// the hub goes on without them.
 const RESPONSES_QUEUED_MAX: usize = 16;
-/// Keys and values that one scan of the history reads, about.
-const SCAN_BYTES: usize = 1024 * 1024;
+/// Keys and values that one scan of the history reads, about, and so what one response carries of
+/// it. etcd reads all there is; many clients take no message of more than 4 MiB.
+const SCAN_BYTES: usize = 2 * 1024 * 1024;
 /// A promise that could not be made yet is tried again after this: the hub is about to get there.
 const PROGRESS_RETRY: Duration = Duration::from_millis(1);
 /// No watcher: what an answer about none, or about all of them, says.
@@ -349,7 +350,7 @@ fn creation(request: WatchCreateRequest, revision: i64) -> Result<Creation, &'st
         start_asked: request.start_revision,
     };
     let start = if request.start_revision == 0 { revision + 1 } else { request.start_revision };
-    Ok(Creation { watch_id: request.watch_id, interest, options, start })
+    Ok(Creation { watch_id: request.watch_id, interest, options, start, newest: revision })
 }
 
 fn encoded(event: &Event, with_prev: bool) -> ProtoEvent {

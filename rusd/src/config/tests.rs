@@ -38,6 +38,12 @@ fn no_flags_are_etcds_single_member() {
 }
 
 #[test]
+fn the_last_of_a_flag_counts() {
+    let config = parsed("--name a --max-txn-ops 1 --name b").unwrap();
+    assert_eq!((config.name.as_str(), config.max_txn_ops), ("b", 1));
+}
+
+#[test]
 fn the_least_time_to_live_of_a_lease_is_that_of_an_etcd_with_these_flags() {
     for (flags, expected) in [
         ("", 2),

@@ -53,6 +53,9 @@ pub(crate) struct Creation {
     pub(crate) options: Options,
     /// The first revision of interest.
     pub(crate) start: i64,
+    /// The newest revision when it was asked for. Up to it the history is told, even if the hub has
+    /// not got that far: the past comes together, as in etcd.
+    pub(crate) newest: i64,
 }
 
 /// A watcher of the stream has this id already.
@@ -131,7 +134,8 @@ impl WatchSet {
             chosen => chosen,
         };
         let subscription = Subscription::new(&self.core, &self.wake, watch_id, creation.interest);
-        let watcher = Watcher::new(subscription, creation.options, creation.start);
+        let Creation { options, start, newest, .. } = creation;
+        let watcher = Watcher::new(subscription, options, start, newest);
         self.watchers.insert(watch_id, watcher);
         self.sort_in(watch_id);
         Ok(watch_id)

@@ -266,7 +266,7 @@ impl World {
             start_asked,
         };
         let watch_id = if random.random_bool(0.1) { random.random_range(0..5) } else { 0 };
-        Creation { watch_id, interest, options, start }
+        Creation { watch_id, interest, options, start, newest: revision }
     }
 
     fn act(&mut self) {
@@ -409,7 +409,7 @@ fn a_running_hub_loses_nothing_while_watchers_come_and_go() {
             };
             let start = start.max(FIRST_REVISION);
             let options = Options::default();
-            client.create(Creation { watch_id: 0, interest, options, start }).unwrap();
+            client.create(Creation { watch_id: 0, interest, options, start, newest: 0 }).unwrap();
         } else if random.random_bool(0.01) {
             let (watch_id, watching) = client.watchers.pop_first().unwrap();
             client.set.cancel(watch_id);
@@ -436,7 +436,9 @@ fn a_planted_bug_drops_one_event_in_a_thousand() {
     let mut client = Client::new(&core);
     let interest = Interest::Range("a".into(), RangeEnd::Unbounded);
     let options = Options::default();
-    client.create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION }).unwrap();
+    client
+        .create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION, newest: 0 })
+        .unwrap();
     let (mut random, past) = (StdRng::seed_from_u64(1), Past::default());
     for revision in FIRST_REVISION..FIRST_REVISION + 3000 {
         let list = [event(&mut random, revision)].into();
@@ -457,7 +459,9 @@ fn a_quiet_watch_outlives_a_compaction() {
     let mut client = Client::new(&dispatcher.core);
     let options = Options { with_prev: true, ..Options::default() };
     let interest = Interest::Key("a".into());
-    client.create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION }).unwrap();
+    client
+        .create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION, newest: 0 })
+        .unwrap();
     for (revision, key) in
         (FIRST_REVISION..FIRST_REVISION + 50).zip(std::iter::repeat_n("b", 49).chain(["a"]))
     {
@@ -476,6 +480,33 @@ fn a_quiet_watch_outlives_a_compaction() {
     assert_eq!(client.watchers[&0].got.len(), 1);
 }
 
+/// The hub had not come to what was there when the watch was created, so it delivered the past piece
+/// by piece, and with values before that a compaction had taken meanwhile.
+#[test]
+fn the_past_comes_from_the_history_though_the_hub_is_late() {
+    let mut random = StdRng::seed_from_u64(1);
+    let (mut dispatcher, revisions) = Dispatcher::new(FIRST_REVISION, None);
+    let mut past = Past::default();
+    let mut client = Client::new(&dispatcher.core);
+    for revision in FIRST_REVISION..FIRST_REVISION + 3 {
+        let events = RevisionEvents { revision, list: [event(&mut random, revision)].into() };
+        past.revisions.push(events.clone());
+        revisions.send(events).unwrap();
+    }
+    let interest = Interest::Range("a".into(), RangeEnd::Unbounded);
+    let (options, start, newest) = (Options::default(), FIRST_REVISION, past.revision());
+    client.create(Creation { watch_id: 0, interest, options, start, newest }).unwrap();
+    while dispatcher.step() {}
+    let mut outputs = Vec::new();
+    client.set.collect(i64::MAX, &mut outputs);
+    assert!(outputs.is_empty(), "the hub told of the past");
+    client.start_scan(&past, 100);
+    client.finish_scan();
+    assert_eq!(client.watchers[&0].got.len(), 3);
+    client.settle(&dispatcher.core, &past);
+    assert_eq!(client.watchers[&0].got.len(), 3);
+}
+
 #[test]
 fn nothing_is_left_behind_when_watchers_go() {
     let (dispatcher, _revisions) = Dispatcher::new(FIRST_REVISION, None);
@@ -483,7 +514,7 @@ fn nothing_is_left_behind_when_watchers_go() {
     let range = Interest::Range("a".into(), RangeEnd::Before("b".into()));
     for interest in [Interest::Key("a".into()), Interest::Key("a".into()), range] {
         let options = Options::default();
-        client.create(Creation { watch_id: 0, interest, options, start: 1 }).unwrap();
+        client.create(Creation { watch_id: 0, interest, options, start: 1, newest: 0 }).unwrap();
     }
     assert_eq!(dispatcher.core.counts(), (3, 1, false));
     drop(client);
@@ -536,7 +567,9 @@ fn a_promise_never_says_less_than_the_client_has_got() {
     let mut client = Client::new(&dispatcher.core);
     let interest = Interest::Range("a".into(), RangeEnd::Unbounded);
     let options = Options::default();
-    client.create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION }).unwrap();
+    client
+        .create(Creation { watch_id: 0, interest, options, start: FIRST_REVISION, newest: 0 })
+        .unwrap();
     let mut random = StdRng::seed_from_u64(1);
     for revision in [2, 3] {
         let list = [event(&mut random, revision)].into();

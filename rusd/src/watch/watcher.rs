@@ -75,11 +75,16 @@ pub(crate) enum Drained {
 }
 
 impl Watcher {
-    /// A watcher that hands out what happens from `start` on.
-    pub(crate) fn new(subscription: Subscription, options: Options, start: i64) -> Self {
+    /// A watcher that hands out what happens from `start` on, up to `newest` from the history.
+    pub(crate) fn new(
+        subscription: Subscription,
+        options: Options,
+        start: i64,
+        newest: i64,
+    ) -> Self {
         let (next, state) = (start, State::Behind);
         let mut watcher = Watcher { subscription, options, next, state, held: None };
-        watcher.maybe_join();
+        watcher.maybe_join(newest);
         watcher
     }
 
@@ -156,21 +161,22 @@ impl Watcher {
             out.extend(Delivery::covered(events, self.interest()));
         }
         self.next = scan.next_revision;
-        self.maybe_join();
+        self.maybe_join(0);
     }
 
     fn fall_behind(&mut self) {
         self.subscription.lose();
         self.held = None;
         self.state = State::Behind;
-        self.maybe_join();
+        self.maybe_join(0);
     }
 
-    fn maybe_join(&mut self) {
+    /// Joins the hub if it is near, and reads the history at least up to `newest`.
+    fn maybe_join(&mut self, newest: i64) {
         if self.state == State::Behind
             && self.next + JOIN_DISTANCE >= self.subscription.dispatching()
         {
-            self.state = State::Joining { until: self.subscription.join() };
+            self.state = State::Joining { until: self.subscription.join().max(newest) };
         }
         if let State::Joining { until } = self.state
             && self.next > until
