@@ -241,8 +241,9 @@ impl Stream {
                 self.send(response).await
             }
             RequestUnion::ProgressRequest(_) => {
-                if !self.set.is_empty() {
-                    self.promises.request(self.member.view.revision());
+                let revision = self.member.view.revision();
+                if self.set.may_promise(revision) {
+                    self.promises.request(revision);
                 }
                 Ok(())
             }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sync::{Completeness, WatchSet};
+use super::sync::WatchSet;
 
 /// What a promise about all watchers is addressed to.
 const ALL: i64 = -1;
@@ -75,31 +75,23 @@ impl Promises {
     }
 
     /// Returns whom to promise everything up to `through`, by watch id. Call right after `set` has
-    /// collected up to there. What cannot be promised yet stays due; what etcd overlooks, such as a
-    /// watcher that starts in the future, is dropped.
+    /// collected up to there. What cannot be promised yet stays due; a watcher that starts later is
+    /// not told.
     pub(crate) fn keep(&mut self, set: &WatchSet, through: i64) -> Vec<i64> {
         let mut kept = Vec::new();
-        if self.requests > 0 && through >= self.asked_at {
-            match set.complete_through(through) {
-                Completeness::Through(_) => {
-                    let requests = std::mem::take(&mut self.requests);
-                    kept.extend(std::iter::repeat_n(ALL, requests));
-                }
-                Completeness::Never => self.requests = 0,
-                Completeness::NotYet => {}
-            }
+        if self.requests > 0 && through >= self.asked_at && set.is_complete(through) {
+            let requests = std::mem::take(&mut self.requests);
+            kept.extend(std::iter::repeat_n(ALL, requests));
         }
         for (watch_id, notified) in &mut self.notified {
             if *notified != Notified::Due {
                 continue;
             }
-            match set.watcher_complete_through(*watch_id, through) {
-                Completeness::Through(_) => {
-                    kept.push(*watch_id);
-                    *notified = Notified::AtTick;
-                }
-                Completeness::Never => *notified = Notified::AtTick,
-                Completeness::NotYet => {}
+            if set.starts_after(*watch_id, through) {
+                *notified = Notified::AtTick;
+            } else if set.is_watcher_complete(*watch_id, through) {
+                kept.push(*watch_id);
+                *notified = Notified::AtTick;
             }
         }
         kept

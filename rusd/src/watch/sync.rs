@@ -93,18 +93,6 @@ pub(crate) struct ScanRequest {
     pub(crate) with_prev: bool,
 }
 
-/// How far the client has got everything that it watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Completeness {
-    /// Up to and with this revision.
-    Through(i64),
-    /// Ask again soon.
-    NotYet,
-    /// Nothing can be promised: a watcher starts in the future, or was cut off by a compaction and
-    /// is still there.
-    Never,
-}
-
 impl WatchSet {
     /// No watchers yet.
     pub(crate) fn new(core: Arc<Core>) -> Self {
@@ -216,31 +204,33 @@ impl WatchSet {
         gone
     }
 
-    /// What a progress notification for all watchers may say, when everything up to `through` was
-    /// collected just now. Never less than the client has got already.
+    /// Whether a promise of progress for all watchers, asked for when `revision` was the newest, can
+    /// be made at all: as in etcd, not while one of them starts in the future, or was cut off by a
+    /// compaction and not cancelled.
+    pub(crate) fn may_promise(&self, revision: i64) -> bool {
+        let starts_later = |watcher: &Watcher| revision < watcher.options().start_asked;
+        !self.watchers.is_empty()
+            && self.compacted.is_empty()
+            && !self.watchers.values().any(starts_later)
+    }
+
+    /// The client has got everything that it watches up to `through`, and was told of nothing later.
+    /// Ask when everything up to there was collected just now.
     ///
     /// `through` must be a revision that the hub had dispatched before that.
-    pub(crate) fn complete_through(&self, through: i64) -> Completeness {
-        let starts_later = |watcher: &Watcher| through < watcher.options().start_asked;
-        if !self.compacted.is_empty() || self.watchers.values().any(starts_later) {
-            return Completeness::Never;
-        }
+    pub(crate) fn is_complete(&self, through: i64) -> bool {
         let is_collected = |id: &i64| self.is_collected(*id, through);
-        if self.last_revision > through || !self.watchers.keys().all(is_collected) {
-            return Completeness::NotYet;
-        }
-        Completeness::Through(through)
+        self.last_revision <= through && self.watchers.keys().all(is_collected)
     }
 
     /// The same for one watcher, which must exist.
-    pub(crate) fn watcher_complete_through(&self, watch_id: i64, through: i64) -> Completeness {
-        if through < self.watchers[&watch_id].options().start_asked {
-            Completeness::Never
-        } else if self.last_revision > through || !self.is_collected(watch_id, through) {
-            Completeness::NotYet
-        } else {
-            Completeness::Through(through)
-        }
+    pub(crate) fn is_watcher_complete(&self, watch_id: i64, through: i64) -> bool {
+        self.last_revision <= through && self.is_collected(watch_id, through)
+    }
+
+    /// A watcher, which must exist, starts later than this.
+    pub(crate) fn starts_after(&self, watch_id: i64, revision: i64) -> bool {
+        revision < self.watchers[&watch_id].options().start_asked
     }
 
     fn is_collected(&self, watch_id: i64, through: i64) -> bool {
@@ -251,11 +241,6 @@ impl WatchSet {
     /// The client was told of this revision: no promise may say less from now on.
     pub(crate) fn has_told(&mut self, revision: i64) {
         self.last_revision = self.last_revision.max(revision);
-    }
-
-    /// No watchers.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.watchers.is_empty()
     }
 
     /// Keeps `behind` right. Who is synced just now may have deliveries that came meanwhile.

@@ -17,7 +17,7 @@ use rusd_state::view::EventScan;
 use super::hub::{Core, Delivery, Dispatcher, Interest, RevisionEvents};
 use super::progress::Promises;
 use super::range_index::{RangeEnd, RangeIndex};
-use super::sync::{Completeness, Creation, DuplicateId, Output, ScanRequest, WatchSet};
+use super::sync::{Creation, DuplicateId, Output, ScanRequest, WatchSet};
 use super::watcher::Options;
 use crate::plant::Plant;
 
@@ -147,8 +147,16 @@ impl Client {
     }
 
     fn request(&mut self, past: &Past) {
-        self.asked_at = past.revision();
-        self.promises.request(self.asked_at);
+        let revision = past.revision();
+        let starts_later = |watching: &Watching| watching.creation.options.start_asked > revision;
+        let is_barred = self.watchers.is_empty()
+            || !self.cut_off.is_empty()
+            || self.watchers.values().any(starts_later);
+        assert_eq!(self.set.may_promise(revision), !is_barred);
+        if !is_barred {
+            self.asked_at = revision;
+            self.promises.request(revision);
+        }
     }
 
     /// What a stream's task does in a turn, but for the scan.
@@ -166,7 +174,6 @@ impl Client {
                 watch_id != -1 || through >= self.asked_at,
                 "the answer is older than the question"
             );
-            assert!(watch_id != -1 || self.cut_off.is_empty(), "a watcher is cut off");
             for (id, watching) in &mut self.watchers {
                 if watch_id == -1 || watch_id == *id {
                     let expected = past.expected(watching, through + 1);
@@ -580,12 +587,12 @@ fn a_promise_never_says_less_than_the_client_has_got() {
     let mut outputs = Vec::new();
     client.set.collect(2, &mut outputs);
     assert_eq!(outputs.len(), 1);
-    assert_eq!(client.set.complete_through(2), Completeness::Through(2));
+    assert!(client.set.is_complete(2));
     client.set.collect(i64::MAX, &mut outputs);
     assert_eq!(outputs[1].deliveries[0].events.revision, 3);
-    assert_eq!(client.set.complete_through(2), Completeness::NotYet);
-    assert_eq!(client.set.complete_through(3), Completeness::Through(3));
+    assert!(!client.set.is_complete(2));
+    assert!(client.set.is_complete(3));
     // The store is ahead of the hub, and the client was told so when it created a watcher.
     client.set.has_told(5);
-    assert_eq!(client.set.complete_through(3), Completeness::NotYet);
+    assert!(!client.set.is_complete(3));
 }

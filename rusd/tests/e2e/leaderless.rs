@@ -124,7 +124,9 @@ async fn a_member_without_a_leader_says_so() {
     let mut unled = watch.watch(watch_of_a()).await.unwrap().into_inner();
     assert!(unled.message().await.unwrap().unwrap().created);
 
-    others.iter().for_each(|other| other.signal(Signal::SIGSTOP));
+    for other in &others {
+        other.signal(Signal::SIGSTOP);
+    }
     assert_eq!(end_of(led).await, no_leader());
     assert_eq!(status(&channel).await.leader, 0);
     let again = watch.watch(requiring_leader(watch_of_a())).await;
@@ -134,7 +136,9 @@ async fn a_member_without_a_leader_says_so() {
     assert_eq!(row(kv.range(requiring_leader(range)).await), no_leader());
     leaderless_answers(channel.clone()).await;
 
-    others.iter().for_each(|other| other.signal(Signal::SIGCONT));
+    for other in &others {
+        other.signal(Signal::SIGCONT);
+    }
     let revision = put(&mut kv, "a", "2").await;
     let event = unled.message().await.unwrap().unwrap();
     assert_eq!(event.header.unwrap().revision, revision, "the other watch goes on");
