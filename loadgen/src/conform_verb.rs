@@ -10,6 +10,7 @@ use rusd_loadgen::conform::library;
 use rusd_loadgen::conform::report::Report;
 use rusd_loadgen::conform::runner::{self, Plan};
 use rusd_loadgen::conform::servers::Origin;
+use rusd_loadgen::conform::session::ANSWER_MAX;
 use rusd_loadgen::conform::version::Version;
 use rusd_loadgen::workload::{ClusterSpec, System};
 
@@ -134,7 +135,7 @@ fn plan(arguments: &Arguments, folder: &Path) -> Result<Plan, String> {
     };
     let is_our_rusd = arguments.endpoints.is_none() && arguments.system == System::Rusd;
     let version = arguments.version.clone().or(is_our_rusd.then(Version::recorded));
-    Ok(Plan { subject, against, version, jobs, record: arguments.record })
+    Ok(Plan { subject, against, version, jobs, record: arguments.record, patience: ANSWER_MAX })
 }
 
 fn named(endpoints: Option<&[String]>, system: System, binary: Option<&Path>) -> String {

@@ -43,6 +43,31 @@ fn bad_input_exits_2_and_says_why() {
 }
 
 #[test]
+fn conform_wipes_only_what_it_is_told_to_and_says_what_is_missing() {
+    for (arguments, code, words) in [
+        (&["conform", "--endpoints", "127.0.0.1:1"][..], 2, "confirm by --wipe"),
+        (&["conform", "--against", "127.0.0.1:1"], 2, "confirm by --wipe"),
+        (&["conform", "--endpoints", "127.0.0.1:1", "--wipe"], 4, "127.0.0.1:1: "),
+        (&["conform", "--endpoints", "a", "--wipe", "--jobs", "2"], 2, "--jobs must be 1"),
+        (&["conform", "--binary", "nowhere/rusd"], 2, "no executable of rusd at nowhere/rusd"),
+        (&["conform", "--filter", "no such"], 2, "no script's name contains \"no such\""),
+        (&["conform", "--scripts", "nowhere"], 2, "nowhere: No such file"),
+        (&["conform", "--record"], 2, "--scripts"),
+        (&["conform", "--version", "new"], 2, "no version such as 3.4"),
+        (
+            &["conform", "--scripts", "loadgen/tests/testdata/conform"],
+            2,
+            "error: put/broken:3: there is no RPC \"Putt\"",
+        ),
+    ] {
+        let output = loadgen(arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(words), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
 fn a_member_takes_the_place_of_the_guard() {
     let us = std::process::id().to_string();
     let output = loadgen(&["become-member", &us, "sh", "-c", "echo \"$0 $1\"; exit 7", "a", "--b"]);

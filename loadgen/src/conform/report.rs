@@ -252,3 +252,67 @@ fn script_json(ran: &Ran) -> Value {
     json["result"] = result.into();
     json
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::runner::Mismatch;
+    use super::*;
+
+    fn report(outcomes: &[Outcome]) -> Report {
+        let ran = |(index, outcome): (usize, &Outcome)| Ran {
+            name: format!("put/script{index}"),
+            about: "What holds.".to_owned(),
+            outcome: outcome.clone(),
+            seconds: 0.5,
+        };
+        Report {
+            server: "rusd".to_owned(),
+            against: "as recorded".to_owned(),
+            version: Version::recorded(),
+            scripts: outcomes.iter().enumerate().map(ran).collect(),
+            seconds: 1.0,
+        }
+    }
+
+    fn mismatch() -> Outcome {
+        Outcome::Failed(Mismatch {
+            line: 3,
+            request: "Put key: \"a\"".to_owned(),
+            expected: "header { }".to_owned(),
+            got: "(end)".to_owned(),
+        })
+    }
+
+    #[test]
+    fn the_exit_code_tells_what_is_wrong_first() {
+        let skipped = Outcome::Skipped("why".to_owned());
+        let broken = Outcome::Broken(2, "how".to_owned());
+        let no_server = Outcome::NoServer("who".to_owned());
+        for (outcomes, code) in [
+            (&[Outcome::Passed, skipped.clone()][..], 0),
+            (&[mismatch(), Outcome::Passed], 1),
+            (&[mismatch(), broken.clone()], 2),
+            (&[no_server, broken, mismatch()], 4),
+        ] {
+            assert_eq!(report(outcomes).exit_code(), code, "{outcomes:?}");
+        }
+    }
+
+    /// Whoever reads any of the four must see what was asked, expected and answered, and what was
+    /// left out, and why.
+    #[test]
+    fn every_form_shows_the_mismatch_and_the_reason() {
+        let skipped = Outcome::Skipped("it needs rain".to_owned());
+        let report = report(&[Outcome::Passed, mismatch(), skipped]);
+        let junit = report.junit().unwrap();
+        let unescaped = junit.replace("&quot;", "\"").replace("&gt;", ">");
+        let json = serde_json::to_string(&report.json()).unwrap().replace("\\\"", "\"");
+        for form in [report.text(), report.markdown(), unescaped, json] {
+            for words in ["put/script1", "Put key: \"a\"", "header { }", "(end)", "it needs rain"] {
+                assert!(form.contains(words), "no {words:?} in {form}");
+            }
+        }
+        assert!(report.headline().starts_with("1 of 3 scripts passed, 1 failed, 1 skipped; rusd"));
+        assert!(junit.contains("failures=\"1\""), "{junit}");
+    }
+}

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::library::Source;
@@ -29,6 +29,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Whether answers are written into the scripts, not compared.
     pub record: bool,
+    /// How long an answer may take.
+    pub patience: Duration,
 }
 
 /// What came of a script.
@@ -185,11 +187,16 @@ struct Arms {
 struct Arm {
     origin: Arc<Origin>,
     shared: Option<Server>,
+    patience: Duration,
 }
 
 impl Arms {
     fn new(plan: &Plan) -> Arms {
-        let arm = |origin: &Arc<Origin>| Arm { origin: Arc::clone(origin), shared: None };
+        let arm = |origin: &Arc<Origin>| Arm {
+            origin: Arc::clone(origin),
+            shared: None,
+            patience: plan.patience,
+        };
         Arms { subject: arm(&plan.subject), against: plan.against.as_ref().map(arm) }
     }
 
@@ -235,7 +242,8 @@ impl Arm {
         let no_server = |error: ServerError| Outcome::NoServer(error.to_string());
         if script.needs.own_server() {
             let server = self.origin.server(&script.needs).await.map_err(no_server)?;
-            let taken = take(Session::on_new(&server.subject), script, expected).await;
+            let session = Session::on_new(&server.subject).with_patience(self.patience);
+            let taken = take(session, script, expected).await;
             return match server.end().await {
                 Ok(()) => taken,
                 Err(ended) => Err(Outcome::NoServer(format!("while this script ran: {ended}"))),
@@ -243,7 +251,7 @@ impl Arm {
         }
         let subject = self.shared().await.map_err(no_server)?.subject.clone();
         match Session::wiped(&subject).await {
-            Ok(session) => take(session, script, expected).await,
+            Ok(session) => take(session.with_patience(self.patience), script, expected).await,
             Err(status) => Err(Outcome::NoServer(format!("cannot clean it: {status}"))),
         }
     }
@@ -277,3 +285,6 @@ async fn take(
     }
     Ok(answers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use super::script::{Action, Step};
 use super::subject::{Subject, number};
 use super::values::Values;
 
-/// How long an answer may take, and how long `eventually` tries.
+/// How long an answer may take, and how long `eventually` tries, if nothing else is said.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Pause between two tries of `eventually`.
 const RETRY: Duration = Duration::from_millis(50);
@@ -34,6 +34,7 @@ pub struct Session {
     values: Values,
     metadata: Metadata,
     calls: BTreeMap<String, OpenCall>,
+    patience: Duration,
 }
 
 impl Session {
@@ -47,7 +48,14 @@ impl Session {
             values: subject.values().clone(),
             metadata: Metadata::new(),
             calls: BTreeMap::new(),
+            patience: ANSWER_MAX,
         }
+    }
+
+    /// The same session, in which an answer may take this long.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Session {
+        Session { patience, ..self }
     }
 
     /// A session on a server that may have been used: **deletes everything** on it.
@@ -132,10 +140,10 @@ impl Session {
             let opened = OpenCall::open(&channel, method, &self.metadata, Some(request));
             let mut call = opened.map_err(|status| status.to_string())?;
             call.half_close();
-            timeout(ANSWER_MAX, async move { call.next().await }).await
+            timeout(self.patience, async move { call.next().await }).await
         } else {
             let unary = dynamic::unary(&channel, method, &self.metadata, request);
-            timeout(ANSWER_MAX, async { Some(unary.await) }).await
+            timeout(self.patience, async { Some(unary.await) }).await
         };
         self.answer(answered, names)
     }
@@ -150,7 +158,7 @@ impl Session {
         let start = Instant::now();
         loop {
             let answer = self.call(method, request, &step.names).await?;
-            if answer.flat() == expected || start.elapsed() > ANSWER_MAX {
+            if answer.flat() == expected || start.elapsed() > self.patience {
                 return Ok(answer);
             }
             tokio::time::sleep(RETRY).await;
@@ -162,7 +170,7 @@ impl Session {
         stream: &str,
         names: &[(String, String)],
     ) -> Result<Answer, String> {
-        let start = self.shift.0 + 1;
+        let (start, patience) = (self.shift.0 + 1, self.patience);
         let call = self.open(stream)?;
         let next = async {
             loop {
@@ -175,7 +183,7 @@ impl Session {
                 return next;
             }
         };
-        let received = timeout(ANSWER_MAX, next).await;
+        let received = timeout(patience, next).await;
         self.answer(received, names)
     }
 
