@@ -31,6 +31,10 @@ use crate::api::{Api, Routes};
 use crate::config::Url;
 use crate::metrics::Metrics;
 
+mod authority;
+
+use authority::WithAuthority;
+
 /// Threads that serve clients, at most; the other threads want cores too.
 const API_THREADS_MAX: usize = 4;
 /// Threads per api thread for what may block. More wait.
@@ -286,7 +290,8 @@ where
         return;
     }
     let builder = connection_builder();
-    let connection = builder.serve_connection(FlatIo(TokioIo::new(stream)), service);
+    let stream = TokioIo::new(WithAuthority::new(stream));
+    let connection = builder.serve_connection(FlatIo(stream), service);
     let mut connection = std::pin::pin!(connection);
     let served = if let Some(served) = stop.run_until_cancelled(connection.as_mut()).await {
         served
@@ -316,7 +321,7 @@ fn connection_builder() -> auto::Builder<TokioExecutor> {
 
 /// A connection that takes one buffer at a time: the library then copies small frames together
 /// instead of handing the system long lists of tiny ones, which was 30 % cheaper for reads.
-struct FlatIo(TokioIo<TcpStream>);
+struct FlatIo(TokioIo<WithAuthority<TcpStream>>);
 
 impl Read for FlatIo {
     fn poll_read(
