@@ -1,4 +1,4 @@
-//! One server process, of rusd or of etcd, as a verb needs it: fresh folder, free ports, ready.
+//! Server processes, of rusd or of etcd, as a verb needs them: fresh folder, free ports, ready.
 //!
 //! Both take the same flags, so nothing here differs by system but the name. A server that is
 //! dropped is killed, and its own folder is removed. It ends with us however we end: see [`guard`].
@@ -61,9 +61,19 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// Two ports of loopback that nobody listens on now.
     pub(crate) fn free() -> Result<Self> {
-        // Both are held until both are known, so that they differ.
-        let (client, peer) = (listen()?, listen()?);
-        Ok(Self { client: client.local_addr()?, peer: peer.local_addr()? })
+        Ok(Self::several(1)?.remove(0))
+    }
+
+    /// The same for several members.
+    pub(crate) fn several(members: usize) -> Result<Vec<Self>> {
+        // All are held until all are known, so that they differ.
+        let held: Vec<_> =
+            (0..members).map(|_| Ok((listen()?, listen()?))).collect::<Result<_>>()?;
+        held.iter()
+            .map(|(client, peer)| {
+                Ok(Self { client: client.local_addr()?, peer: peer.local_addr()? })
+            })
+            .collect()
     }
 }
 
@@ -83,7 +93,10 @@ pub(crate) struct Options {
     system: System,
     binary: PathBuf,
     data_dir: Option<PathBuf>,
-    addresses: Addresses,
+    /// Of the whole cluster.
+    members: Vec<Addresses>,
+    /// Which of them it is.
+    position: usize,
     core: Option<usize>,
     flags: Vec<String>,
 }
@@ -95,7 +108,8 @@ impl Options {
             system,
             binary: binary.to_path_buf(),
             data_dir: None,
-            addresses: Addresses::free()?,
+            members: vec![Addresses::free()?],
+            position: 0,
             core: None,
             flags: Vec::new(),
         })
@@ -103,7 +117,14 @@ impl Options {
 
     /// The same ports as another server, which has ended: ids are derived from them.
     pub(crate) fn addresses(mut self, addresses: Addresses) -> Self {
-        self.addresses = addresses;
+        self.members = vec![addresses];
+        self
+    }
+
+    /// One of several members, by its position.
+    pub(crate) fn member_of(mut self, members: &[Addresses], position: usize) -> Self {
+        self.members = members.to_vec();
+        self.position = position;
         self
     }
 
@@ -156,7 +177,7 @@ impl Server {
             .stderr(out)
             .spawn()
             .with_context(|| format!("cannot start {}", options.binary.display()))?;
-        let client = options.addresses.client;
+        let client = options.members[options.position].client;
         Ok(Self { child, system: options.system, client, log, scratch: Some(scratch) })
     }
 
@@ -210,7 +231,8 @@ impl Server {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    /// Waits until it answers `/health`.
+    pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -279,14 +301,18 @@ fn command(options: &Options, data_dir: &Path) -> Command {
         }
         _ => guard::command(&options.binary),
     };
-    let Addresses { client, peer } = options.addresses;
+    let name = |position: usize| format!("m{}", position + 1);
+    let Addresses { client, peer } = options.members[options.position];
     let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
+    let cluster: Vec<String> = (options.members.iter().enumerate())
+        .map(|(position, member)| format!("{}=http://{}", name(position), member.peer))
+        .collect();
     command
-        .args(["--name", "m1", "--data-dir"])
+        .args(["--name", &name(options.position), "--data-dir"])
         .arg(data_dir)
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("m1={peer}")])
+        .args(["--initial-cluster", &cluster.join(",")])
         .args(&options.flags);
     command
 }
@@ -309,16 +335,18 @@ fn http_get(address: SocketAddr, path: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn ports_are_free_differ_and_are_not_those_of_outgoing_connections() {
-        for _ in 0..50 {
-            let Addresses { client, peer } = Addresses::free().unwrap();
-            assert_ne!(client, peer);
-            for address in [client, peer] {
-                assert!((FIRST_PORT..FIRST_PORT + PORTS).contains(&address.port()), "{address}");
-            }
+        let members = Addresses::several(50).unwrap();
+        let addresses: BTreeSet<SocketAddr> =
+            members.iter().flat_map(|member| [member.client, member.peer]).collect();
+        assert_eq!(addresses.len(), 100);
+        for address in addresses {
+            assert!((FIRST_PORT..FIRST_PORT + PORTS).contains(&address.port()), "{address}");
         }
     }
 }

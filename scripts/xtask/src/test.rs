@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?;
         Ok(Outcome::Passed("rusd, loadgen, checker".to_owned()))
     });
-    steps.run("transcript: rusd answers etcdctl as etcd does", transcript::step);
+    transcript::steps(&mut steps);
     clients::steps(&mut steps);
     conform::steps(&mut steps);
     steps.run("model against etcd", || model(args.model_operations));

@@ -1,27 +1,19 @@
-//! Runs a script against one server.
+//! Runs a script against one cluster.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
+use regex::Regex;
+use serde_json::Value;
 
 use super::normalize::normalize;
+use super::running::{Running, TIMED_OUT};
 use super::script::{Action, Command, Script};
 use crate::server::Server;
 use crate::workspace;
-
-/// How long a command may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// After the last line that is wanted: a line more within this time is a difference.
-const QUIET: Duration = Duration::from_millis(300);
-
-/// Lines read from a command and not yet looked at; the reader waits when it is full.
-const LINES_QUEUED_MAX: usize = 1024;
 
 /// A command, and everything it gave, normalized.
 pub(super) struct Exchange {
@@ -33,128 +25,123 @@ pub(super) struct Exchange {
     pub(super) text: String,
 }
 
-/// Runs every step in order.
-pub(super) fn run(script: &Script, server: &Server) -> Result<Vec<Exchange>> {
-    let mut arm = Arm { server, ids: BTreeMap::new(), started: BTreeMap::new() };
+impl Exchange {
+    /// The command did not do in time what was waited for.
+    pub(super) fn is_timed_out(&self) -> bool {
+        self.text.ends_with(TIMED_OUT)
+    }
+}
+
+/// Runs every step in order, with the given etcdctl.
+pub(super) fn run(script: &Script, etcdctl: &Path, members: &[Server]) -> Result<Vec<Exchange>> {
+    let mut arm = Arm { etcdctl, members, ids: BTreeMap::new(), started: BTreeMap::new() };
+    arm.name_members()?;
     let mut exchanges = Vec::new();
     for step in &script.steps {
-        match &step.action {
-            Action::Run(command) => {
-                let running = arm.start(command)?;
-                exchanges.push(arm.finish(step.line, running)?);
-            }
-            Action::Start(name, command) => {
-                let running = arm.start(command)?;
-                arm.started.insert(name.clone(), running);
-            }
-            Action::Await(name) => {
-                let running = arm.started.remove(name).context("nothing of this name runs")?;
-                exchanges.push(arm.finish(step.line, running)?);
-            }
+        let done = arm.step(&step.action).with_context(|| format!("line {}", step.line))?;
+        if let Some((command, text)) = done {
+            exchanges.push(Exchange { line: step.line, command, text: normalize(&text) });
         }
     }
     Ok(exchanges)
 }
 
 struct Arm<'a> {
-    server: &'a Server,
-    /// Ids that the server chose, by the name the script gives them.
+    etcdctl: &'a Path,
+    members: &'a [Server],
+    /// Ids that a server chose, by the name that the script gives them.
     ids: BTreeMap<String, u64>,
-    started: BTreeMap<String, Running>,
-}
-
-struct Running {
-    child: Child,
-    text: String,
-    id_name: Option<String>,
-    lines_wanted: Option<usize>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.child.kill().is_ok() {
-            self.child.wait().ok();
-        }
-    }
+    started: BTreeMap<String, (Command, Running)>,
 }
 
 impl Arm<'_> {
+    /// Does a step; returns a command as written, and what it gave.
+    fn step(&mut self, action: &Action) -> Result<Option<(String, String)>> {
+        let (command, text) = match action {
+            Action::Start(name, command) => {
+                let running = self.start(command)?;
+                self.started.insert(name.clone(), (command.clone(), running));
+                return Ok(None);
+            }
+            Action::Run(command) => (command.clone(), self.start(command)?.finish()?),
+            Action::Until(name) => {
+                let (command, mut running) = self.take(name)?;
+                let text = running.until()?;
+                self.started.insert(name.clone(), (command.clone(), running));
+                (command, text)
+            }
+            Action::Await(name) => {
+                let (command, running) = self.take(name)?;
+                (command, running.finish()?)
+            }
+            Action::Interrupt(name) => {
+                let (command, running) = self.take(name)?;
+                (command, running.interrupt()?)
+            }
+        };
+        if let Some(name) = &command.id_name {
+            self.ids.insert(name.clone(), find_id(&text).context("no id was printed")?);
+        }
+        Ok(Some((command.text, self.without_ids(&text))))
+    }
+
+    fn take(&mut self, name: &str) -> Result<(Command, Running)> {
+        self.started.remove(name).with_context(|| format!("no command named {name} runs"))
+    }
+
     fn start(&self, command: &Command) -> Result<Running> {
-        let mut etcdctl = std::process::Command::new(workspace::peer("etcdctl"));
+        let mut etcdctl = self.etcdctl();
+        let arguments: Vec<String> =
+            command.arguments.iter().map(|argument| self.with_ids(argument)).collect();
+        if !arguments.iter().any(|argument| argument.starts_with("--endpoints")) {
+            let all: Vec<String> = self.members.iter().map(Server::client_address).collect();
+            etcdctl.args(["--endpoints", &all.join(",")]);
+        }
+        etcdctl.args(arguments);
+        Running::start(&mut etcdctl, &self.with_ids(&command.stdin), command.lines_wanted)
+    }
+
+    fn etcdctl(&self) -> process::Command {
+        let mut etcdctl = process::Command::new(self.etcdctl);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ETCDCTL_") {
                 etcdctl.env_remove(name);
             }
         }
-        let arguments = command.arguments.iter().map(|argument| self.with_ids(argument));
-        let mut child = etcdctl
-            .args(["--endpoints", &self.server.client_address()])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot start etcdctl: cargo xtask peers")?;
-        let mut stdin = child.stdin.take().expect("stdin was asked for");
-        stdin.write_all(self.with_ids(&command.stdin).as_bytes())?;
-        drop(stdin);
-        Ok(Running {
-            child,
-            text: command.text.clone(),
-            id_name: command.id_name.clone(),
-            lines_wanted: command.lines_wanted,
-        })
+        etcdctl
     }
 
-    fn finish(&mut self, line: usize, mut running: Running) -> Result<Exchange> {
-        let stdout = running.child.stdout.take().expect("stdout was asked for");
-        let mut stderr = running.child.stderr.take().expect("stderr was asked for");
-        let errors = thread::spawn(move || {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).map(|_| text)
-        });
-        let (send, lines) = sync_channel(LINES_QUEUED_MAX);
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let deadline = Instant::now() + COMMAND_TIMEOUT;
-        let mut printed: Vec<String> = Vec::new();
-        let exit = loop {
-            let is_complete = running.lines_wanted.is_some_and(|wanted| printed.len() >= wanted);
-            let patience = if is_complete {
-                QUIET
-            } else {
-                deadline.saturating_duration_since(Instant::now())
-            };
-            match lines.recv_timeout(patience) {
-                Ok(line) => printed.push(line),
-                Err(RecvTimeoutError::Disconnected) => break running.child.wait()?.to_string(),
-                Err(RecvTimeoutError::Timeout) => {
-                    running.child.kill()?;
-                    running.child.wait()?;
-                    break if is_complete { "ended by us" } else { "TIMED OUT" }.to_owned();
-                }
-            }
-        };
-        let Ok(errors) = errors.join() else { bail!("reading stderr failed") };
-        let text = printed.join("\n");
-        if let Some(name) = &running.id_name {
-            self.ids.insert(name.clone(), find_id(&text).context("no id was printed")?);
+    /// Learns the ids of several members; the first one must lead.
+    fn name_members(&mut self) -> Result<()> {
+        if self.members.len() == 1 {
+            return Ok(());
         }
-        let errors = errors?;
-        let all = self.without_ids(&format!("{text}\n{errors}{exit}"));
-        let text = normalize(&all, &self.server.client_address());
-        Ok(Exchange { line, command: running.text.clone(), text })
+        for (position, member) in self.members.iter().enumerate() {
+            let mut etcdctl = self.etcdctl();
+            etcdctl.args(["--endpoints", &member.client_address()]);
+            let text = workspace::output(etcdctl.args(["endpoint", "status", "-w", "json"]))?;
+            let status: Value = serde_json::from_str(&text).context("a status in JSON")?;
+            let id = |pointer: &str| {
+                status.pointer(pointer).and_then(Value::as_u64).context("an id is missing")
+            };
+            let (own, leader) = (id("/0/Status/header/member_id")?, id("/0/Status/leader")?);
+            if position == 0 && own != leader {
+                bail!("the first member does not lead");
+            }
+            self.ids.insert(format!("m{}", position + 1), own);
+        }
+        Ok(())
     }
 
     fn with_ids(&self, text: &str) -> String {
-        self.ids.iter().fold(text.to_owned(), |text, (name, id)| {
-            text.replace(&format!("{{{name}}}"), &format!("{id:x}"))
-        })
+        let mut text = text.to_owned();
+        for (position, member) in self.members.iter().enumerate() {
+            let name = format!("{{m{}.address}}", position + 1);
+            text = text.replace(&name, &member.client_address());
+        }
+        self.ids
+            .iter()
+            .fold(text, |text, (name, id)| text.replace(&format!("{{{name}}}"), &format!("{id:x}")))
     }
 
     fn without_ids(&self, text: &str) -> String {
@@ -167,9 +154,21 @@ impl Arm<'_> {
     }
 }
 
-/// The id in "lease 694d7c1e9f2b3a11 granted with ...".
+/// The id in "lease 694d7c1e9f2b3a11 granted with ...", or in the key "a/694d7c1e9f2b3a11".
 fn find_id(text: &str) -> Option<u64> {
-    text.split_whitespace()
-        .filter(|word| word.len() >= 12)
-        .find_map(|word| u64::from_str_radix(word, 16).ok())
+    static ID: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\b[0-9a-f]{12,16}\b").expect("the pattern is tested"));
+    ID.find(text).and_then(|id| u64::from_str_radix(id.as_str(), 16).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_found_in_a_sentence_and_in_a_key() {
+        assert_eq!(find_id("lease 694d7c1e9f2b3a11 granted"), Some(0x694d_7c1e_9f2b_3a11));
+        assert_eq!(find_id("lock/4c2ba2141e87b\n"), Some(0x4_c2ba_2141_e87b));
+        assert_eq!(find_id("granted with TTL(60s)"), None);
+    }
 }

@@ -1,8 +1,9 @@
 //! `cargo xtask transcript`: what etcdctl prints against rusd is what it prints against etcd.
 //!
-//! The scripts in `scripts/transcript/*.txt` are run twice, each time on a fresh member on the
-//! same ports: once on etcd, once on rusd. Exit codes, stdout and stderr of every command must be
-//! equal after [`normalize`] has taken out what may differ. Nothing else is forgiven.
+//! The scripts in `scripts/transcript/*.txt` are run twice with each etcdctl, every time on a fresh
+//! cluster on the same ports: once on etcd, once on rusd. Exit codes, stdout and stderr of every
+//! command must be equal after [`normalize`] has taken out what may differ. Nothing else is
+//! forgiven.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +13,21 @@ use anyhow::{Context, Result, bail};
 
 use crate::difference::difference;
 use crate::server::{Addresses, Options, Server, System};
-use crate::steps::Outcome;
+use crate::steps::{Outcome, Steps};
 use crate::{peers, report, workspace};
 
 mod arm;
 mod normalize;
+mod running;
 mod script;
 
-use arm::Exchange;
 use script::Script;
 
-/// Compare what etcdctl prints against rusd and against etcd
+/// With several members the first one leads at the start: it campaigns long before the others.
+const HEARTBEAT_MS: &str = "100";
+const ELECTION_MS: [&str; 2] = ["1000", "5000"];
+
+/// Compare what etcdctl, of 3.7 and of 3.4, prints against rusd and against etcd
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Scripts to run; all of scripts/transcript/*.txt by default
@@ -43,31 +48,62 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         None => workspace::build_release(&["rusd"])?.join("rusd"),
     };
     let scripts = if args.scripts.is_empty() { all_scripts()? } else { args.scripts.clone() };
-    let compared = compare(&scripts, &binary, args.show)?;
-    report::line(&compared.note());
-    Ok(if compared.differing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The step of `test`.
-pub(crate) fn step() -> Result<Outcome> {
-    if !peers::is_available() {
-        return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
+    let mut steps = Steps::default();
+    for etcdctl in ETCDCTLS {
+        steps.run(etcdctl.title, || etcdctl.compare(&scripts, &binary, args.show));
     }
+    Ok(steps.finish("cargo xtask transcript"))
+}
+
+/// The steps of `test`.
+pub(crate) fn steps(steps: &mut Steps) {
     let binary = workspace::target().join("release/rusd");
-    let compared = compare(&all_scripts()?, &binary, false)?;
-    let note = compared.note();
-    Ok(if compared.differing == 0 { Outcome::Passed(note) } else { Outcome::Failed(note) })
+    for etcdctl in ETCDCTLS {
+        steps.run(etcdctl.title, || etcdctl.compare(&all_scripts()?, &binary, false));
+    }
 }
 
-#[derive(Default)]
-struct Compared {
-    commands: usize,
-    differing: usize,
+/// An etcdctl that scripts are run with.
+struct Etcdctl {
+    /// In `target/peers`.
+    name: &'static str,
+    /// Of its step.
+    title: &'static str,
+    /// An error says why it cannot be had.
+    fetch: fn() -> Result<()>,
 }
 
-impl Compared {
-    fn note(&self) -> String {
-        format!("{} commands, {} with different output", self.commands, self.differing)
+const ETCDCTLS: [Etcdctl; 2] = [
+    Etcdctl {
+        name: "etcdctl",
+        title: "transcript: rusd answers etcdctl 3.7 as etcd does",
+        fetch: || Ok(()),
+    },
+    Etcdctl {
+        name: "etcdctl-3.4",
+        title: "transcript: rusd answers etcdctl 3.4 as etcd does",
+        fetch: peers::old,
+    },
+];
+
+impl Etcdctl {
+    fn compare(&self, scripts: &[PathBuf], binary: &Path, show: bool) -> Result<Outcome> {
+        if !peers::is_available() {
+            return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
+        }
+        if let Err(reason) = (self.fetch)() {
+            return Ok(Outcome::Skipped(format!("{reason:#}")));
+        }
+        let etcdctl = workspace::peer(self.name);
+        let (mut commands, mut differing) = (0, 0);
+        for path in scripts {
+            let (ran, different) = compare(path, &etcdctl, binary, show)
+                .with_context(|| path.display().to_string())?;
+            commands += ran;
+            differing += different;
+        }
+        let note = format!("{commands} commands, {differing} with different output");
+        Ok(if differing == 0 { Outcome::Passed(note) } else { Outcome::Failed(note) })
     }
 }
 
@@ -87,37 +123,61 @@ fn all_scripts() -> Result<Vec<PathBuf>> {
     Ok(scripts)
 }
 
-fn compare(scripts: &[PathBuf], binary: &Path, show: bool) -> Result<Compared> {
-    let mut compared = Compared::default();
-    for path in scripts {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let script = Script::parse(&text).with_context(|| path.display().to_string())?;
-        let addresses = Addresses::free()?;
-        let run = |system, binary: &Path| -> Result<Vec<Exchange>> {
-            let options = Options::new(system, binary)?.addresses(addresses);
-            let server = Server::start(&options)?;
-            arm::run(&script, &server)
-                .with_context(|| format!("{} on {}", path.display(), system.name()))
-        };
-        let etcd = run(System::Etcd, &workspace::peer("etcd"))?;
-        let rusd = run(System::Rusd, binary)?;
-        for (wanted, seen) in etcd.iter().zip(&rusd) {
-            compared.commands += 1;
-            if show {
-                report::line(&format!("$ {}\n{}", wanted.command, wanted.text));
-            }
-            if wanted.text != seen.text {
-                compared.differing += 1;
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                report::line(&format!("{name}:{}: etcdctl {}", wanted.line, wanted.command));
-                for line in difference(&wanted.text, &seen.text) {
-                    report::line(&line);
-                }
+/// Runs a script on both systems; returns how many commands ran, and how many differ.
+fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(usize, usize)> {
+    let script = Script::parse(&fs::read_to_string(path)?)?;
+    let addresses = Addresses::several(script.members)?;
+    let run = |system: System, binary: &Path| {
+        start(&script, system, binary, &addresses)
+            .and_then(|members| arm::run(&script, etcdctl, &members))
+            .with_context(|| format!("on {}", system.name()))
+    };
+    let etcd = run(System::Etcd, &workspace::peer("etcd"))?;
+    let rusd = run(System::Rusd, binary)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut differing = 0;
+    for (wanted, seen) in etcd.iter().zip(&rusd) {
+        if show {
+            report::line(&format!("$ {}\n{}", wanted.command, wanted.text));
+        }
+        if wanted.is_timed_out() {
+            bail!("line {}: etcdctl {} times out on etcd", wanted.line, wanted.command);
+        }
+        if wanted.text != seen.text {
+            differing += 1;
+            report::line(&format!("{name}:{}: etcdctl {}", wanted.line, wanted.command));
+            for line in difference(&wanted.text, &seen.text) {
+                report::line(&line);
             }
         }
     }
-    Ok(compared)
+    Ok((etcd.len(), differing))
+}
+
+/// Starts a cluster and waits until it serves.
+fn start(
+    script: &Script,
+    system: System,
+    binary: &Path,
+    addresses: &[Addresses],
+) -> Result<Vec<Server>> {
+    let mut members = Vec::new();
+    for position in 0..addresses.len() {
+        let mut options = Options::new(system, binary)?.member_of(addresses, position);
+        if addresses.len() > 1 {
+            options = options
+                .flag("--heartbeat-interval", HEARTBEAT_MS)
+                .flag("--election-timeout", ELECTION_MS[position.min(1)]);
+        }
+        for (name, value) in &script.flags {
+            options = options.flag(name, value);
+        }
+        members.push(Server::spawn(&options)?);
+    }
+    for member in &mut members {
+        member.wait_until_ready()?;
+    }
+    Ok(members)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What may differ between etcd and rusd, as an explicit list.
 //!
-//! Member and cluster ids are not in it: both members listen on the same ports, and ids are
-//! derived from them.
+//! Addresses, and the ids of members and clusters, are not in it: both systems listen on the same
+//! ports, and ids are derived from them.
 
 use std::sync::LazyLock;
 
@@ -54,18 +54,17 @@ const COLUMNS: [&str; 9] = [
     "TOOK",
 ];
 
-/// The same columns in the simple form of `endpoint status`, which has no headings.
-const STATUS_COLUMNS: [usize; 8] = [2, 3, 4, 5, 6, 10, 11, 12];
-
-/// How many columns the simple form of `endpoint status` has.
-const STATUS_WIDTH: usize = 16;
+/// The same columns in the simple form of `endpoint status`, which has no headings: of etcdctl 3.7
+/// and of 3.4, told apart by how many columns there are.
+const STATUS_COLUMNS: [(usize, &[usize]); 2] =
+    [(16, &[2, 3, 4, 5, 6, 10, 11, 12]), (10, &[2, 3, 6, 7, 8])];
 
 /// Lists without an order (a hash map in etcd): what stands before one, and what separates it.
 const SETS: [(&str, &str, char); 2] = [("attached keys([", " ", ']'), ("\"keys\":[", ",", ']')];
 
 /// Takes out what may differ.
-pub(super) fn normalize(text: &str, endpoint: &str) -> String {
-    let mut text = text.replace(endpoint, "ENDPOINT");
+pub(super) fn normalize(text: &str) -> String {
+    let mut text = text.to_owned();
     for pattern in COMPILED.iter() {
         text = mask(pattern, &text);
     }
@@ -73,9 +72,8 @@ pub(super) fn normalize(text: &str, endpoint: &str) -> String {
         text = sorted(&text, before, separator, end);
     }
     let mut headings = Vec::new();
-    let lines: Vec<String> =
-        text.lines().map(|line| columns(line.trim_end(), &mut headings)).collect();
-    lines.join("\n")
+    let lines: Vec<String> = text.lines().map(|line| columns(line, &mut headings)).collect();
+    sorted_keys(lines).join("\n")
 }
 
 fn mask(pattern: &Regex, text: &str) -> String {
@@ -104,29 +102,44 @@ fn sorted(text: &str, before: &str, separator: &str, end: char) -> String {
     sorted
 }
 
-/// A line of a table without its padding, since a column is as wide as what it masks.
-fn columns(line: &str, headings: &mut Vec<String>) -> String {
-    if line.starts_with('┌') {
-        headings.clear();
+/// The keys of a lease in `-w fields`: a line each, without an order.
+fn sorted_keys(mut lines: Vec<String>) -> Vec<String> {
+    let is_key = |line: &String| line.starts_with("\"Key\" : ");
+    for keys in lines.chunk_by_mut(|one, next| is_key(one) && is_key(next)) {
+        if keys.len() > 1 {
+            keys.sort_unstable();
+        }
     }
-    if line.starts_with(['┌', '├', '└']) {
+    lines
+}
+
+/// A line of a table without its padding, since a column is as wide as what it masks. There is one
+/// table at most, and etcdctl 3.4 draws it with other characters.
+fn columns(line: &str, headings: &mut Vec<String>) -> String {
+    if line.starts_with(['┌', '├', '└']) || line.starts_with("+--") {
         return line.chars().take(1).collect();
     }
-    if let Some(row) = line.strip_prefix('│') {
-        let cells: Vec<&str> = row.trim_end_matches('│').split('│').map(str::trim).collect();
+    for edge in ['│', '|'] {
+        let Some(row) = line.strip_prefix(edge) else { continue };
+        let cells: Vec<&str> =
+            row.trim_end().trim_end_matches(edge).split(edge).map(str::trim).collect();
         if headings.is_empty() {
             *headings = cells.iter().map(|&cell| cell.to_owned()).collect();
-            return format!("│ {} │", cells.join(" │ "));
         }
-        let is_masked =
-            |column: usize| headings.get(column).is_some_and(|h| COLUMNS.contains(&h.as_str()));
-        return format!("│ {} │", masked(&cells, is_masked).join(" │ "));
+        let is_masked = |column: usize| {
+            let heading = headings.get(column).map_or("", String::as_str);
+            COLUMNS.contains(&heading) && cells[column] != heading
+        };
+        return format!("| {} |", masked(&cells, is_masked).join(" | "));
     }
     let cells: Vec<&str> = line.split(", ").collect();
-    if line.trim_start_matches("http://").starts_with("ENDPOINT, ") && cells.len() == STATUS_WIDTH {
-        return masked(&cells, |column| STATUS_COLUMNS.contains(&column)).join(", ");
+    let status = STATUS_COLUMNS.iter().find(|(width, _)| *width == cells.len());
+    match status {
+        Some((_, columns)) if u64::from_str_radix(cells[1], 16).is_ok() => {
+            masked(&cells, |column| columns.contains(&column)).join(", ")
+        }
+        _ => line.to_owned(),
     }
-    line.to_owned()
 }
 
 fn masked<'a>(cells: &[&'a str], is_masked: impl Fn(usize) -> bool) -> Vec<&'a str> {
@@ -143,33 +156,40 @@ mod tests {
         let text = r#"{"header":{"cluster_id":7,"revision":4,"raft_term":2},"dbSize":20480} took = 1.02ms"#;
         let wanted =
             r#"{"header":{"cluster_id":7,"revision":4,"raft_term":*},"dbSize":*} took = *"#;
-        assert_eq!(normalize(text, "127.0.0.1:1"), wanted);
+        assert_eq!(normalize(text), wanted);
     }
 
     #[test]
     fn a_table_keeps_its_headings_and_every_other_column() {
         let table = "┌──┬──┐\n│ ID │ RAFT TERM │\n├──┼──┤\n│  7 │         2 │\n└──┴──┘";
-        assert_eq!(normalize(table, "x"), "┌\n│ ID │ RAFT TERM │\n├\n│ 7 │ * │\n└");
+        assert_eq!(normalize(table), "┌\n| ID | RAFT TERM |\n├\n| 7 | * |\n└");
+        let old =
+            "+----+-----------+\n| ID | RAFT TERM |\n+----+-----------+\n|  7 |         2 |\n+-+";
+        assert_eq!(normalize(old), "+\n| ID | RAFT TERM |\n+\n| 7 | * |\n+-+");
     }
 
     #[test]
     fn a_simple_status_keeps_its_ids_quota_and_flags() {
         let line =
             "h:1, 2e, 3.7.3, 3.7.0, 20 kB, 16 kB, 20%, 2.1 GB, true, false, 2, 4, 4, , , false";
-        let wanted = "ENDPOINT, 2e, *, *, *, *, *, 2.1 GB, true, false, *, *, *, , , false";
-        assert_eq!(normalize(line, "h:1"), wanted);
+        let wanted = "h:1, 2e, *, *, *, *, *, 2.1 GB, true, false, *, *, *, , , false";
+        assert_eq!(normalize(line), wanted);
+        let old = "h:1, 2e, 3.7.3, 25 kB, true, false, 2, 8, 8, ";
+        assert_eq!(normalize(old), "h:1, 2e, *, *, true, false, *, *, *, ");
     }
 
     #[test]
     fn keys_of_a_lease_have_no_order() {
-        assert_eq!(normalize("attached keys([b a])", "x"), "attached keys([a b])");
-        assert_eq!(normalize(r#""keys":["Yg==","YQ=="]"#, "x"), r#""keys":["YQ==","Yg=="]"#);
-        assert_eq!(normalize("attached keys([])", "x"), "attached keys([])");
+        assert_eq!(normalize("attached keys([b a])"), "attached keys([a b])");
+        assert_eq!(normalize(r#""keys":["Yg==","YQ=="]"#), r#""keys":["YQ==","Yg=="]"#);
+        assert_eq!(normalize("attached keys([])"), "attached keys([])");
+        let fields = "\"TTL\" : 9\n\"Key\" : \"b\"\n\"Key\" : \"a\"\n";
+        assert_eq!(normalize(fields), "\"TTL\" : *\n\"Key\" : \"a\"\n\"Key\" : \"b\"");
     }
 
     #[test]
     fn the_version_of_a_key_is_not_the_version_of_a_server() {
-        assert_eq!(normalize(r#"{"version":3}"#, "x"), r#"{"version":3}"#);
-        assert_eq!(normalize(r#"{"version":"3.7.3"}"#, "x"), r#"{"version":"*"}"#);
+        assert_eq!(normalize(r#"{"version":3}"#), r#"{"version":3}"#);
+        assert_eq!(normalize(r#"{"version":"3.7.3"}"#), r#"{"version":"*"}"#);
     }
 }

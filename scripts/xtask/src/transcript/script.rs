@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! # a comment
+//! ! members 3                   of the cluster; 1 without this line
+//! ! flag --quota-backend-bytes 1    a further flag of the servers
 //! $ put a 1                     a command; the next one starts when it has ended
 //! $ txn --interactive
 //! < value("a") = "1"            lines of its stdin
@@ -11,13 +13,23 @@
 //! $@4 watch a --rev=2           ended once it has printed 4 lines
 //! &w@4 watch a --rev=9          the same in the background, named w
 //! .w                            waits for w; what it printed is compared here
+//! &l@1 lock a => K              in the background too, but it goes on:
+//! :l                            waits until it has printed its lines
+//! ^l                            sends it Ctrl-C, and waits for its end
 //! ```
+//!
+//! With several members, `{m1}`, `{m2}` and so on are their ids; the first one leads at the start.
+//! `{m1.address}` is where a member is. Commands go to all members unless they name endpoints.
 
 use anyhow::{Context, Result, bail};
 
 /// A parsed script.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Script {
+    /// Members of the cluster.
+    pub(super) members: usize,
+    /// Flags of the servers.
+    pub(super) flags: Vec<(String, String)>,
     /// In order.
     pub(super) steps: Vec<Step>,
 }
@@ -38,12 +50,16 @@ pub(super) enum Action {
     Run(Command),
     /// Starts a command and goes on.
     Start(String, Command),
+    /// Waits until a command that was started has printed what is wanted; it goes on.
+    Until(String),
     /// Waits for a command that was started.
     Await(String),
+    /// Ends a command that was started, as Ctrl-C does, and waits for it.
+    Interrupt(String),
 }
 
 /// An etcdctl command.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Command {
     /// As written, for messages.
     pub(super) text: String,
@@ -60,36 +76,59 @@ pub(super) struct Command {
 impl Script {
     /// Parses a script; an error names the line.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let mut steps = Vec::new();
+        let mut script = Script { members: 1, flags: Vec::new(), steps: Vec::new() };
         for (number, line) in text.lines().enumerate() {
-            let context = || format!("line {}: {line}", number + 1);
             let line = line.trim_end();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+            if !line.is_empty() && !line.starts_with('#') {
+                script
+                    .parse_line(number + 1, line)
+                    .with_context(|| format!("line {}: {line}", number + 1))?;
             }
-            if let Some(input) = line.strip_prefix('<') {
-                let command = last_command(&mut steps).with_context(context)?;
-                command.stdin.push_str(input.strip_prefix(' ').unwrap_or(input));
-                command.stdin.push('\n');
-                continue;
-            }
-            let action = parse_action(line).with_context(context)?;
-            steps.push(Step { line: number + 1, action });
         }
-        Ok(Self { steps })
+        Ok(script)
     }
-}
 
-fn last_command(steps: &mut [Step]) -> Result<&mut Command> {
-    match steps.last_mut().map(|step| &mut step.action) {
-        Some(Action::Run(command) | Action::Start(_, command)) => Ok(command),
-        _ => bail!("stdin without a command"),
+    fn parse_line(&mut self, number: usize, line: &str) -> Result<()> {
+        if let Some(setting) = line.strip_prefix("! ") {
+            return self.parse_setting(setting);
+        }
+        if let Some(input) = line.strip_prefix('<') {
+            let command = self.last_command()?;
+            command.stdin.push_str(input.strip_prefix(' ').unwrap_or(input));
+            command.stdin.push('\n');
+            return Ok(());
+        }
+        self.steps.push(Step { line: number, action: parse_action(line)? });
+        Ok(())
+    }
+
+    fn parse_setting(&mut self, setting: &str) -> Result<()> {
+        if !self.steps.is_empty() {
+            bail!("the servers run already");
+        }
+        match setting.split(' ').collect::<Vec<_>>()[..] {
+            ["members", count] => self.members = count.parse().context("a number of members")?,
+            ["flag", name, value] => self.flags.push((name.to_owned(), value.to_owned())),
+            _ => bail!("a setting is `members COUNT` or `flag NAME VALUE`"),
+        }
+        Ok(())
+    }
+
+    fn last_command(&mut self) -> Result<&mut Command> {
+        match self.steps.last_mut().map(|step| &mut step.action) {
+            Some(Action::Run(command) | Action::Start(_, command)) => Ok(command),
+            _ => bail!("stdin without a command"),
+        }
     }
 }
 
 fn parse_action(line: &str) -> Result<Action> {
-    if let Some(name) = line.strip_prefix('.') {
-        return Ok(Action::Await(name.to_owned()));
+    let name = line.get(1..).unwrap_or_default().to_owned();
+    match line.chars().next() {
+        Some('.') => return Ok(Action::Await(name)),
+        Some(':') => return Ok(Action::Until(name)),
+        Some('^') => return Ok(Action::Interrupt(name)),
+        _ => {}
     }
     let (head, rest) = line.split_once(' ').context("a command is missing")?;
     let (mark, lines_wanted) = match head.split_once('@') {
@@ -106,7 +145,7 @@ fn parse_action(line: &str) -> Result<Action> {
     match (mark, mark.strip_prefix('&')) {
         ("$", _) => Ok(Action::Run(command)),
         (_, Some(name)) => Ok(Action::Start(name.to_owned(), command)),
-        _ => bail!("a line begins with `$`, `&name`, `.name`, `<` or `#`"),
+        _ => bail!("a line begins with `$`, `&name`, `.name`, `:name`, `^name`, `<`, `!` or `#`"),
     }
 }
 
@@ -135,6 +174,29 @@ mod tests {
         assert_eq!(grant.id_name.as_deref(), Some("L"));
         assert_eq!((name.as_str(), watch.lines_wanted, awaited.as_str()), ("w", Some(4), "w"));
         assert_eq!(script.steps[2].line, 7);
+        assert_eq!((script.members, script.flags), (1, vec![]));
+    }
+
+    #[test]
+    fn a_command_that_goes_on_is_waited_for_and_ended() {
+        let script = Script::parse("&l@1 lock a => K\n:l\n^l\n").unwrap();
+        let actions: Vec<&Action> = script.steps.iter().map(|step| &step.action).collect();
+        let [Action::Start(name, lock), Action::Until(until), Action::Interrupt(ended)] =
+            actions[..]
+        else {
+            panic!("{actions:?}")
+        };
+        assert_eq!((name.as_str(), until.as_str(), ended.as_str()), ("l", "l", "l"));
+        assert_eq!(lock.id_name.as_deref(), Some("K"));
+    }
+
+    #[test]
+    fn the_servers_are_set_up_before_the_first_command() {
+        let script = Script::parse("! members 3\n! flag --max-txn-ops 2\n$ get a\n").unwrap();
+        assert_eq!(script.members, 3);
+        assert_eq!(script.flags, [("--max-txn-ops".to_owned(), "2".to_owned())]);
+        assert!(Script::parse("$ get a\n! members 3\n").is_err());
+        assert!(Script::parse("! member 3\n").is_err());
     }
 
     #[test]
