@@ -156,6 +156,28 @@ func txn(s *script) {
 	s.get("after all", r, err)
 }
 
+// stream gets a range in pieces.
+func stream(s *script) {
+	for i := range 5 {
+		_, err := s.c.Put(s.ctx, fmt.Sprintf("stream/%d", i), "value")
+		s.must(err)
+	}
+	get := func(what string, opts ...clientv3.OpOption) {
+		pieces, err := s.c.GetStream(s.ctx, "stream/", append(opts, clientv3.WithPrefix())...)
+		if err != nil {
+			s.say("%s: %T %v", what, err, err)
+			return
+		}
+		r, err := clientv3.GetStreamToGetResponse(pieces)
+		s.get(what, r, err)
+	}
+	get("all")
+	get("limit", clientv3.WithLimit(2))
+	get("count", clientv3.WithCountOnly())
+	get("future", clientv3.WithRev(1000))
+	get("descending", clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
+}
+
 // compact gives up history, and asks for what is gone.
 func compact(s *script) {
 	for range 4 {

@@ -27,6 +27,7 @@ var sections = []struct {
 }{
 	{"kv", kv},
 	{"txn", txn},
+	{"stream", stream},
 	{"compact", compact},
 	{"watch", watch},
 	{"lease", lease},

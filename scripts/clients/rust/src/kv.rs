@@ -64,6 +64,21 @@ pub async fn kv(mut client: Client) -> Result<(), Error> {
     Ok(())
 }
 
+/// A range in pieces.
+pub async fn stream(client: Client) -> Result<(), Error> {
+    let mut client = client.kv_client();
+    for number in 0..5 {
+        client.put(format!("stream/{number}"), "1", None).await?;
+    }
+    let mut pieces = client.get_stream("stream/", Some(GetOptions::new().with_prefix())).await?;
+    let mut keys = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        keys.extend(piece.kvs().iter().map(shown));
+    }
+    println!("stream: {}", keys.join("; "));
+    Ok(())
+}
+
 /// Compares of every kind, both branches, nested, and invalid.
 pub async fn txn(mut client: Client) -> Result<(), Error> {
     client.put("txn/a", "1", None).await?;

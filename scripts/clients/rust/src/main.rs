@@ -35,6 +35,7 @@ async fn run(client: Client) -> bool {
         }
     };
     ended("kv", kv::kv(client.clone()).await);
+    ended("stream", kv::stream(client.clone()).await);
     ended("txn", kv::txn(client.clone()).await);
     ended("namespace", kv::namespace(client.clone()).await);
     ended("watch", watch::watch(client.clone()).await);
