@@ -40,8 +40,8 @@ impl Election for ElectionService {
         &self,
         request: Request<CampaignRequest>,
     ) -> Result<Response<CampaignResponse>, Status> {
-        let (inside, request) = (self.inside.clone(), request.into_inner());
-        to_its_end(&self.stop, |gone| win(inside, request, gone)).await
+        let inside = self.inside.clone();
+        to_its_end(&self.stop, request, |request, gone| win(inside, request, gone)).await
     }
 
     async fn proclaim(

@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status};
 use super::follow::Follower;
 use super::kv::KvService;
 use super::lease::LeaseService;
+use super::metadata;
 use super::status::{self, Rejection};
 use crate::member::Member;
 use crate::watch::hub::Interest;
@@ -161,20 +162,28 @@ impl Inside {
 }
 
 /// Runs a request that waits in a queue, to its end even if the client goes: then, or when the
-/// member stops, its token is cancelled, and it leaves the queue.
-pub(super) async fn to_its_end<T, F>(
+/// client's time is over, or the member stops, its token is cancelled, and it leaves the queue.
+pub(super) async fn to_its_end<Q, T, F>(
     stop: &CancellationToken,
-    run: impl FnOnce(CancellationToken) -> F,
+    request: Request<Q>,
+    run: impl FnOnce(Q, CancellationToken) -> F,
 ) -> Result<Response<T>, Status>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Status>> + Send + 'static,
 {
+    let limit = metadata::time_limit(request.metadata());
     let gone = stop.child_token();
-    let running = tokio::spawn(run(gone.clone()));
+    let running = tokio::spawn(run(request.into_inner(), gone.clone()));
     let _gone = gone.drop_guard();
-    let ended = running.await.map_err(|error| Status::internal(error.to_string()))?;
-    ended.map(Response::new)
+    let ended = match limit {
+        None => running.await,
+        Some(limit) => match tokio::time::timeout(limit, running).await {
+            Ok(ended) => ended,
+            Err(_elapsed) => return Err(Rejection::DeadlineExceeded.into()),
+        },
+    };
+    ended.map_err(|error| Status::internal(error.to_string()))?.map(Response::new)
 }
 
 /// The revision of an answer.
@@ -221,4 +230,50 @@ pub(super) fn first_read(response: &TxnResponse, position: usize) -> Option<&Key
 /// The request for one key.
 pub(super) fn one(key: Bytes) -> RangeRequest {
     RangeRequest { key, ..RangeRequest::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn keys_end_in_the_lease() {
+        let queue = Queue::new(b"n");
+        assert_eq!(queue.key(0xabc), "n/abc");
+        assert_eq!(queue.key(-10), "n/-a");
+        assert_eq!(queue.key(i64::MIN), "n/-8000000000000000");
+        assert_eq!(Queue::new(b"").end(), "0");
+        assert_eq!(Queue::new(&[0xff]).end(), [0xff, b'0'][..]);
+    }
+
+    #[tokio::test]
+    async fn one_whose_time_is_over_leaves_the_queue() {
+        let (left, has_left) = oneshot::channel();
+        let mut request = Request::new(());
+        request.metadata_mut().insert("grpc-timeout", "1m".parse().unwrap());
+        let stop = CancellationToken::new();
+        let ended = to_its_end(&stop, request, |(), gone| async move {
+            gone.cancelled().await;
+            left.send(()).unwrap();
+            Ok(())
+        });
+        assert_eq!(ended.await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        has_left.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_who_is_dropped_leaves_the_queue() {
+        let (left, has_left) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let waiting = to_its_end(&stop, Request::new(()), |(), gone| async move {
+            gone.cancelled().await;
+            left.send(()).unwrap();
+            Ok(())
+        });
+        let now = tokio::time::timeout(std::time::Duration::from_millis(1), waiting);
+        assert!(now.await.is_err());
+        has_left.await.unwrap();
+    }
 }

@@ -21,8 +21,8 @@ pub(super) struct LockService {
 #[tonic::async_trait]
 impl Lock for LockService {
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
-        let (inside, request) = (self.inside.clone(), request.into_inner());
-        to_its_end(&self.stop, |gone| acquire(inside, request, gone)).await
+        let inside = self.inside.clone();
+        to_its_end(&self.stop, request, |request, gone| acquire(inside, request, gone)).await
     }
 
     async fn unlock(

@@ -2,17 +2,21 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame};
 use tonic::Status;
 use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 
 use super::status::Rejection;
 
 /// `true` here: the client prefers an error to the answer of a member that knows no leader.
 const REQUIRES_LEADER: &str = "hasleader";
+/// How long the client waits, as a number and a unit.
+const TIME_LIMIT: &str = "grpc-timeout";
 /// The version of the client.
 const CLIENT_VERSION: &str = "client-api-version";
 
@@ -33,6 +37,23 @@ impl Metadata {
         let requires_leader = headers.get(REQUIRES_LEADER).is_some_and(|value| value == "true");
         Ok(Metadata { requires_leader })
     }
+}
+
+/// How long the client waits for the answer, if it says so.
+pub(super) fn time_limit(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get(TIME_LIMIT)?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u32 = number.parse().ok()?;
+    let one = match unit {
+        "H" => Duration::from_hours(1),
+        "M" => Duration::from_mins(1),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Some(one * number)
 }
 
 /// An answer that ends with an error when the leader is lost.
@@ -96,6 +117,22 @@ mod tests {
         assert_eq!(requires(headers("client-api-version", b"3.7.3")), Ok(false));
         let bad = requires(headers("client-api-version", b"3.\xff"));
         assert_eq!(bad, Err(Rejection::InvalidClientVersion));
+    }
+
+    #[test]
+    fn a_time_limit_has_a_unit() {
+        for (text, expected) in [
+            ("3H", Some(Duration::from_hours(3))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("5", None),
+            ("S", None),
+            ("", None),
+            ("-1S", None),
+        ] {
+            let metadata = MetadataMap::from_headers(headers("grpc-timeout", text.as_bytes()));
+            assert_eq!(time_limit(&metadata), expected, "{text}");
+        }
     }
 
     #[tokio::test]

@@ -48,7 +48,7 @@ pub(super) enum Rejection {
     Timeout,
     TimeoutLeaderLost,
     TimeoutConnectionLost,
-    NeverProposed,
+    DeadlineExceeded,
     LockSessionExpired,
     NobodyElected,
     NotElected,
@@ -118,7 +118,7 @@ impl Rejection {
                 (Unavailable, "etcdserver: request timed out, possibly due to connection lost")
             }
             // In the words of the gRPC library, which etcd leaves it to.
-            Self::NeverProposed => (DeadlineExceeded, "context deadline exceeded"),
+            Self::DeadlineExceeded => (DeadlineExceeded, "context deadline exceeded"),
             // Of etcd's client library, which the lock and election services are made of.
             Self::LockSessionExpired => (Unknown, "mutex: session is expired"),
             Self::NobodyElected => (Unknown, "election: no leader"),
@@ -167,7 +167,7 @@ impl From<ProposeError> for Rejection {
         match error {
             ProposeError::TooManyRequests => Rejection::TooManyRequests,
             ProposeError::TooLarge => Rejection::RequestTooLarge,
-            ProposeError::NeverProposed => Rejection::NeverProposed,
+            ProposeError::NeverProposed => Rejection::DeadlineExceeded,
             ProposeError::Timeout => Rejection::Timeout,
             ProposeError::TimeoutLeaderLost => Rejection::TimeoutLeaderLost,
             ProposeError::TimeoutConnectionLost => Rejection::TimeoutConnectionLost,

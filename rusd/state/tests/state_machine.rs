@@ -146,6 +146,30 @@ fn a_batch_tells_of_each_entry_after_all_are_readable() {
     assert_eq!(seen, expected);
 }
 
+/// A checkpoint is stored, one of a lease that is gone is passed over, and a lease that is loaded
+/// has at least the time that leases are granted now.
+#[test]
+fn checkpoints_of_leases_are_kept() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    machine.apply(&normal(1, &grant(9))).unwrap();
+    let noted = |id, remaining_ttl| pb::LeaseCheckpoint { id, remaining_ttl };
+    let checkpoints = vec![noted(8, 10), noted(9, 20)];
+    let checkpoint = pb::InternalRaftRequest {
+        lease_checkpoint: Some(pb::LeaseCheckpointRequest { checkpoints }),
+        ..pb::InternalRaftRequest::default()
+    };
+    let applied = machine.apply(&normal(2, &checkpoint)).unwrap();
+    assert!(applied.outcome.is_ok());
+    assert_eq!(applied.lease, Some(LeaseEffect::Checkpointed(vec![(9, 20)])));
+    machine.history().flush().unwrap();
+    let options = Options { lease_ttl_seconds_min: 100, ..Options::default() };
+    let machine = StateMachine::open(backend, HistoryOptions::default(), options).unwrap();
+    let lease = machine.view().lease(9).unwrap();
+    assert_eq!((lease.ttl, lease.remaining_ttl), (100, 20));
+    assert!(machine.view().lease(8).is_none());
+}
+
 #[test]
 fn the_hint_for_reads_of_the_engine_follows_memory() {
     let backend = Arc::new(MemoryBackend::default());

@@ -138,6 +138,9 @@ fn codes_and_texts_are_etcds() {
         let status = Status::from(rejection);
         assert_eq!((status.code(), status.message()), (Code::Unknown, text));
     }
+    let status = Status::from(Rejection::DeadlineExceeded);
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.message(), "context deadline exceeded");
 }
 
 #[test]
