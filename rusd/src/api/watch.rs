@@ -253,8 +253,7 @@ impl Stream {
     async fn create(&mut self, request: WatchCreateRequest) -> Result<(), Ended> {
         // Taken first: what is newer is an event, not the past.
         let revision = self.member.view.revision();
-        let (is_fragmenting, start_asked) = (request.fragment, request.start_revision);
-        let is_notifying = request.progress_notify;
+        let (is_fragmenting, is_notifying) = (request.fragment, request.progress_notify);
         let created = creation(request, revision)
             .and_then(|creation| self.set.create(creation).map_err(|_taken| WATCH_ID_DUPLICATE));
         let mut response = WatchResponse {
@@ -278,14 +277,7 @@ impl Stream {
                 reason.clone_into(&mut response.cancel_reason);
             }
         }
-        let (watch_id, is_created) = (response.watch_id, !response.canceled);
-        self.send(response).await?;
-        // A hub that is late may still deliver what is compacted; etcd never would.
-        let compact = self.member.view.compact_revision();
-        if is_created && start_asked != 0 && start_asked < compact && self.set.cancel(watch_id) {
-            return self.tell_compacted(watch_id, compact).await;
-        }
-        Ok(())
+        self.send(response).await
     }
 
     async fn tell_compacted(&mut self, watch_id: i64, compact: i64) -> Result<(), Ended> {
