@@ -10,7 +10,7 @@ use rusd_proto::etcdserverpb::{AlarmMember, RangeRequest, RangeResponse, TxnRequ
 use rusd_proto::mvccpb::KeyValue;
 
 use crate::error::ReadError;
-use crate::event::{Event, Events, Prev};
+use crate::event::{EntryKind, Event, Events, Prev};
 use crate::hash::{HashKv, HashScan, HashSpan};
 use crate::lease::grant::LeaseInfo;
 use crate::members::Member;
@@ -264,8 +264,10 @@ impl View {
         let mut found: Vec<At> = Vec::with_capacity(entries.len());
         for entries in entries.chunks(KEYS_VISITED_MAX) {
             let state = self.shared.read();
-            found.extend(entries.iter().map(|HistoryEntry { revision, kv, .. }| {
-                if revision.main - 1 < compact {
+            found.extend(entries.iter().map(|HistoryEntry { revision, kind, kv }| {
+                // Deleted and put again within one revision, a key has none, as in etcd.
+                let is_new = *kind == EntryKind::Put && kv.create_revision == kv.mod_revision;
+                if is_new || revision.main - 1 < compact {
                     return At::Absent;
                 }
                 let entry = state.store.entry(&kv.key);

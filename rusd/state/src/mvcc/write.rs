@@ -134,7 +134,14 @@ impl<'a> WriteTxn<'a> {
         self.push(HistoryEntry { revision, kind: EntryKind::Delete, kv }, prev);
     }
 
+    /// `prev` is what the change itself replaced; an event tells what was there before the whole
+    /// revision, as etcd does.
     fn push(&mut self, change: HistoryEntry, prev: Prev) {
+        let is_own = |kv: &KeyValue| kv.mod_revision == change.revision.main;
+        let prev = match prev {
+            Prev::Known(kv) if is_own(&kv) => self.prev_of_first(&change.kv.key),
+            prev => prev,
+        };
         if self.changes.is_empty() {
             // Nearly every write changes one key.
             self.changes.reserve_exact(1);
@@ -145,6 +152,13 @@ impl<'a> WriteTxn<'a> {
         } else {
             self.prevs_more.push(prev);
         }
+    }
+
+    /// What the write's first change of this key replaced.
+    fn prev_of_first(&self, key: &Bytes) -> Prev {
+        let prevs = self.prev_first.iter().chain(&self.prevs_more);
+        let first = self.changes.iter().zip(prevs).find(|(change, _)| change.kv.key == *key);
+        first.map_or(Prev::Absent, |(_, prev)| prev.clone())
     }
 
     /// Ends the write; its revision becomes the store's.
