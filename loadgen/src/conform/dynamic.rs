@@ -19,6 +19,9 @@ const REQUESTS_QUEUED_MAX: usize = 64;
 /// in the end, does the server.
 const MESSAGES_QUEUED_MAX: usize = 1024;
 
+/// How the text begins when a call could not be sent.
+pub(super) const NO_CONNECTION: &str = "no connection";
+
 /// Metadata that goes with a call.
 pub type Metadata = Vec<(String, String)>;
 
@@ -118,7 +121,7 @@ fn client(channel: &Channel) -> Grpc<Channel> {
 }
 
 async fn ready(client: &mut Grpc<Channel>) -> Result<(), Status> {
-    client.ready().await.map_err(|error| Status::unavailable(format!("no connection: {error}")))
+    client.ready().await.map_err(|error| Status::unavailable(format!("{NO_CONNECTION}: {error}")))
 }
 
 fn path(method: &MethodDescriptor) -> PathAndQuery {

@@ -13,8 +13,9 @@ use super::library::Source;
 use super::record;
 use super::script::{Needs, Script};
 use super::servers::{Origin, Server, ServerError};
-use super::session::Session;
+use super::session::{self, Session};
 use super::version::Version;
+use crate::cluster::ClusterError;
 
 /// What to run, and on what.
 #[derive(Debug)]
@@ -115,11 +116,10 @@ async fn work(
         let next = queue.lock().expect("no holder panics").pop_front();
         let Some((index, source)) = next else { break };
         let start = Instant::now();
-        let mut outcome = one(&mut arms, &plan, &source, &version).await;
-        if !matches!(outcome, Outcome::Passed | Outcome::Skipped(_) | Outcome::Recorded { .. })
-            && let Err(ended) = arms.end().await
-        {
-            outcome = Outcome::NoServer(format!("while this script ran: {ended}"));
+        let outcome = one(&mut arms, &plan, &source, &version).await;
+        if !matches!(outcome, Outcome::Passed | Outcome::Skipped(_) | Outcome::Recorded { .. }) {
+            // How it ended is part of the outcome already.
+            drop(arms.end().await);
         }
         let Source { name, script, .. } = source;
         let seconds = start.elapsed().as_secs_f64();
@@ -215,7 +215,7 @@ impl Arms {
         Ok(plan.version.clone().unwrap_or(presented))
     }
 
-    async fn end(&mut self) -> Result<(), crate::cluster::ClusterError> {
+    async fn end(&mut self) -> Result<(), ClusterError> {
         let against = self.against.as_mut().and_then(|arm| arm.shared.take());
         for server in self.subject.shared.take().into_iter().chain(against) {
             server.end().await?;
@@ -246,15 +246,22 @@ impl Arm {
             let taken = take(session, script, expected).await;
             return match server.end().await {
                 Ok(()) => taken,
-                Err(ended) => Err(Outcome::NoServer(format!("while this script ran: {ended}"))),
+                Err(ended) => Err(while_it_ran(&ended)),
             };
         }
-        let subject = self.shared().await.map_err(no_server)?.subject.clone();
-        match Session::wiped(&subject).await {
-            Ok(session) => take(session.with_patience(self.patience), script, expected).await,
+        let patience = self.patience;
+        let server = self.shared().await.map_err(no_server)?;
+        let taken = match Session::wiped(&server.subject).await {
+            Ok(session) => take(session.with_patience(patience), script, expected).await,
             Err(status) => Err(Outcome::NoServer(format!("cannot clean it: {status}"))),
-        }
+        };
+        server.ended().map_err(|ended| while_it_ran(&ended))?;
+        taken
     }
+}
+
+fn while_it_ran(ended: &ClusterError) -> Outcome {
+    Outcome::NoServer(format!("while this script ran: {ended}"))
 }
 
 async fn take(
@@ -266,6 +273,12 @@ async fn take(
     for (index, step) in script.steps.iter().enumerate() {
         let got = session.step(step).await;
         let got = got.map_err(|problem| Outcome::Broken(step.line, problem))?;
+        if let Some(Answer::Error { text, .. }) = &got
+            && session::is_broken_connection(text)
+        {
+            let (line, step) = (step.line, &step.text);
+            return Err(Outcome::NoServer(format!("{text} at line {line}: {step}")));
+        }
         if let (Some(all), Some(got)) = (expected, &got) {
             let got = got.flat();
             match &all[index] {

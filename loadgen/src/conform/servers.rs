@@ -101,6 +101,13 @@ impl Origin {
 }
 
 impl Server {
+    /// Says so if it has ended by itself.
+    pub fn ended(&self) -> Result<(), ClusterError> {
+        let cluster = self.started.as_ref().map(|(cluster, _)| cluster);
+        let mut ended = cluster.map(Cluster::ended_by_themselves).unwrap_or_default();
+        ended.pop().map_or(Ok(()), Err)
+    }
+
     /// Ends it, if we started it, and removes its data. Says so if it had ended by itself.
     pub async fn end(self) -> Result<(), ClusterError> {
         let Some((cluster, folder)) = self.started else { return Ok(()) };

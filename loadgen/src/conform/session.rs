@@ -214,6 +214,11 @@ impl Session {
     }
 }
 
+/// Whether an error's text is this side's own: no server says so.
+pub fn is_broken_connection(text: &str) -> bool {
+    text == "transport error" || text.starts_with(dynamic::NO_CONNECTION)
+}
+
 /// Takes the events up to the clean start out of a watch's message; whether there were no others.
 fn is_before(message: &mut DynamicMessage, start: i64) -> bool {
     if message.descriptor().name() != "WatchResponse" || start <= 1 {
