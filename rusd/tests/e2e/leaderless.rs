@@ -1,6 +1,8 @@
-//! What a member says while there is no leader.
+//! What a member says while there is no leader, and when there is another one.
 //!
 //! With `RUSD_E2E_BINARY` set, three members of that program are asked, such as etcd.
+
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rusd_proto::etcdserverpb::kv_client::KvClient;
@@ -20,7 +22,7 @@ use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
-use crate::process::{put, start_three};
+use crate::process::{Member, put, start_three};
 
 type Refusal = (Code, String);
 
@@ -108,12 +110,51 @@ async fn leaderless_answers(channel: Channel) {
     assert_eq!(row(answers.7), refused(Code::Unknown, late), "leader of an election");
 }
 
-#[tokio::test]
-async fn a_member_without_a_leader_says_so() {
+fn three_members() -> [Member; 3] {
     let program = std::env::var("RUSD_E2E_BINARY");
     let program = program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_rusd").to_owned());
-    let times = ["--heartbeat-interval", "30", "--election-timeout", "150"];
-    let [member, others @ ..] = start_three(&program, &times);
+    start_three(&program, &["--heartbeat-interval", "30", "--election-timeout", "150"])
+}
+
+/// Asks again and again until a lease has a time to live that is wanted.
+async fn until_ttl(channel: &Channel, wanted: impl Fn(i64) -> bool) {
+    let mut last = None;
+    let asking = async {
+        while !last.is_some_and(&wanted) {
+            let request = LeaseTimeToLiveRequest { id: 7, keys: false };
+            let answer = LeaseClient::new(channel.clone()).lease_time_to_live(request).await;
+            // Without a leader there is none.
+            last = answer.ok().map(|answer| answer.into_inner().ttl);
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), asking).await;
+    assert!(in_time.is_ok(), "the lease lived for {last:?} s");
+}
+
+#[tokio::test]
+async fn a_new_leader_gives_leases_their_time_again() {
+    let mut members: Vec<Member> = three_members().into();
+    let mut leader = None;
+    for number in 0..3 {
+        let status = status(&members[number].channel().await).await;
+        if status.header.unwrap().member_id == status.leader {
+            leader = Some(members.remove(number));
+            break;
+        }
+    }
+    let leader = leader.expect("a member is ready when there is a leader");
+    let channel = members[0].channel().await;
+    let mut leases = LeaseClient::new(channel.clone());
+    leases.lease_grant(LeaseGrantRequest { ttl: 6, id: 7 }).await.unwrap();
+    until_ttl(&channel, |ttl| ttl <= 2).await;
+    drop(leader);
+    until_ttl(&channel, |ttl| ttl >= 4).await;
+    until_ttl(&channel, |ttl| ttl == -1).await;
+}
+
+#[tokio::test]
+async fn a_member_without_a_leader_says_so() {
+    let [member, others @ ..] = three_members();
     let channel = member.channel().await;
     put(&mut KvClient::new(channel.clone()), "a", "1").await;
     let mut leases = LeaseClient::new(channel.clone());
