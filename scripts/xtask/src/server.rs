@@ -142,7 +142,8 @@ impl Options {
 
     /// A further flag.
     pub(crate) fn flag(mut self, name: &str, value: &str) -> Self {
-        self.flags.extend([name.to_owned(), value.to_owned()]);
+        // As one word, which is the only way to give a switch of etcd's a value.
+        self.flags.push(format!("{name}={value}"));
         self
     }
 }

@@ -32,7 +32,8 @@ impl Exchange {
     }
 }
 
-/// Runs every step in order, with the given etcdctl.
+/// Runs every step in order, with the given etcdctl; up to the first that times out, since what
+/// comes after it would wait for what did not happen.
 pub(super) fn run(script: &Script, etcdctl: &Path, members: &[Server]) -> Result<Vec<Exchange>> {
     let mut arm = Arm { etcdctl, members, ids: BTreeMap::new(), started: BTreeMap::new() };
     arm.name_members()?;
@@ -41,6 +42,9 @@ pub(super) fn run(script: &Script, etcdctl: &Path, members: &[Server]) -> Result
         let done = arm.step(&step.action).with_context(|| format!("line {}", step.line))?;
         if let Some((command, text)) = done {
             exchanges.push(Exchange { line: step.line, command, text: normalize(&text) });
+        }
+        if exchanges.last().is_some_and(Exchange::is_timed_out) {
+            break;
         }
     }
     Ok(exchanges)
@@ -64,9 +68,9 @@ impl Arm<'_> {
                 return Ok(None);
             }
             Action::Run(command) => (command.clone(), self.start(command)?.finish()?),
-            Action::Until(name) => {
+            Action::Until(name, lines) => {
                 let (command, mut running) = self.take(name)?;
-                let text = running.until()?;
+                let text = running.until(*lines)?;
                 self.started.insert(name.clone(), (command.clone(), running));
                 (command, text)
             }

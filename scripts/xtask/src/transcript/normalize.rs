@@ -22,12 +22,16 @@ const RULES: &[Rule] = &[
     Rule { pattern: r#""(?:DBSize|DBSizeInUse)" : (\d+)"#, why: "another engine" },
     Rule { pattern: r#""(?:version|storageVersion)":"([^"]*)""#, why: "the version line" },
     Rule { pattern: r#""(?:Version|StorageVersion)" : "([^"]*)""#, why: "the version line" },
-    Rule { pattern: r"took = ([0-9.]+[mµn]?s)", why: "a duration" },
+    Rule { pattern: r"took(?: =)? ([0-9.]+[mµn]?s)", why: "a duration" },
     Rule { pattern: r#""took":"([^"]*)""#, why: "a duration" },
     Rule { pattern: r"remaining\((\d+)s\)", why: "a duration" },
     Rule { pattern: r#""ttl":(\d+)"#, why: "a duration: what remains" },
     Rule { pattern: r#""TTL" : (\d+)"#, why: "a duration: what remains" },
     Rule { pattern: r#""Took" : (\S+)"#, why: "a duration" },
+    Rule {
+        pattern: r"memberID:\d+( +)alarm:",
+        why: "protobuf's text has one space or two, by build",
+    },
     Rule { pattern: r#""ts":"([^"]*)""#, why: "the time of a log line of etcdctl" },
     Rule { pattern: r#""target":"([^"]*)""#, why: "an address of etcdctl's memory" },
     Rule { pattern: r"LocalAddr: '([^']*)'", why: "the port etcdctl connects from" },
@@ -73,7 +77,7 @@ pub(super) fn normalize(text: &str) -> String {
     }
     let mut headings = Vec::new();
     let lines: Vec<String> = text.lines().map(|line| columns(line, &mut headings)).collect();
-    sorted_keys(lines).join("\n")
+    sorted_lines(lines).join("\n")
 }
 
 fn mask(pattern: &Regex, text: &str) -> String {
@@ -102,12 +106,13 @@ fn sorted(text: &str, before: &str, separator: &str, end: char) -> String {
     sorted
 }
 
-/// The keys of a lease in `-w fields`: a line each, without an order.
-fn sorted_keys(mut lines: Vec<String>) -> Vec<String> {
-    let is_key = |line: &String| line.starts_with("\"Key\" : ");
-    for keys in lines.chunk_by_mut(|one, next| is_key(one) && is_key(next)) {
-        if keys.len() > 1 {
-            keys.sort_unstable();
+/// Lists without an order, a line each: the keys of a lease in `-w fields`, and members that were
+/// asked at the same time.
+fn sorted_lines(mut lines: Vec<String>) -> Vec<String> {
+    for mark in ["\"Key\" : ", " is healthy: "] {
+        let is_item = |line: &String| line.contains(mark);
+        for items in lines.chunk_by_mut(|one, next| is_item(one) && is_item(next)) {
+            items.sort_unstable();
         }
     }
     lines
@@ -135,11 +140,16 @@ fn columns(line: &str, headings: &mut Vec<String>) -> String {
     let cells: Vec<&str> = line.split(", ").collect();
     let status = STATUS_COLUMNS.iter().find(|(width, _)| *width == cells.len());
     match status {
-        Some((_, columns)) if u64::from_str_radix(cells[1], 16).is_ok() => {
+        Some((_, columns)) if is_id(cells[1]) => {
             masked(&cells, |column| columns.contains(&column)).join(", ")
         }
         _ => line.to_owned(),
     }
+}
+
+/// As printed, or as a script names it.
+fn is_id(text: &str) -> bool {
+    text.starts_with('{') || u64::from_str_radix(text, 16).is_ok()
 }
 
 fn masked<'a>(cells: &[&'a str], is_masked: impl Fn(usize) -> bool) -> Vec<&'a str> {
@@ -176,10 +186,14 @@ mod tests {
         assert_eq!(normalize(line), wanted);
         let old = "h:1, 2e, 3.7.3, 25 kB, true, false, 2, 8, 8, ";
         assert_eq!(normalize(old), "h:1, 2e, *, *, true, false, *, *, *, ");
+        let named = "h:1, {m1}, 3.7.3, 25 kB, true, false, 2, 8, 8, ";
+        assert_eq!(normalize(named), "h:1, {m1}, *, *, true, false, *, *, *, ");
     }
 
     #[test]
-    fn keys_of_a_lease_have_no_order() {
+    fn keys_of_a_lease_and_members_asked_at_once_have_no_order() {
+        let health = "b is healthy: took = 1ms\na is healthy: took = 2ms\n";
+        assert_eq!(normalize(health), "a is healthy: took = *\nb is healthy: took = *");
         assert_eq!(normalize("attached keys([b a])"), "attached keys([a b])");
         assert_eq!(normalize(r#""keys":["Yg==","YQ=="]"#), r#""keys":["YQ==","Yg=="]"#);
         assert_eq!(normalize("attached keys([])"), "attached keys([])");

@@ -32,15 +32,6 @@ pub(super) struct Running {
     printed: Vec<String>,
 }
 
-/// What one looks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    /// All lines that are wanted.
-    Lines,
-    /// The end.
-    End,
-}
-
 impl Running {
     /// Starts it, with `stdin` to read.
     pub(super) fn start(
@@ -74,16 +65,15 @@ impl Running {
         Ok(Self { child, lines_wanted, lines, errors, printed: Vec::new() })
     }
 
-    /// Waits until it has printed the lines that are wanted, and lets it go on.
-    pub(super) fn until(&mut self) -> Result<String> {
-        let how = self.wait(Wait::Lines)?.unwrap_or_else(|| "still running".to_owned());
+    /// Waits until it has printed so many lines, and lets it go on.
+    pub(super) fn until(&mut self, lines: usize) -> Result<String> {
+        let how = self.wait(Some(lines))?.unwrap_or_else(|| "still running".to_owned());
         Ok(format!("{}\n{how}", self.printed.join("\n")))
     }
 
     /// Waits for its end, which we make if lines are wanted of it.
     pub(super) fn finish(mut self) -> Result<String> {
-        let wait = if self.lines_wanted.is_some() { Wait::Lines } else { Wait::End };
-        let how = if let Some(how) = self.wait(wait)? {
+        let how = if let Some(how) = self.wait(self.lines_wanted)? {
             how
         } else {
             self.child.kill()?;
@@ -98,16 +88,15 @@ impl Running {
             let pid = i32::try_from(self.child.id()).context("a process id that is no pid_t")?;
             kill(Pid::from_raw(pid), Signal::SIGINT)?;
         }
-        let how = self.wait(Wait::End)?.expect("its end was waited for");
+        let how = self.wait(None)?.expect("its end was waited for");
         self.text(&how)
     }
 
-    /// Looks at what it prints. `None` if it goes on; else how it ended.
-    fn wait(&mut self, wait: Wait) -> Result<Option<String>> {
+    /// Waits for so many lines, or else for its end. `None` if it goes on; else how it ended.
+    fn wait(&mut self, lines: Option<usize>) -> Result<Option<String>> {
         let deadline = Instant::now() + COMMAND_TIMEOUT;
         loop {
-            let is_complete = wait == Wait::Lines
-                && self.lines_wanted.is_some_and(|wanted| self.printed.len() >= wanted);
+            let is_complete = lines.is_some_and(|lines| self.printed.len() >= lines);
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(if is_complete { QUIET } else { left }) {
                 Ok(line) => self.printed.push(line),

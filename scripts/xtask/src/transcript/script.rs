@@ -13,8 +13,8 @@
 //! $@4 watch a --rev=2           ended once it has printed 4 lines
 //! &w@4 watch a --rev=9          the same in the background, named w
 //! .w                            waits for w; what it printed is compared here
-//! &l@1 lock a => K              in the background too, but it goes on:
-//! :l                            waits until it has printed its lines
+//! &l lock a => K                in the background too, but it goes on:
+//! :l@1                          waits until it has printed 1 line
 //! ^l                            sends it Ctrl-C, and waits for its end
 //! ```
 //!
@@ -50,8 +50,8 @@ pub(super) enum Action {
     Run(Command),
     /// Starts a command and goes on.
     Start(String, Command),
-    /// Waits until a command that was started has printed what is wanted; it goes on.
-    Until(String),
+    /// Waits until a command that was started has printed so many lines; it goes on.
+    Until(String, usize),
     /// Waits for a command that was started.
     Await(String),
     /// Ends a command that was started, as Ctrl-C does, and waits for it.
@@ -123,12 +123,15 @@ impl Script {
 }
 
 fn parse_action(line: &str) -> Result<Action> {
-    let name = line.get(1..).unwrap_or_default().to_owned();
-    match line.chars().next() {
-        Some('.') => return Ok(Action::Await(name)),
-        Some(':') => return Ok(Action::Until(name)),
-        Some('^') => return Ok(Action::Interrupt(name)),
-        _ => {}
+    if let Some(name) = line.strip_prefix('.') {
+        return Ok(Action::Await(name.to_owned()));
+    }
+    if let Some(name) = line.strip_prefix('^') {
+        return Ok(Action::Interrupt(name.to_owned()));
+    }
+    if let Some(until) = line.strip_prefix(':') {
+        let (name, lines) = until.split_once('@').context("a number of lines is missing")?;
+        return Ok(Action::Until(name.to_owned(), lines.parse().context("a number of lines")?));
     }
     let (head, rest) = line.split_once(' ').context("a command is missing")?;
     let (mark, lines_wanted) = match head.split_once('@') {
@@ -145,7 +148,7 @@ fn parse_action(line: &str) -> Result<Action> {
     match (mark, mark.strip_prefix('&')) {
         ("$", _) => Ok(Action::Run(command)),
         (_, Some(name)) => Ok(Action::Start(name.to_owned(), command)),
-        _ => bail!("a line begins with `$`, `&name`, `.name`, `:name`, `^name`, `<`, `!` or `#`"),
+        _ => bail!("a line begins with `$`, `&`, `.`, `:`, `^`, `<`, `!` or `#`"),
     }
 }
 
@@ -179,9 +182,9 @@ mod tests {
 
     #[test]
     fn a_command_that_goes_on_is_waited_for_and_ended() {
-        let script = Script::parse("&l@1 lock a => K\n:l\n^l\n").unwrap();
+        let script = Script::parse("&l lock a => K\n:l@1\n^l\n").unwrap();
         let actions: Vec<&Action> = script.steps.iter().map(|step| &step.action).collect();
-        let [Action::Start(name, lock), Action::Until(until), Action::Interrupt(ended)] =
+        let [Action::Start(name, lock), Action::Until(until, 1), Action::Interrupt(ended)] =
             actions[..]
         else {
             panic!("{actions:?}")
