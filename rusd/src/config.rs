@@ -80,6 +80,8 @@ pub struct Config {
     pub max_request_bytes: usize,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`
     pub auto_compaction: Option<AutoCompaction>,
+    /// `--max-concurrent-streams`. Invariant: not 0.
+    pub max_concurrent_streams: u32,
     /// `--quota-backend-bytes`; 0 is the default, less is no limit.
     pub quota_backend_bytes: i64,
     /// `--watch-progress-notify-interval`
@@ -308,6 +310,14 @@ struct Flags {
     #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES")]
     #[arg(default_value_t = 1536 * 1024)]
     max_request_bytes: usize,
+    /// Most requests that a client may have open on one connection.
+    #[arg(long, env = "ETCD_MAX_CONCURRENT_STREAMS", value_name = "N")]
+    #[arg(default_value_t = u32::MAX)]
+    max_concurrent_streams: u32,
+    /// Taken and not heeded: nothing is told about requests that take long.
+    #[arg(long, env = "ETCD_WARNING_APPLY_DURATION", value_name = "DURATION")]
+    #[arg(default_value = "100ms")]
+    warning_apply_duration: String,
     /// Bytes that the engine may take before writes are refused: 0 is 2 GiB, less is no limit.
     #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", default_value_t = 0, value_name = "BYTES")]
     #[arg(allow_negative_numbers = true)]
@@ -346,6 +356,9 @@ impl TryFrom<Flags> for Config {
             auto_compaction::parse(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?;
         let progress_interval = duration(&flags.watch_progress_notify_interval)?;
         let features = flags.feature_gates.parse()?;
+        if !matches!(flags.warning_apply_duration.as_str(), "0" | "0s") {
+            duration(&flags.warning_apply_duration)?;
+        }
         let data_dir = flags.data_dir.unwrap_or_else(|| format!("{}.etcd", flags.name).into());
         Ok(Config {
             data_dir,
@@ -365,6 +378,11 @@ impl TryFrom<Flags> for Config {
             max_txn_ops: flags.max_txn_ops,
             auto_compaction,
             max_request_bytes: flags.max_request_bytes,
+            // As in etcd, none is no limit.
+            max_concurrent_streams: match flags.max_concurrent_streams {
+                0 => u32::MAX,
+                max => max,
+            },
             quota_backend_bytes: flags.quota_backend_bytes,
             watch_progress_notify_interval: progress_interval.max(PROGRESS_NOTIFY_INTERVAL_MIN),
             features,

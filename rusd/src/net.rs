@@ -152,15 +152,24 @@ impl ApiThreads {
     }
 }
 
-/// Serves clients on threads of their own until `stop`.
+/// How connections are served.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// Ends it.
+    pub stop: CancellationToken,
+    /// `--max-concurrent-streams`: requests that a client may have open on one connection.
+    pub streams_max: u32,
+}
+
+/// Serves clients on threads of their own until they are to stop.
 pub fn serve_clients(
     listeners: ClientListeners,
     api: &Api,
     metrics: Metrics,
-    stop: &CancellationToken,
+    serving: &Serving,
 ) -> Result<ApiThreads, NetError> {
     let metrics = Arc::new(metrics);
-    let routes = api.routes(&metrics, stop);
+    let routes = api.routes(&metrics, &serving.stop);
     let abort = CancellationToken::new();
     let (alive, running) = crossbeam_channel::bounded(0);
     let mut handles = Vec::new();
@@ -168,7 +177,7 @@ pub fn serve_clients(
         let thread = ApiThread {
             listeners,
             routes: routes.clone(),
-            stop: stop.clone(),
+            serving: serving.clone(),
             abort: abort.clone(),
             alive: alive.clone(),
         };
@@ -181,7 +190,7 @@ pub fn serve_clients(
 struct ApiThread {
     listeners: Vec<TcpListener>,
     routes: Routes,
-    stop: CancellationToken,
+    serving: Serving,
     abort: CancellationToken,
     /// Dropped when the thread is done.
     alive: Sender<Infallible>,
@@ -195,7 +204,7 @@ impl ApiThread {
             .thread_name(format!("api-{number}-blocking"))
             .build()?;
         let run = move || {
-            let serving = serve(self.listeners, self.routes, self.stop);
+            let serving = serve(self.listeners, self.routes, self.serving);
             if let Some(Err(error)) = runtime.block_on(self.abort.run_until_cancelled(serving)) {
                 tracing::error!(%error, "clients cannot be served");
             }
@@ -221,9 +230,9 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    let stop = stop.clone();
+    let serving = Serving { stop: stop.clone(), streams_max: u32::MAX };
     runtime.spawn(async move {
-        let serving = serve(listeners, TowerToHyperService::new(service), stop);
+        let serving = serve(listeners, TowerToHyperService::new(service), serving);
         if let Err(error) = serving.await {
             tracing::error!(%error, "peers cannot be served");
         }
@@ -232,11 +241,7 @@ where
 }
 
 /// Serves until `stop`, and then what is open to its end.
-async fn serve<S>(
-    listeners: Vec<TcpListener>,
-    service: S,
-    stop: CancellationToken,
-) -> io::Result<()>
+async fn serve<S>(listeners: Vec<TcpListener>, service: S, serving: Serving) -> io::Result<()>
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -247,9 +252,9 @@ where
     let connections = TaskTracker::new();
     for listener in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        connections.spawn(accept(listener, service.clone(), connections.clone(), stop.clone()));
+        connections.spawn(accept(listener, service.clone(), connections.clone(), serving.clone()));
     }
-    stop.cancelled().await;
+    serving.stop.cancelled().await;
     connections.close();
     connections.wait().await;
     Ok(())
@@ -259,7 +264,7 @@ async fn accept<S>(
     listener: tokio::net::TcpListener,
     service: S,
     connections: TaskTracker,
-    stop: CancellationToken,
+    serving: Serving,
 ) where
     S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -267,10 +272,10 @@ async fn accept<S>(
         + 'static,
     S::Future: Send + 'static,
 {
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+    while let Some(accepted) = serving.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(serve_connection(stream, service.clone(), stop.clone()));
+                connections.spawn(serve_connection(stream, service.clone(), serving.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -280,7 +285,7 @@ async fn accept<S>(
     }
 }
 
-async fn serve_connection<S>(stream: TcpStream, service: S, stop: CancellationToken)
+async fn serve_connection<S>(stream: TcpStream, service: S, serving: Serving)
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -289,7 +294,8 @@ where
         // The other side is gone already.
         return;
     }
-    let builder = connection_builder();
+    let Serving { stop, streams_max } = serving;
+    let builder = connection_builder(streams_max);
     let stream = TokioIo::new(WithAuthority::new(stream));
     let connection = builder.serve_connection(FlatIo(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -304,13 +310,13 @@ where
     }
 }
 
-fn connection_builder() -> auto::Builder<TokioExecutor> {
+fn connection_builder(streams_max: u32) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(u32::MAX)
+        .max_concurrent_streams(streams_max)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

@@ -259,7 +259,9 @@ impl Starting<'_> {
         let stop_api = CancellationToken::new();
         let api = api::routes(&member)
             .with_progress_notify_interval(self.config.watch_progress_notify_interval);
-        let api = net::serve_clients(client_listeners, &api, metrics, &stop_api)?;
+        let streams_max = self.config.max_concurrent_streams;
+        let serving = net::Serving { stop: stop_api.clone(), streams_max };
+        let api = net::serve_clients(client_listeners, &api, metrics, &serving)?;
         tracing::info!("ready to serve client requests");
         Ok(Server {
             stop_api,

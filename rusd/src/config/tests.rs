@@ -32,7 +32,7 @@ fn no_flags_are_etcds_single_member() {
     assert_eq!((config.max_txn_ops, config.max_request_bytes), (128, 1_572_864));
     assert_eq!(config.auto_compaction, None);
     assert_eq!(config.backend_cache_bytes, 268_435_456);
-    assert_eq!(config.quota_backend_bytes, 0);
+    assert_eq!((config.quota_backend_bytes, config.max_concurrent_streams), (0, u32::MAX));
     assert_eq!(config.watch_progress_notify_interval, Duration::from_mins(10));
     assert_eq!(config.features, Features::default());
 }
@@ -70,11 +70,19 @@ fn a_cluster_and_single_dashes() {
     assert_eq!(names, ["a", "b"]);
     assert_eq!(config.data_dir, PathBuf::from("b.etcd"));
     assert_eq!(config.log_level, LogLevel::Debug);
-    assert_eq!(parsed("--quota-backend-bytes -1").unwrap().quota_backend_bytes, -1);
     let peers = &config.listen_peer_urls[0];
     assert_eq!((peers.bind_host(), peers.port()), (Some([0, 0, 0, 0].into()), 2380));
     let v6: Url = "http://[::1]:2379".parse().unwrap();
     assert_eq!((v6.host(), v6.bind_host()), ("::1", Some("::1".parse().unwrap())));
+}
+
+#[test]
+fn limits() {
+    let config =
+        parsed("--quota-backend-bytes -1 --max-concurrent-streams 7 --warning-apply-duration=0s");
+    let config = config.unwrap();
+    assert_eq!((config.quota_backend_bytes, config.max_concurrent_streams), (-1, 7));
+    assert_eq!(parsed("--max-concurrent-streams 0").unwrap().max_concurrent_streams, u32::MAX);
 }
 
 #[test]
@@ -134,6 +142,10 @@ fn what_is_wrong_is_told_in_one_line() {
         ),
         (
             "--watch-progress-notify-interval 5",
+            "bad duration \"5\": write a number and a unit (ms, s, m, h)",
+        ),
+        (
+            "--warning-apply-duration 5",
             "bad duration \"5\": write a number and a unit (ms, s, m, h)",
         ),
         ("--name=", "--name must not be empty"),

@@ -1,12 +1,16 @@
 //! What is refused, and how the member ends.
 
 use rusd_proto::etcdserverpb::auth_client::AuthClient;
+use rusd_proto::etcdserverpb::kv_client::KvClient;
 use rusd_proto::etcdserverpb::request_op::Request;
+use rusd_proto::etcdserverpb::watch_client::WatchClient;
 use rusd_proto::etcdserverpb::watch_request::RequestUnion;
 use rusd_proto::etcdserverpb::{
     AuthStatusRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
     WatchRequest,
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::process::{Member, put};
@@ -114,4 +118,23 @@ async fn sigterm_ends_a_member_that_nobody_hears_or_answers() {
     if let Some(status) = member.terminate() {
         assert!(status.success(), "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_has_only_so_many_requests_open() {
+    let member = Member::start(&["--max-concurrent-streams=1"]);
+    let channel = member.channel().await;
+    let mut kv = KvClient::new(channel.clone());
+    let create = WatchCreateRequest { key: "a".into(), ..WatchCreateRequest::default() };
+    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let (requests, requests_out) = mpsc::channel(1);
+    requests.send(request).await.unwrap();
+    let requests_out = ReceiverStream::new(requests_out);
+    let mut watch = WatchClient::new(channel).watch(requests_out).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().unwrap().created);
+    let mut putting = std::pin::pin!(put(&mut kv, "a", "1"));
+    let limit = std::time::Duration::from_millis(300);
+    tokio::time::timeout(limit, &mut putting).await.expect_err("the watch takes the only place");
+    drop((requests, watch));
+    putting.await;
 }
