@@ -86,6 +86,7 @@ impl Shift {
                 (revision - i128::from(self.0)).to_string()
             }
             (Rule::Id, Some(id)) => show_id(id, values),
+            (Rule::Words, _) => words(value, values),
             _ => plain(field, value, values),
         })
     }
@@ -138,6 +139,11 @@ fn show_id(id: i128, values: &Values) -> String {
     }
     let is_servers = u64::try_from(id).is_ok_and(differences::is_servers_own);
     if is_servers { "*".to_owned() } else { id.to_string() }
+}
+
+fn words(text: &Value, values: &Values) -> String {
+    let words: Vec<&str> = text.as_str().unwrap_or_default().split_whitespace().collect();
+    values.show_bytes(words.join(" ").as_bytes())
 }
 
 fn plain(field: &FieldDescriptor, value: &Value, values: &Values) -> String {
@@ -246,5 +252,8 @@ mod tests {
         let expected = r#"ID: 7 TTL: * grantedTTL: 10 keys: "a" keys: "b""#;
         assert_eq!(shown("LeaseTimeToLive", text, &none), expected);
         assert_eq!(shown("LeaseTimeToLive", "ID: 7 TTL: -1", &none), "ID: 7 TTL: -1");
+        let errors = "errors: 'memberID:5  alarm:CORRUPT' errors: 'alarm:NOSPACE'";
+        let expected = r#"errors: "alarm:NOSPACE" errors: "memberID:5 alarm:CORRUPT""#;
+        assert_eq!(shown("Status", errors, &none), expected);
     }
 }
