@@ -31,6 +31,7 @@ pub mod schema;
 pub mod script;
 pub mod servers;
 pub mod session;
+pub mod settle;
 pub mod subject;
 pub mod values;
 pub mod version;

@@ -82,6 +82,14 @@ pub struct Step {
     pub answer_lines: std::ops::Range<usize>,
 }
 
+impl Step {
+    /// A step that stands in no file, and whose answer nobody knows.
+    pub fn new(text: String, action: Action) -> Step {
+        let (names, expected) = (Vec::new(), None);
+        Step { line: 0, text, action, names, expected, answer_lines: 0..0 }
+    }
+}
+
 /// What a step does. A request is text format, with `$NAME`s.
 #[derive(Debug, Clone)]
 pub enum Action {
@@ -117,6 +125,11 @@ pub enum Action {
         /// Which call.
         stream: String,
     },
+    /// Waits for all that a watch stream owes up to now.
+    Settle {
+        /// Which call.
+        stream: String,
+    },
     /// Says that no more requests come.
     HalfClose {
         /// Which call.
@@ -136,7 +149,7 @@ pub enum Action {
 impl Action {
     /// Whether it has an answer.
     pub fn is_answered(&self) -> bool {
-        matches!(self, Action::Call { .. } | Action::Receive { .. })
+        matches!(self, Action::Call { .. } | Action::Receive { .. } | Action::Settle { .. })
     }
 }
 
@@ -312,7 +325,7 @@ impl Parser {
         }
         let stream = word.to_owned();
         let operator = rest.split(' ').next().unwrap_or_default();
-        if !matches!(operator, ">" | "<" | "end" | "cancel") {
+        if !matches!(operator, ">" | "<" | "settle" | "end" | "cancel") {
             return call(text, false);
         }
         let known = self.open.iter_mut().find(|(name, _)| name == word);
@@ -329,6 +342,8 @@ impl Parser {
                 open.is_done = true;
                 Action::Receive { stream }
             }
+            "settle" if open.method.name() == "Watch" => Action::Settle { stream },
+            "settle" => return Err("only a watch settles".to_owned()),
             "end" => Action::HalfClose { stream },
             _ => {
                 open.is_done = true;

@@ -17,6 +17,7 @@ use super::clean;
 use super::dynamic::{self, Metadata, OpenCall};
 use super::normalize::Shift;
 use super::script::{Action, Step};
+use super::settle::{self, Settled, Settling};
 use super::subject::{Subject, number};
 use super::values::Values;
 
@@ -33,8 +34,15 @@ pub struct Session {
     shift: Shift,
     values: Values,
     metadata: Metadata,
-    calls: BTreeMap<String, OpenCall>,
+    calls: BTreeMap<String, Running>,
     patience: Duration,
+}
+
+/// A call that is open.
+#[derive(Debug)]
+struct Running {
+    call: OpenCall,
+    settling: Settling,
 }
 
 impl Session {
@@ -83,19 +91,27 @@ impl Session {
             Action::Open { stream, method, request } => {
                 let is_first = !request.is_empty() || !method.is_client_streaming();
                 let request = if is_first { Some(self.request(method, request)?) } else { None };
+                let mut settling = Settling::default();
+                if let Some(request) = &request {
+                    settling.note(request);
+                }
                 let call = OpenCall::open(&self.channel, method, &self.metadata, request);
-                self.calls.insert(stream.clone(), call.map_err(|status| status.to_string())?);
+                let call = call.map_err(|status| status.to_string())?;
+                self.calls.insert(stream.clone(), Running { call, settling });
                 Ok(None)
             }
             Action::Send { stream, method, request } => {
                 let request = self.request(method, request)?;
+                let running = self.open(stream)?;
+                running.settling.note(&request);
                 // If the call has ended, the next `<` says how.
-                let _is_open = self.open(stream)?.send(request).await;
+                let _is_open = running.call.send(request).await;
                 Ok(None)
             }
             Action::Receive { stream } => self.receive(stream, &step.names).await.map(Some),
+            Action::Settle { stream } => self.settle(stream).await.map(Some),
             Action::HalfClose { stream } => {
-                self.open(stream)?.half_close();
+                self.open(stream)?.call.half_close();
                 Ok(None)
             }
             Action::Cancel { stream } => {
@@ -171,12 +187,12 @@ impl Session {
         names: &[(String, String)],
     ) -> Result<Answer, String> {
         let (start, patience) = (self.shift.0 + 1, self.patience);
-        let call = self.open(stream)?;
+        let call = &mut self.open(stream)?.call;
         let next = async {
             loop {
                 let mut next = call.next().await;
                 if let Some(Ok(message)) = &mut next
-                    && is_before(message, start)
+                    && (settle::is_own(message) || is_before(message, start))
                 {
                     continue;
                 }
@@ -196,9 +212,7 @@ impl Session {
         Ok(match answered {
             Err(_elapsed) => Answer::Nothing,
             Ok(None) => Answer::End,
-            Ok(Some(Err(status))) => {
-                Answer::Error { code: status.code(), text: status.message().to_owned() }
-            }
+            Ok(Some(Err(status))) => refused(&status),
             Ok(Some(Ok(message))) => {
                 for (name, path) in names {
                     let value = self.shift.pick(&message, path)?;
@@ -209,7 +223,24 @@ impl Session {
         })
     }
 
-    fn open(&mut self, stream: &str) -> Result<&mut OpenCall, String> {
+    async fn settle(&mut self, stream: &str) -> Result<Answer, String> {
+        let (start, patience) = (self.shift.0 + 1, self.patience);
+        let channel = self.channel.clone();
+        let Running { call, settling } = self.open(stream)?;
+        let settled = timeout(patience, settling.settle(call, &channel)).await;
+        Ok(match settled {
+            Err(_elapsed) => Answer::Nothing,
+            Ok(Settled::Ended(None)) => Answer::End,
+            Ok(Settled::Ended(Some(status))) => refused(&status),
+            Ok(Settled::Messages(mut messages)) => {
+                messages.retain_mut(|message| !is_before(message, start));
+                let shown = messages.iter().map(|message| self.shift.show(message, &self.values));
+                settle::by_watch(shown)
+            }
+        })
+    }
+
+    fn open(&mut self, stream: &str) -> Result<&mut Running, String> {
         self.calls.get_mut(stream).ok_or_else(|| format!("call {stream} was cancelled"))
     }
 }
@@ -217,6 +248,10 @@ impl Session {
 /// Whether an error's text is this side's own: no server says so.
 pub fn is_broken_connection(text: &str) -> bool {
     text == "transport error" || text.starts_with(dynamic::NO_CONNECTION)
+}
+
+fn refused(status: &Status) -> Answer {
+    Answer::Error { code: status.code(), text: status.message().to_owned() }
 }
 
 /// Takes the events up to the clean start out of a watch's message; whether there were no others.

@@ -18,6 +18,8 @@ w > create_request { key: "a" }
 w <
   header { * revision: 2 }
   created: true
+w settle
+  watch { created: true }
 w end
 eventually LeaseTimeToLive ID: 7
   header { * revision: 2 } ID: 7 TTL: -1
@@ -33,7 +35,7 @@ fn a_script_is_read_whole() {
     assert!(script.needs.own_server());
     let texts: Vec<&str> = script.steps.iter().map(|step| step.text.as_str()).collect();
     assert_eq!(texts[0], r#"Put key: "a" value: "1""#);
-    assert_eq!(texts.len(), 8);
+    assert_eq!(texts.len(), 9);
     let put = &script.steps[0];
     assert_eq!(put.line, 8);
     assert_eq!(put.answer_lines, 9..10);
@@ -66,6 +68,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ("# a\nw = Watch\nlet L = ID\n", 3, "`let` follows a step with an answer"),
         ("# a\nsince x\n", 2, "no version"),
         ("# a\nc = Lock name: \"a\"\n", 2, "neither received"),
+        ("# a\nc = Lock name: \"a\"\nc settle\n", 3, "only a watch settles"),
         ("# a\nSnapshot\n", 2, "answers with a stream"),
         ("# a\nw = Watch\nw < header { }\n", 3, "nothing may follow"),
         ("# a\nmetadata x\n", 2, "metadata KEY=VALUE"),
