@@ -14,14 +14,16 @@ use rusd_loadgen::conform::session::ANSWER_MAX;
 use rusd_loadgen::conform::version::Version;
 use rusd_loadgen::workload::{ClusterSpec, System};
 
-use crate::{BAD_INPUT, RUN_FAILED, refuse};
+use crate::{BAD_INPUT, RUN_FAILED, generate_verb, refuse};
 
 /// Workers when servers are started for them: most scripts wait, for a disk or for a lease.
 const JOBS: usize = 4;
 
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Client addresses of a server's members. Everything on it is deleted: see --wipe.
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["system", "binary"])]
     endpoints: Option<Vec<String>>,
@@ -62,11 +64,20 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
 }
 
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Send random streams of requests to two servers, and show the shortest on which they differ.
+    Generate(Box<generate_verb::Arguments>),
+}
+
 const EXIT_CODES: &str = "Exit codes: 0 every script passed, or was skipped for the reason shown; \
                           1 an answer was not the expected one; 2 bad input, such as a script that \
                           cannot be read; 4 a server could not be started or reached.";
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    if let Some(Verb::Generate(arguments)) = arguments.verb {
+        return generate_verb::run(&arguments);
+    }
     if (arguments.endpoints.is_some() || arguments.against.is_some()) && !arguments.wipe {
         return refuse(
             BAD_INPUT,
@@ -111,10 +122,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 
 fn plan(arguments: &Arguments, folder: &Path) -> Result<Plan, String> {
     let started = |system, binary: Option<&PathBuf>, name: &str| {
-        let binary = binary.cloned();
-        let spec = ClusterSpec { system, binary: binary.clone(), ..ClusterSpec::default() };
-        cluster::executable(&spec).map_err(|error| error.to_string())?;
-        Ok::<_, String>(Arc::new(Origin::started(system, binary, folder.join(name))))
+        started(system, binary.cloned(), folder.join(name))
     };
     let subject = match &arguments.endpoints {
         Some(endpoints) => Arc::new(Origin::Attached(endpoints.clone())),
@@ -138,7 +146,18 @@ fn plan(arguments: &Arguments, folder: &Path) -> Result<Plan, String> {
     Ok(Plan { subject, against, version, jobs, record: arguments.record, patience: ANSWER_MAX })
 }
 
-fn named(endpoints: Option<&[String]>, system: System, binary: Option<&Path>) -> String {
+/// Servers that are started in `folder`; an `Err` says why they cannot be.
+pub(crate) fn started(
+    system: System,
+    binary: Option<PathBuf>,
+    folder: PathBuf,
+) -> Result<Arc<Origin>, String> {
+    let spec = ClusterSpec { system, binary: binary.clone(), ..ClusterSpec::default() };
+    cluster::executable(&spec).map_err(|error| error.to_string())?;
+    Ok(Arc::new(Origin::started(system, binary, folder)))
+}
+
+pub(crate) fn named(endpoints: Option<&[String]>, system: System, binary: Option<&Path>) -> String {
     match (endpoints, binary) {
         (Some(endpoints), _) => endpoints.join(","),
         (None, Some(binary)) => binary.display().to_string(),

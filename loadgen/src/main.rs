@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use toml::Spanned;
 
 mod conform_verb;
+mod generate_verb;
 
 const BAD_INPUT: u8 = 2;
 const RUN_FAILED: u8 = 4;
@@ -41,7 +42,7 @@ enum Verb {
     /// Compare the checker's model with a live server, answer by answer.
     Model(ModelArguments),
     /// Run scripts of requests, and compare each answer with etcd's.
-    Conform(conform_verb::Arguments),
+    Conform(Box<conform_verb::Arguments>),
     /// Become a member of a cluster under test; used by `run` itself.
     #[command(name = process::GUARD_VERB, hide = true)]
     BecomeMember {
@@ -112,7 +113,7 @@ fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Run(arguments) => run(arguments),
         Verb::Model(arguments) => model(arguments),
-        Verb::Conform(arguments) => conform_verb::run(arguments),
+        Verb::Conform(arguments) => conform_verb::run(*arguments),
         Verb::BecomeMember { parent, program, arguments } => {
             let Err(error) = process::guard(parent, &program, &arguments);
             eprintln!("cannot become {}: {error}", program.display());

@@ -13,8 +13,9 @@
 //! that look the same on every server that behaves the same: ids are named, revisions count from
 //! the start of the script, and what [`differences`] lists is only compared by its presence.
 //!
-//! Whoever has other steps to run (a generator) needs three things: [`subject::Subject`] (a
-//! connection), [`session::Session`] (a clean start on it, then `step`), and [`script::Step`].
+//! [`generate`] makes steps of its own, at random, and runs them on two servers. It needs three
+//! things: [`subject::Subject`] (a connection), [`session::Session`] (a clean start on it, then
+//! `step`), and [`script::Step`].
 //!
 //! Invariant: an answer that was not compared is never counted as a pass.
 
@@ -22,6 +23,7 @@ pub mod answer;
 pub mod clean;
 pub mod differences;
 pub mod dynamic;
+pub mod generate;
 pub mod library;
 pub mod normalize;
 pub mod record;
