@@ -10,6 +10,8 @@ mod noted_log;
 #[cfg(any(test, feature = "planted-bugs"))]
 pub use noted_log::NotedLog;
 
+use rusd_state::planted::Bug;
+
 /// A bug planted on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
@@ -21,6 +23,8 @@ pub enum Plant {
     DropWatchEvent,
     /// A transaction's operations are applied in two revisions.
     SplitTxn,
+    /// The state machine breaks a promise of the API.
+    State(Bug),
 }
 
 impl Plant {
@@ -36,6 +40,11 @@ impl Plant {
             "ack-before-sync" => Plant::AckBeforeSync,
             "drop-watch-event" => Plant::DropWatchEvent,
             "split-txn" => Plant::SplitTxn,
+            "version-survives-delete" => Plant::State(Bug::VersionSurvivesDelete),
+            "count-up-to-limit" => Plant::State(Bug::CountUpToLimit),
+            "missing-value-compares" => Plant::State(Bug::MissingValueCompares),
+            "lease-stays" => Plant::State(Bug::LeaseStays),
+            "compact-revision-unreadable" => Plant::State(Bug::CompactRevisionUnreadable),
             other => panic!("RUSD_PLANT names no planted bug: {other:?}"),
         })
     }

@@ -165,6 +165,10 @@ fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
         #[cfg(feature = "planted-bugs")]
         planted: rusd_state::options::PlantedBugs { split_txn: plant == Some(Plant::SplitTxn) },
     };
+    #[cfg(feature = "planted-bugs")]
+    if let Some(Plant::State(bug)) = plant {
+        rusd_state::planted::plant(bug);
+    }
     #[cfg(not(feature = "planted-bugs"))]
     let _: Option<Plant> = plant;
     StorageOptions {

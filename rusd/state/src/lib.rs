@@ -27,6 +27,7 @@ pub mod lease;
 pub mod members;
 pub mod mvcc;
 pub mod options;
+pub mod planted;
 pub mod quota;
 mod recovery;
 mod shared;

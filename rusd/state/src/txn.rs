@@ -20,6 +20,7 @@ use crate::lease::lessor::Lessor;
 use crate::mvcc::key_range::KeyRange;
 use crate::mvcc::read::{self, Scan, Source, Want};
 use crate::mvcc::write::WriteTxn;
+use crate::planted::{Bug, is_planted};
 use crate::storage::StorageError;
 
 /// Why a transaction was not done: refused, or the engine failed.
@@ -258,7 +259,8 @@ fn holds(source: &impl Source, compare: &Compare, current: i64) -> Result<bool, 
     let want = if is_value { Want::All } else { Want::Metadata };
     let found = Scan::new(range, current, want).run(source)?;
     if found.kvs.is_empty() {
-        return Ok(!is_value && kv_holds(compare, &KeyValue::default()));
+        let compares = !is_value || is_planted(Bug::MissingValueCompares);
+        return Ok(compares && kv_holds(compare, &KeyValue::default()));
     }
     Ok(found.kvs.iter().all(|kv| kv_holds(compare, kv)))
 }

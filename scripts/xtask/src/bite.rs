@@ -6,6 +6,8 @@
 //! be valid: a check that flags everything catches nothing. It is the default build, or, where the
 //! fault needs what only the other build writes, that build with no bug named.
 //!
+//! Bugs that are seen in a single answer are the generator's to find: [`generate`].
+//!
 //! Invariant: a run counts only if every fault of it was done as planned; otherwise neither the
 //! bug nor the control has shown anything.
 
@@ -18,12 +20,17 @@ use crate::run_folder::{Ended, Run};
 use crate::steps::{Outcome, Steps};
 use crate::{report, workspace};
 
+mod generate;
+
 /// Plant bugs in rusd: each must be caught, by the right rule
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only this bug, by its name
     #[arg(long)]
     only: Option<String>,
+    /// Only the bugs that single answers show, which the generator of requests must find
+    #[arg(long)]
+    answers: bool,
     /// Seed of the runs
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -89,35 +96,55 @@ const PLANTS: [Plant; 4] = [
     },
 ];
 
-/// Builds both, runs every bug on both, and prints the table.
+/// Builds both, runs every bug, and prints the tables.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let sound = workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?.join("rusd");
-    let broken = build_broken()?;
-    let mut steps = Steps::default();
-    let mut is_known = args.only.is_none();
-    for plant in &PLANTS {
-        if args.only.as_ref().is_some_and(|only| only != plant.name) {
-            continue;
-        }
-        is_known = true;
-        let planted = Subject { binary: &broken, name: "broken", has_bug: true };
-        let control = match plant.control {
-            Control::Default => Subject { binary: &sound, name: "default", has_bug: false },
-            Control::Unplanted => Subject { binary: &broken, name: "unplanted", has_bug: false },
-        };
-        steps.run(&format!("{}: caught", plant.name), || caught(plant, &planted, args.seed));
-        let name = format!("{}: {} build without it is not flagged", plant.name, control.name);
-        steps.run(&name, || not_flagged(plant, &control, args.seed));
-    }
-    if !is_known {
-        let names: Vec<&str> = PLANTS.iter().map(|plant| plant.name).collect();
+    let only = args.only.as_deref();
+    let histories: Vec<&Plant> =
+        PLANTS.iter().filter(|plant| is_wanted(only, plant.name)).collect();
+    let answers: Vec<&generate::Plant> =
+        generate::PLANTS.iter().filter(|plant| is_wanted(only, plant.name)).collect();
+    if histories.is_empty() && answers.is_empty() {
+        let names = PLANTS.iter().map(|plant| plant.name);
+        let names: Vec<&str> =
+            names.chain(generate::PLANTS.iter().map(|plant| plant.name)).collect();
         bail!("no such bug; there are {}", names.join(", "));
     }
-    let code = steps.finish("cargo xtask bite");
-    if args.only.is_none() {
-        report::keep("bite.md", &steps.table())?;
+    let sound = workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?.join("rusd");
+    let broken = build_broken()?;
+    let mut code = ExitCode::SUCCESS;
+    if !histories.is_empty() && !args.answers {
+        let mut steps = Steps::default();
+        for plant in histories {
+            bite(&mut steps, plant, &sound, &broken, args.seed);
+        }
+        code = steps.finish("cargo xtask bite: what histories show");
+        if only.is_none() {
+            report::keep("bite.md", &steps.table())?;
+        }
+    }
+    if !answers.is_empty() {
+        let steps = generate::run(&answers, &broken, args.seed)?;
+        let answered = steps.finish("cargo xtask bite: what answers show");
+        if !steps.hold() {
+            code = answered;
+        }
     }
     Ok(code)
+}
+
+fn is_wanted(only: Option<&str>, name: &str) -> bool {
+    only.is_none_or(|only| only == name)
+}
+
+fn bite(steps: &mut Steps, plant: &Plant, sound: &Path, broken: &Path, seed: u64) {
+    let planted = Subject { binary: broken, name: "broken", has_bug: true };
+    let control = match plant.control {
+        Control::Default => Subject { binary: sound, name: "default", has_bug: false },
+        Control::Unplanted => Subject { binary: broken, name: "unplanted", has_bug: false },
+    };
+    steps.run(&format!("{}: caught", plant.name), || caught(plant, &planted, seed));
+    let name = format!("{}: {} build without it is not flagged", plant.name, control.name);
+    steps.run(&name, || not_flagged(plant, &control, seed));
 }
 
 /// Builds a rusd that can have bugs, and says where it is.

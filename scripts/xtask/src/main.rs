@@ -18,6 +18,7 @@ mod conform;
 mod crash;
 mod demo;
 mod difference;
+mod generate;
 mod golden;
 mod guard;
 mod oracle;
@@ -54,6 +55,7 @@ enum Verb {
     Transcript(transcript::Args),
     Clients(clients::Args),
     Conform(conform::Args),
+    Generate(generate::Args),
     Bite(bite::Args),
     Crash(crash::Args),
     Seeds(seeds::Args),
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Transcript(args) => transcript::run(&args),
         Verb::Clients(args) => clients::run(&args),
         Verb::Conform(args) => conform::run(&args),
+        Verb::Generate(args) => generate::run(&args),
         Verb::Bite(args) => bite::run(&args),
         Verb::Crash(args) => crash::run(&args),
         Verb::Seeds(args) => seeds::run(&args),

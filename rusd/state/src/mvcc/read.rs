@@ -18,6 +18,7 @@ use super::key_index::{At, KeyEntry};
 use super::key_range::KeyRange;
 use super::revision::Revision;
 use super::store::Store;
+use crate::planted::{Bug, is_planted};
 use crate::storage::History;
 use crate::storage::StorageError;
 use crate::storage::Tree;
@@ -228,6 +229,9 @@ pub(crate) fn response(request: &RangeRequest, current: i64, mut found: Found) -
     {
         found.kvs.truncate(limit);
         more = true;
+        if is_planted(Bug::CountUpToLimit) {
+            found.count = limit;
+        }
     }
     let keys_fast = is_keys_fast(request);
     let kvs = found.kvs.into_iter().map(|kv| KeyValue {

@@ -15,6 +15,7 @@ use super::key_range::KeyRange;
 use super::revision::Revision;
 use crate::error::ReadError;
 use crate::event::Prev;
+use crate::planted::{Bug, is_planted};
 
 /// Memory of a resident value beside its key and value: the allocation's and the counters' share.
 const RESIDENT_OVERHEAD_BYTES: usize = 128;
@@ -300,7 +301,7 @@ pub(crate) fn readable(requested: i64, current: i64, compact: i64) -> Result<i64
         return Err(ReadError::FutureRevision { current });
     }
     let main = if requested <= 0 { current } else { requested };
-    if main < compact {
+    if main < compact || (main == compact && is_planted(Bug::CompactRevisionUnreadable)) {
         return Err(ReadError::Compacted { compact });
     }
     Ok(main)

@@ -17,6 +17,7 @@ use super::revision::Revision;
 use super::store::Store;
 use crate::event::{Event, Events, Prev};
 use crate::lease::lessor::Lessor;
+use crate::planted::{Bug, is_planted};
 use crate::storage::History;
 use crate::storage::change::{EntryKind, HistoryEntry};
 
@@ -82,7 +83,7 @@ impl<'a> WriteTxn<'a> {
     }
 
     /// Writes a key. The lease must exist.
-    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], lease: i64) {
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], mut lease: i64) {
         let revision = self.next_revision();
         let (key_bytes, value_bytes) = compacted(key, value);
         let mut lease_before = 0;
@@ -90,11 +91,16 @@ impl<'a> WriteTxn<'a> {
         let prev = self.store.put(key, revision, |entry| {
             let before = entry.map(|entry| *entry.newest()).filter(|newest| !newest.is_tombstone());
             lease_before = before.map_or(0, |newest| newest.lease);
+            if lease == 0 && is_planted(Bug::LeaseStays) {
+                lease = lease_before;
+            }
+            let is_made_again = entry.is_some() && before.is_none();
+            let survived = i64::from(is_made_again && is_planted(Bug::VersionSurvivesDelete));
             let kv = Arc::new(KeyValue {
                 key: key_bytes,
                 create_revision: before.map_or(revision.main, |newest| newest.create_revision),
                 mod_revision: revision.main,
-                version: before.map_or(0, |newest| newest.version) + 1,
+                version: before.map_or(survived, |newest| newest.version) + 1,
                 value: value_bytes,
                 lease,
             });

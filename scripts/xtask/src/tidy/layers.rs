@@ -49,7 +49,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["txn"],
             &["alarm", "error", "event", "hash", "lease", "members", "mvcc", "shared"],
             &["storage"],
-            &["command", "options", "quota"],
+            &["command", "options", "planted", "quota"],
         ],
     },
     Package {
