@@ -1,6 +1,6 @@
 //! A clean start for a script on a server that others have used.
 //!
-//! Disarms alarms, revokes leases, deletes all keys in one last revision. That revision is 1 for
+//! Disarms alarms, revokes leases, deletes all keys, and ends in one last revision. That is 1 for
 //! the script, as it is on a new server. It has events, which a new server's does not, so watches
 //! do not show events up to it. What cannot be taken back: compactions, and the members of the
 //! cluster; scripts about those ask for a server of their own.
@@ -11,16 +11,17 @@ use tonic::{Code, Status};
 
 use super::subject::{ask, field, message, number};
 
-/// A key that no script uses. It is put so that there is something to delete, and so that the
-/// revision rises past any that was compacted.
+/// A key that no script uses. It is put so that there is something to delete in the last revision,
+/// and nothing else: a deletion can still be seen when its revision is compacted.
 const MARK: &str = "key: \"\\xff/conform/clean\"";
 
 /// Cleans, and returns the revision that is left behind.
 pub async fn clean(channel: &Channel) -> Result<i64, Status> {
     disarm(channel).await?;
     revoke(channel).await?;
+    ask(channel, "DeleteRange", "key: \"\\0\" range_end: \"\\0\"").await?;
     ask(channel, "Put", MARK).await?;
-    let deleted = ask(channel, "DeleteRange", "key: \"\\0\" range_end: \"\\0\"").await?;
+    let deleted = ask(channel, "DeleteRange", MARK).await?;
     let header = message(&deleted, "header");
     let revision = header.and_then(|header| number(&header, "revision"));
     let revision = revision.and_then(|revision| i64::try_from(revision).ok());

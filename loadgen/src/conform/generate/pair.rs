@@ -11,9 +11,13 @@ use super::super::clean;
 use super::super::script::{Needs, Step};
 use super::super::servers::{Origin, Server, ServerError};
 use super::super::session::{ANSWER_MAX, Session};
-use super::super::subject::{ask, number};
+use super::super::subject::{ask, field};
 use super::request::Request;
 use super::steps::Steps;
+
+/// How often servers are started anew, for a port that another process took, or because they do not
+/// hash the same.
+const STARTS_MAX: usize = 2;
 
 /// The server under test, and the one that is believed.
 #[derive(Debug)]
@@ -78,7 +82,7 @@ impl Pair {
     /// A clean start on both. Servers of ours that do not answer, or that hold what differs, are
     /// started anew.
     pub async fn open(&mut self) -> Result<Stream, PairError> {
-        if self.servers.is_some() {
+        for _ in 0..STARTS_MAX {
             let opened = self.try_open().await;
             if !self.can_start() || (opened.is_ok() && self.is_level) {
                 return opened;
@@ -116,9 +120,9 @@ impl Pair {
         let subjects = [subject.subject.clone(), against.subject.clone()];
         if !is_level {
             let channels = [0, 1].map(|side| subjects[side].channel(0).expect("a member"));
-            let (a, b) = tokio::try_join!(emptied(channels[0]), emptied(channels[1]))
-                .map_err(PairError::Clean)?;
-            self.is_level = a == b;
+            let left = tokio::try_join!(emptied(channels[0]), emptied(channels[1]));
+            let (subject, against) = left.map_err(PairError::Clean)?;
+            self.is_level = subject == against && subject.1.is_some();
         }
         let sessions = tokio::try_join!(Session::wiped(&subjects[0]), Session::wiped(&subjects[1]));
         let (subject, against) = sessions.map_err(PairError::Clean)?;
@@ -138,12 +142,13 @@ impl Pair {
     }
 }
 
-/// Deletes everything, history too. Returns the revision and the hash that are left.
-async fn emptied(channel: &Channel) -> Result<(i64, i128), Status> {
+/// Deletes everything, history too. Returns the revision and the hash that are left; a server may
+/// have no hash.
+async fn emptied(channel: &Channel) -> Result<(i64, Option<u32>), Status> {
     let revision = clean::clean(channel).await?;
     ask(channel, "Compact", &format!("revision: {revision} physical: true")).await?;
-    let hash = number(&ask(channel, "HashKV", "").await?, "hash");
-    Ok((revision, hash.unwrap_or(0)))
+    let hash = ask(channel, "HashKV", "").await.ok();
+    Ok((revision, hash.and_then(|answer| field(&answer, "hash")?.as_u32())))
 }
 
 /// A stream of requests on both.
@@ -186,6 +191,11 @@ impl Stream {
         let exchanges = self.exchanges[self.asked_at..].iter().rev();
         let mut answers = exchanges.filter_map(|exchange| exchange.answers.as_ref());
         answers.find(|[_, against]| *against != Answer::End).map(|[_, against]| against)
+    }
+
+    /// Takes the step before the first request.
+    pub async fn begin(&mut self) -> Result<bool, PairError> {
+        self.take(vec![Steps::first()]).await
     }
 
     /// Sends all requests until there is a difference; returns whether there was none.

@@ -14,6 +14,7 @@ use super::pair::{Exchange, Pair, PairError};
 use super::request::Request;
 use super::requests::Requests;
 use super::shrink::{self, Judge};
+use super::steps::Steps;
 use super::summary::{Found, Tally};
 
 /// How often it is told how far we are.
@@ -121,10 +122,10 @@ async fn one(
     all: &Mutex<Tally>,
 ) -> Result<Option<Found>, PairError> {
     let mut stream = pair.open().await?;
+    let mut is_equal = stream.begin().await?;
     let mut random = Requests::new(plan.seed, number);
     let mut tally = Tally::default();
     let mut asked = Vec::new();
-    let mut is_equal = true;
     for index in 1..=plan.requests {
         let is_hash_due =
             index == plan.requests || plan.hash_every.is_some_and(|every| index % every == 0);
@@ -176,20 +177,35 @@ async fn explain(
     pair.set_patience(PATIENCE_SHRINKING);
     let shrunk = shrink::shrink(asked, pair).await?;
     pair.set_patience(ANSWER_MAX);
-    // A hash is of all that there ever was, so its script needs a new server.
-    let is_fresh = is_of_hash && pair.can_start();
-    let mut shown = if is_fresh { pair.open_new().await? } else { pair.open().await? };
-    shown.play(&shrunk).await?;
+    let exchanges = shown(pair, &shrunk).await?;
     pair.has_differed();
-    let script = script(&whence, is_fresh, shown.exchanges());
-    Ok(Found { stream, requests: shrunk.len(), is_steady: true, script })
+    // A hash is of all that there ever was, so its script needs a new server.
+    let script = script(&whence, is_of_hash, &exchanges);
+    let is_begun = exchanges.first().is_some_and(|first| first.step == Steps::first().text);
+    let requests = shrunk.len() + usize::from(is_begun);
+    Ok(Found { stream, requests, is_steady: true, script })
+}
+
+/// What servers that nobody has used answer, without the step before the first request if the
+/// difference shows all the same.
+async fn shown(pair: &mut Pair, requests: &[Request]) -> Result<Vec<Exchange>, PairError> {
+    if pair.can_start() {
+        let mut stream = pair.open_new().await?;
+        if !stream.play(requests).await? {
+            return Ok(stream.exchanges().to_vec());
+        }
+    }
+    let mut stream = if pair.can_start() { pair.open_new().await? } else { pair.open().await? };
+    let _is_equal = stream.begin().await? && stream.play(requests).await?;
+    Ok(stream.exchanges().to_vec())
 }
 
 impl Judge for Pair {
     type Error = PairError;
 
     async fn differ(&mut self, requests: &[Request]) -> Result<bool, PairError> {
-        let is_equal = self.open().await?.play(requests).await?;
+        let mut stream = self.open().await?;
+        let is_equal = stream.begin().await? && stream.play(requests).await?;
         if !is_equal {
             self.has_differed();
         }

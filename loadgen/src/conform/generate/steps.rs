@@ -7,6 +7,9 @@
 //!   before a compaction, which could take the previous value that an event is to have.
 //! - A hash is taken when no compaction is at work. A compaction to a revision that was compacted
 //!   already is refused, but `physical` waits all the same.
+//!
+//! A stream begins with a compaction of all that was before it, so that it is the same on a server
+//! that was used as on a new one.
 
 use super::super::schema;
 use super::super::script::{Action, Step};
@@ -18,20 +21,18 @@ const STREAM: &str = "w";
 const RANGE_STREAM: &str = "s";
 
 /// Makes steps of a stream's requests, in order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Steps {
     is_watching: bool,
     may_be_compacting: bool,
 }
 
-impl Default for Steps {
-    fn default() -> Self {
-        // What ran before may have compacted.
-        Steps { is_watching: false, may_be_compacting: true }
-    }
-}
-
 impl Steps {
+    /// The step before the first request.
+    pub fn first() -> Step {
+        compact_all_before()
+    }
+
     /// The steps of the next request.
     pub fn of(&mut self, request: &Request) -> Vec<Step> {
         match request.rpc() {
@@ -56,7 +57,7 @@ impl Steps {
             }
             "HashKV" if std::mem::replace(&mut self.may_be_compacting, false) => {
                 let mut steps = self.last();
-                steps.extend([wait_for_compactions(), call(request)]);
+                steps.extend([compact_all_before(), call(request)]);
                 steps
             }
             "RangeStream" => range_stream(request),
@@ -95,7 +96,7 @@ fn range_stream(request: &Request) -> Vec<Step> {
     vec![Step::new(written, open), receive.clone(), receive]
 }
 
-fn wait_for_compactions() -> Step {
+fn compact_all_before() -> Step {
     let method = schema::method("Compact").expect("the RPC exists");
     let request = "revision: 1 physical: true".to_owned();
     let written = format!("Compact {request}");
@@ -123,7 +124,8 @@ mod tests {
             request("HashKV", ""),
         ];
         let mut steps = Steps::default();
-        let mut all: Vec<Step> = requests.iter().flat_map(|request| steps.of(request)).collect();
+        let mut all = vec![Steps::first()];
+        all.extend(requests.iter().flat_map(|request| steps.of(request)));
         all.extend(steps.last());
         let texts: Vec<&str> = all.iter().map(|step| step.text.as_str()).collect();
         let expected = [

@@ -83,6 +83,9 @@ impl Store {
 
     /// The revision that a request for `requested` reads at, as etcd decides it.
     pub(crate) fn resolve(&self, requested: i64) -> Result<i64, ReadError> {
+        if requested == self.compact && is_planted(Bug::CompactRevisionUnreadable) {
+            return Err(ReadError::Compacted { compact: self.compact });
+        }
         readable(requested, self.current, self.compact)
     }
 
@@ -301,7 +304,7 @@ pub(crate) fn readable(requested: i64, current: i64, compact: i64) -> Result<i64
         return Err(ReadError::FutureRevision { current });
     }
     let main = if requested <= 0 { current } else { requested };
-    if main < compact || (main == compact && is_planted(Bug::CompactRevisionUnreadable)) {
+    if main < compact {
         return Err(ReadError::Compacted { compact });
     }
     Ok(main)

@@ -124,7 +124,9 @@ fn generate(
     let out = workspace::target().join("bite-runs").join(name);
     let mut generate = Generate::new(broken.to_owned(), out);
     let (streams, seed) = (streams.to_string(), seed.to_string());
-    generate.command.args(["--streams", &streams, "--seed", &seed, "--differences", "1"]);
+    generate.command.args(["--streams", &streams, "--seed", &seed]);
+    // One at a time, so that the first difference is the only one.
+    generate.command.args(["--differences", "1", "--jobs", "1"]);
     match plant {
         Some(plant) => generate.command.env("RUSD_PLANT", plant),
         None => generate.command.env_remove("RUSD_PLANT"),
