@@ -24,10 +24,12 @@ pub(crate) fn error(text: &str) {
     eprintln!("xtask: error: {text}");
 }
 
-/// Keeps a result in `results/`, with its table as it was printed.
+/// Keeps a result in `results/`, with its table as it was printed; paths are from the root.
 pub(crate) fn keep(name: &str, lines: &[String]) -> Result<()> {
-    let path = workspace::root().join("results").join(name);
-    fs::write(&path, lines.join("\n") + "\n")
+    let root = workspace::root();
+    let path = root.join("results").join(name);
+    let text = lines.join("\n").replace(&format!("{}/", root.display()), "");
+    fs::write(&path, text + "\n")
         .with_context(|| format!("cannot write {}", path.display()))?;
     progress(&format!("kept in {}", path.display()));
     Ok(())
