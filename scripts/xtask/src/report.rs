@@ -29,8 +29,7 @@ pub(crate) fn keep(name: &str, lines: &[String]) -> Result<()> {
     let root = workspace::root();
     let path = root.join("results").join(name);
     let text = lines.join("\n").replace(&format!("{}/", root.display()), "");
-    fs::write(&path, text + "\n")
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     progress(&format!("kept in {}", path.display()));
     Ok(())
 }
