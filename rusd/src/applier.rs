@@ -58,7 +58,8 @@ impl Applier {
         Ok(())
     }
 
-    fn apply_run(&mut self, run: CommittedRun) -> Result<(), Fatal> {
+    /// Applies what the driver has handed on.
+    pub fn apply_run(&mut self, run: CommittedRun) -> Result<(), Fatal> {
         let mut conf_states = run.conf_states.into_iter().peekable();
         let mut entries = run.entries.as_slice();
         while let Some(first) = entries.first() {

@@ -8,13 +8,14 @@ mod meter;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::time::{ClockId, clock_gettime};
 use parking_lot::{Condvar, Mutex};
 use rusd_state::storage::{FoldProgress, History, StorageError};
 use rusd_state::{Compactor, Progress};
+use tokio::time::Instant;
 
 pub use self::meter::{AwaitedCompaction, EngineMeter};
 
@@ -81,6 +82,8 @@ pub struct Engine {
     flushed: Arc<(Mutex<()>, Condvar)>,
     stopped: Arc<AtomicBool>,
     meter: Arc<EngineMeter>,
+    /// When there was last something to flush.
+    changed_at: Instant,
 }
 
 impl Engine {
@@ -100,6 +103,7 @@ impl Engine {
             flushed: Arc::clone(&flushed),
             stopped: Arc::clone(&stopped),
             meter,
+            changed_at: Instant::now(),
         };
         (engine, EngineBell { history, bell, flushed, stopped })
     }
@@ -113,23 +117,28 @@ impl Engine {
     }
 
     fn flush_until_stopped(&mut self) -> Result<(), StorageError> {
-        let mut changed_at = Instant::now();
         let mut work_left = true;
         loop {
             let wait = if work_left { Duration::ZERO } else { FLUSH_INTERVAL };
-            let rung = self.bell.recv_timeout(wait);
-            if self.flush()? {
-                changed_at = Instant::now();
-            }
-            if rung == Err(RecvTimeoutError::Disconnected) {
+            if self.bell.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                self.flush()?;
                 return Ok(());
             }
-            let compacting = self.compact()?;
-            let idle = changed_at.elapsed() >= IDLE_AFTER;
-            let folding = (idle || self.is_fold_late()) && !compacting && self.fold()?;
-            // While writes come in, a turn lasts the whole interval: few large transactions.
-            work_left = (compacting || folding) && (idle || self.meter.is_compaction_awaited());
+            work_left = self.turn()?;
         }
+    }
+
+    /// Flushes, and takes a step of what else there is to do. True if the next turn should follow
+    /// at once.
+    pub fn turn(&mut self) -> Result<bool, StorageError> {
+        if self.flush()? {
+            self.changed_at = Instant::now();
+        }
+        let compacting = self.compact()?;
+        let idle = self.changed_at.elapsed() >= IDLE_AFTER;
+        let folding = (idle || self.is_fold_late()) && !compacting && self.fold()?;
+        // While writes come in, a turn lasts the whole interval: few large transactions.
+        Ok((compacting || folding) && (idle || self.meter.is_compaction_awaited()))
     }
 
     /// True if there was something to flush.

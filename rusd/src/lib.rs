@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod applier;
+pub mod assembly;
 pub mod background;
 pub mod config;
 pub mod consensus;

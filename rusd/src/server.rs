@@ -1,4 +1,4 @@
-//! Wires the member together and takes it apart again.
+//! Gives the parts of a member their threads, and takes them apart again.
 //!
 //! ```text
 //! thread          owns                          fed by                 feeds
@@ -20,44 +20,30 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
 use rusd_proto::etcdserverpb::InternalRaftRequest;
 use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
-use rusd_raft::log::{LogStore, Wal};
-use rusd_raft::{Config as RaftConfig, Index, Metadata, Node};
-use rusd_state::{StateMachine, View};
+use rusd_raft::Metadata;
+#[cfg(feature = "planted-bugs")]
+use rusd_raft::log::LogStore;
+use rusd_raft::log::Wal;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::applier::{Applier, CommittedRun};
-use crate::background::auto_compaction::AutoCompactor;
-use crate::background::lease_clock::LeaseClock;
-use crate::background::lease_expiry::LeaseExpiry;
+use crate::assembly::{Assembly, AssemblyError, Entropy, Materials};
 use crate::background::leases::Leases;
-use crate::background::space::SpaceAlarm;
 use crate::config::Config;
-use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Wiring};
-use crate::consensus::inbox::{Inbox, InboxReceiver, inbox};
+use crate::consensus::inbox::{Inbox, inbox};
 use crate::consensus::membership::InitialCluster;
-use crate::consensus::progress::Progress;
-use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
-use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
-use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
+use crate::consensus::proposer::Proposer;
 use crate::consensus::transport::{PeerHandler, Transport};
-use crate::engine::{Engine, EngineMeter};
-use crate::member::{Identity, Limits, Member};
-use crate::metrics::Metrics;
+use crate::member::Identity;
 use crate::net;
 use crate::plant::Plant;
-use crate::quota::{Quota, SpaceWatch};
 use crate::storage::{OpenError, Storage, StorageOptions};
-use crate::watch::hub::Hub;
 
-/// The node's clock: etcd's flags in milliseconds are counted in ticks of this.
-pub const TICK: Duration = Duration::from_millis(10);
 /// How long a stop waits for open requests.
 const GRACE: Duration = Duration::from_secs(2);
 /// Pause between attempts to publish this member's attributes.
@@ -72,9 +58,9 @@ pub enum ServerError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The log and the engine do not fit together.
+    /// The parts do not fit together.
     #[error(transparent)]
-    Raft(#[from] rusd_raft::Fatal),
+    Assembly(#[from] AssemblyError),
     /// A listener or an api thread could not be made.
     #[error(transparent)]
     Net(#[from] net::NetError),
@@ -221,20 +207,6 @@ impl Threads {
     }
 }
 
-/// What the threads share.
-struct Shared {
-    inbox: Inbox,
-    transport: Transport,
-    progress: Arc<Progress>,
-    waiters: Arc<Waiters>,
-    proven_reads: Arc<ProvenReads>,
-    lease_clock: Arc<LeaseClock>,
-    view: View,
-    engine: Arc<EngineMeter>,
-    quota: Quota,
-    space: SpaceWatch,
-}
-
 impl Starting<'_> {
     fn start(
         self,
@@ -252,12 +224,30 @@ impl Starting<'_> {
         let stop = threads.stop.clone();
         let peer_runtime = peer_runtime()?;
         let (inbox, inbox_out) = inbox();
-        let shared = self.shared(&state, inbox, &peer_runtime, &stop)?;
-        let committed = self.start_driver(&mut threads, &shared, inbox_out, wal, &state)?;
-        let (hub, metrics) = self.start_applier(&mut threads, &shared, state, committed)?;
-        let member = self.member(&shared, hub);
-        self.start_background(&peer_runtime, &shared, &member, &stop);
-        self.serve_peers(&peer_runtime, peer_listeners, &shared.inbox, &member.leases, &stop)?;
+        let transport = self.start_transport(&peer_runtime, &inbox, &stop)?;
+        let preparer = wal.preparer();
+        threads.spawn("wal-segments", move || preparer.run())?;
+        let materials = Materials {
+            identity: Arc::clone(&self.identity),
+            log: noted(wal),
+            state,
+            transport,
+            inbox: (inbox.clone(), inbox_out),
+            entropy: Entropy::of_system(),
+        };
+        let assembly = Assembly::new(self.config, self.plant, materials)?;
+        let Assembly { driver, committed, applier, dispatcher, engine, background, .. } = assembly;
+        let (member, metrics) = (assembly.member, assembly.metrics);
+        let stop_driver = stop.clone();
+        threads.spawn("driver", move || driver.run(&stop_driver))?;
+        threads.spawn("watch-hub", move || {
+            dispatcher.run();
+            Ok::<_, Infallible>(())
+        })?;
+        threads.spawn("engine", move || engine.run())?;
+        threads.spawn("applier", move || applier.run(&committed))?;
+        background.spawn(peer_runtime.handle(), &stop);
+        self.serve_peers(&peer_runtime, peer_listeners, &inbox, &member.leases, &stop)?;
         self.publish(&peer_runtime, &member.proposer, [stop_waiting, &stop])?;
 
         let stop_api = CancellationToken::new();
@@ -277,161 +267,6 @@ impl Starting<'_> {
             _storage_lock: lock,
         })
     }
-
-    fn shared(
-        &self,
-        state: &StateMachine,
-        inbox: Inbox,
-        runtime: &Runtime,
-        stop: &CancellationToken,
-    ) -> Result<Shared, ServerError> {
-        let (applied, _) = state.applied();
-        let progress = Arc::new(Progress::new(self.identity.member_id, applied));
-        let lease_clock = Arc::new(LeaseClock::default());
-        let view = state.view();
-        for lease in view.lease_times() {
-            lease_clock.granted(lease.id, lease.ttl, lease.remaining_ttl);
-        }
-        let engine = Arc::new(EngineMeter::new(state.history()).map_err(OpenError::Engine)?);
-        let quota = Quota::new(self.config.quota_backend_bytes, Arc::clone(&engine));
-        Ok(Shared {
-            engine,
-            space: SpaceWatch::new(quota.clone()),
-            quota,
-            transport: self.start_transport(runtime, &inbox, stop)?,
-            inbox,
-            waiters: Arc::default(),
-            proven_reads: Arc::new(ProvenReads::new(Arc::clone(&progress))),
-            progress,
-            lease_clock,
-            view,
-        })
-    }
-
-    fn start_driver(
-        &self,
-        threads: &mut Threads,
-        shared: &Shared,
-        inbox: InboxReceiver,
-        wal: Wal,
-        state: &StateMachine,
-    ) -> Result<Receiver<CommittedRun>, ServerError> {
-        let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
-        let preparer = wal.preparer();
-        threads.spawn("wal-segments", move || preparer.run())?;
-        let (applied, _) = state.applied();
-        let conf_state = state.conf_state();
-        let node = Node::new(self.raft_config(), noted(wal), Index(applied), conf_state)?;
-        let wiring = Wiring {
-            inbox,
-            transport: shared.transport.clone(),
-            committed,
-            proven_reads: Arc::clone(&shared.proven_reads),
-            waiters: Arc::clone(&shared.waiters),
-            progress: Arc::clone(&shared.progress),
-            first_read_context: nanos_since_epoch(),
-            read_round_ticks_max: 2 * ticks(self.config.election_timeout),
-        };
-        let driver = self.planted(Driver::new(node, wiring, applied, TICK));
-        let stop = threads.stop.clone();
-        threads.spawn("driver", move || driver.run(&stop))?;
-        Ok(committed_out)
-    }
-
-    fn start_applier(
-        &self,
-        threads: &mut Threads,
-        shared: &Shared,
-        state: StateMachine,
-        committed: Receiver<CommittedRun>,
-    ) -> Result<(Hub, Metrics), ServerError> {
-        let (view, history) = (shared.view.clone(), state.history());
-        let (hub, dispatcher, events) = Hub::new(view.clone(), view.revision() + 1, self.plant);
-        threads.spawn("watch-hub", move || {
-            dispatcher.run();
-            Ok::<_, Infallible>(())
-        })?;
-        let meter = Arc::clone(&shared.engine);
-        let (engine, engine_bell) =
-            Engine::new(Arc::clone(&history), state.compactor(), Arc::clone(&meter));
-        threads.spawn("engine", move || engine.run())?;
-        let applier = Applier {
-            state,
-            progress: Arc::clone(&shared.progress),
-            waiters: Arc::clone(&shared.waiters),
-            proven_reads: Arc::clone(&shared.proven_reads),
-            lease_clock: Arc::clone(&shared.lease_clock),
-            events,
-            engine: engine_bell,
-            space: shared.space.clone(),
-        };
-        threads.spawn("applier", move || applier.run(&committed))?;
-        let progress = Arc::clone(&shared.progress);
-        Ok((hub, Metrics { history, view, progress, engine: meter }))
-    }
-
-    fn member(&self, shared: &Shared, hub: Hub) -> Member {
-        let timeout = request_timeout(self.config.election_timeout);
-        let proposer = self.proposer(shared);
-        let read_barrier = ReadBarrier::new(shared.inbox.clone(), timeout, self.plant);
-        let leases = Leases::new(
-            Arc::clone(&shared.lease_clock),
-            Arc::clone(&shared.progress),
-            read_barrier.clone(),
-            shared.transport.clone(),
-            self.config.features.lease_checkpoint.then(|| proposer.clone()),
-            timeout,
-        );
-        Member {
-            identity: Arc::clone(&self.identity),
-            space_alarm: SpaceAlarm {
-                view: shared.view.clone(),
-                proposer: proposer.clone(),
-                member_id: self.identity.member_id,
-            },
-            proposer,
-            read_barrier,
-            view: shared.view.clone(),
-            hub,
-            leases,
-            progress: Arc::clone(&shared.progress),
-            limits: Limits {
-                request_bytes_max: self.config.max_request_bytes,
-                txn_ops_max: self.config.max_txn_ops,
-                leaderless_max: 3 * self.config.election_timeout,
-            },
-            engine: Arc::clone(&shared.engine),
-            quota: shared.quota.clone(),
-            leader_transfer: self.leader_transfer(shared),
-        }
-    }
-
-    fn start_background(
-        &self,
-        runtime: &Runtime,
-        shared: &Shared,
-        member: &Member,
-        stop: &CancellationToken,
-    ) {
-        let expiry = LeaseExpiry {
-            clock: Arc::clone(&shared.lease_clock),
-            progress: Arc::clone(&shared.progress),
-            proposer: member.proposer.clone(),
-            promotion_extra: self.config.election_timeout,
-            is_checkpointing: self.config.features.lease_checkpoint,
-        };
-        runtime.spawn(expiry.run(stop.clone()));
-        if let Some(keep) = self.config.auto_compaction {
-            let compactor = AutoCompactor {
-                keep,
-                view: member.view.clone(),
-                progress: Arc::clone(&shared.progress),
-                proposer: member.proposer.clone(),
-            };
-            runtime.spawn(compactor.run(stop.clone()));
-        }
-        runtime.spawn(member.space_alarm.clone().run(shared.space.clone(), stop.clone()));
-    }
 }
 
 /// With planted bugs, whether there is one or not, the log tells how far it is synced.
@@ -446,29 +281,6 @@ fn noted(wal: Wal) -> Wal {
 }
 
 impl Starting<'_> {
-    fn raft_config(&self) -> RaftConfig {
-        let count = |time| usize::try_from(ticks(time)).unwrap_or(usize::MAX);
-        RaftConfig {
-            election_ticks: count(self.config.election_timeout),
-            heartbeat_ticks: count(self.config.heartbeat_interval).max(1),
-            ..RaftConfig::new(self.identity.member_id)
-        }
-    }
-
-    #[cfg(feature = "planted-bugs")]
-    fn planted<L: LogStore>(&self, mut driver: Driver<L>) -> Driver<L> {
-        if self.plant == Some(Plant::AckBeforeSync) {
-            driver.acknowledge_before_sync();
-        }
-        driver
-    }
-
-    #[cfg(not(feature = "planted-bugs"))]
-    #[expect(clippy::unused_self, reason = "the same signature as with planted bugs")]
-    fn planted<L: LogStore>(&self, driver: Driver<L>) -> Driver<L> {
-        driver
-    }
-
     fn start_transport(
         &self,
         runtime: &Runtime,
@@ -485,24 +297,6 @@ impl Starting<'_> {
         Ok(Transport::start(handle, (member_id, cluster_id), peers, inbox, stop)?)
     }
 
-    fn proposer(&self, shared: &Shared) -> Proposer {
-        let ids = IdGenerator::new(self.identity.member_id, SystemTime::now());
-        let limits = ProposerLimits {
-            request_bytes_max: self.config.max_request_bytes,
-            timeout: request_timeout(self.config.election_timeout),
-            election_timeout: self.config.election_timeout,
-        };
-        let (waiters, progress) = (Arc::clone(&shared.waiters), Arc::clone(&shared.progress));
-        let links = shared.transport.links();
-        Proposer::new(shared.inbox.clone(), waiters, progress, links, Arc::new(ids), limits)
-    }
-
-    fn leader_transfer(&self, shared: &Shared) -> LeaderTransfer {
-        let election_timeout = self.config.election_timeout;
-        let times = TransferTimes { election_timeout, timeout: request_timeout(election_timeout) };
-        LeaderTransfer::new(shared.inbox.clone(), Arc::clone(&shared.progress), times)
-    }
-
     fn serve_peers(
         &self,
         runtime: &Runtime,
@@ -512,10 +306,9 @@ impl Starting<'_> {
         stop: &CancellationToken,
     ) -> Result<(), ServerError> {
         let Identity { member_id, cluster_id, .. } = *self.identity;
-        let (service, lease_messages) =
-            PeerHandler::service((member_id, cluster_id), inbox.clone());
+        let (handler, lease_messages) = PeerHandler::new((member_id, cluster_id), inbox.clone());
         runtime.spawn(leases.clone().serve_peers(lease_messages, stop.clone()));
-        net::serve_peers(runtime.handle(), listeners, service, stop)
+        net::serve_peers(runtime.handle(), listeners, handler.into_service(), stop)
             .map_err(|source| ServerError::Start { what: "serve peers".into(), source })
     }
 
@@ -553,22 +346,6 @@ impl Starting<'_> {
             }
         })
     }
-}
-
-/// A duration in ticks of the node's clock.
-fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
-}
-
-/// The clock's time; a restart takes longer than a nanosecond.
-fn nanos_since_epoch() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX / 2)
-}
-
-/// etcd's `ReqTimeout`: time for the work, and for an election to be lost and won.
-fn request_timeout(election_timeout: Duration) -> Duration {
-    Duration::from_secs(5) + 2 * election_timeout
 }
 
 fn peer_runtime() -> Result<Runtime, ServerError> {

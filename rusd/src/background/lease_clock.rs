@@ -9,10 +9,11 @@
 //! revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Time between two checkpoints of a lease, and the shortest time left that is worth one.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(5);

@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 use prost::Message as _;
 use rusd_proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
 use rusd_raft::log::LogStore;
 use rusd_raft::{Fatal, Index, Node, Outbox, Outgoing, StepError, Turn};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::{InboxReceiver, PeerInput, Proposal, ReadWaiter, drain};
@@ -151,8 +152,13 @@ impl<L: LogStore> Driver<L> {
         if now < self.clock.next_at {
             return;
         }
-        self.clock.ticks += 1;
         self.clock.next_at = now.max(self.clock.next_at + self.clock.interval);
+        self.tick();
+    }
+
+    /// Lets one tick pass.
+    pub fn tick(&mut self) {
+        self.clock.ticks += 1;
         self.node.tick();
         let mut waiters = std::mem::take(&mut self.reads.waiting);
         waiters.extend(self.reads.rounds.give_up(self.clock.ticks));

@@ -1,9 +1,9 @@
 //! Since when the stream to each peer is open.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// The streams to the peers. Told by the transport.
 #[derive(Debug)]

@@ -4,10 +4,11 @@
 //! Each number is right on its own; no two are read as a pair.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How far this member is.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -14,6 +14,7 @@ use prost::Message as _;
 use rusd_proto::etcdserverpb::{InternalRaftRequest, RequestHeader};
 use rusd_state::{ApplyError, Response};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::inbox::{Inbox, Proposal, Refused};
 use super::links::Links;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusd_proto::rusdpeerpb::peer_client::PeerClient;
 use rusd_proto::rusdpeerpb::peer_server::{Peer, PeerServer};
@@ -17,6 +17,7 @@ use rusd_proto::rusdpeerpb::{
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
@@ -57,7 +58,33 @@ struct PeerQueues {
     votes: mpsc::Sender<VoteRequest>,
 }
 
+/// What is queued for one peer, for whoever carries it there.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The peer.
+    pub peer: u64,
+    /// For its stream of messages, in order.
+    pub messages: mpsc::Receiver<PeerMessage>,
+    /// Requests for its vote.
+    pub votes: mpsc::Receiver<VoteRequest>,
+}
+
 impl Transport {
+    /// The queues for `peers`, and their far ends.
+    pub fn queues(identity: (u64, u64), peers: &[u64]) -> (Self, Vec<Outbound>) {
+        let (member_id, cluster_id) = identity;
+        let mut queues = BTreeMap::new();
+        let outbound = peers.iter().map(|peer| {
+            let (messages, messages_out) = mpsc::channel(MESSAGES_QUEUED_MAX);
+            let (votes, votes_out) = mpsc::channel(VOTES_QUEUED_MAX);
+            queues.insert(*peer, PeerQueues { messages, votes });
+            Outbound { peer: *peer, messages: messages_out, votes: votes_out }
+        });
+        let outbound = outbound.collect();
+        let links = Arc::new(Links::new(member_id, peers.iter().copied()));
+        (Transport { member_id, cluster_id, peers: Arc::new(queues), links }, outbound)
+    }
+
     /// Starts the tasks that connect to `peers` (id and URL) on `runtime`.
     pub fn start(
         runtime: &Handle,
@@ -66,11 +93,9 @@ impl Transport {
         inbox: &Inbox,
         stop: &CancellationToken,
     ) -> Result<Self, tonic::transport::Error> {
-        let (member_id, cluster_id) = identity;
-        let mut queues = BTreeMap::new();
-        let peers: Vec<(u64, String)> = peers.into_iter().collect();
-        let links = Arc::new(Links::new(member_id, peers.iter().map(|(peer, _)| *peer)));
-        for (peer, url) in peers {
+        let (ids, urls): (Vec<u64>, Vec<String>) = peers.into_iter().unzip();
+        let (transport, outbound) = Self::queues(identity, &ids);
+        for (Outbound { peer, messages, votes }, url) in outbound.into_iter().zip(urls) {
             let endpoint = Endpoint::from_shared(url)?
                 .connect_timeout(CONNECT_TIMEOUT)
                 .tcp_nodelay(true)
@@ -79,19 +104,16 @@ impl Transport {
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(8 * 1024 * 1024)
                 .initial_connection_window_size(16 * 1024 * 1024);
-            let (messages, messages_out) = mpsc::channel(MESSAGES_QUEUED_MAX);
-            let (votes, votes_out) = mpsc::channel(VOTES_QUEUED_MAX);
-            queues.insert(peer, PeerQueues { messages, votes });
-            let link = Link { peer, endpoint, inbox: inbox.clone(), links: Arc::clone(&links) };
-            let stream = link.clone().stream_messages(messages_out);
-            let asking = link.ask_for_votes(votes_out);
+            let link = Link { peer, endpoint, inbox: inbox.clone(), links: transport.links() };
+            let stream = link.clone().stream_messages(messages);
+            let asking = link.ask_for_votes(votes);
             let stop = stop.clone();
             runtime.spawn(async move {
                 let links = Box::pin(async { tokio::join!(stream, asking) });
                 stop.run_until_cancelled(links).await;
             });
         }
-        Ok(Transport { member_id, cluster_id, peers: Arc::new(queues), links })
+        Ok(transport)
     }
 
     /// Which peers can be reached, and since when.
@@ -194,15 +216,18 @@ pub struct PeerHandler {
 }
 
 impl PeerHandler {
-    /// The service for the peer listener, and what it hears about leases.
-    pub fn service(
+    /// A handler, and what it hears about leases.
+    pub fn new(
         (member_id, cluster_id): (u64, u64),
         inbox: Inbox,
-    ) -> (PeerServer<PeerHandler>, mpsc::Receiver<PeerMessage>) {
+    ) -> (Self, mpsc::Receiver<PeerMessage>) {
         let (lease_messages, lease_messages_out) = mpsc::channel(LEASE_QUESTIONS_QUEUED_MAX);
-        let handler = PeerHandler { member_id, cluster_id, inbox, lease_messages };
-        let service = PeerServer::new(handler).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        (service, lease_messages_out)
+        (PeerHandler { member_id, cluster_id, inbox, lease_messages }, lease_messages_out)
+    }
+
+    /// The service for the peer listener.
+    pub fn into_service(self) -> PeerServer<PeerHandler> {
+        PeerServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     fn check_address(&self, to: u64, cluster_id: u64) -> Result<(), Status> {
@@ -221,7 +246,13 @@ impl PeerHandler {
         Ok(())
     }
 
-    fn route(&self, message: PeerMessage) {
+    /// Takes a request for this member's vote.
+    pub fn route_vote(&self, request: VoteRequest) {
+        self.inbox.message(PeerInput::Vote(request)).ok();
+    }
+
+    /// Takes a message that is for this member.
+    pub fn route(&self, message: PeerMessage) {
         // Full queues drop: raft sends again, and a lease question is asked again.
         match message.body {
             Some(Body::LeaseForward(_) | Body::LeaseForwardReply(_)) => {
@@ -254,7 +285,7 @@ impl Peer for PeerHandler {
     ) -> Result<Response<Accepted>, Status> {
         let request = request.into_inner();
         self.check_address(request.to, request.cluster_id)?;
-        self.inbox.message(PeerInput::Vote(request)).ok();
+        self.route_vote(request);
         Ok(Response::new(Accepted {}))
     }
 

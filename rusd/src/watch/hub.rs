@@ -361,8 +361,7 @@ impl Dispatcher {
     }
 
     /// Dispatches one revision that waits, if there is one.
-    #[cfg(test)]
-    pub(crate) fn step(&mut self) -> bool {
+    pub fn step(&mut self) -> bool {
         let Ok(events) = self.revisions.try_recv() else { return false };
         self.dispatch(&events);
         true

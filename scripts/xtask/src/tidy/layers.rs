@@ -62,6 +62,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["server"],
             &["net"],
             &["api"],
+            &["assembly"],
             &["member", "metrics"],
             &["background"],
             &["verify", "config", "logging"],

@@ -1,0 +1,340 @@
+//! The parts of a member, wired to each other and at rest.
+//!
+//! A server gives each its thread; a simulation steps them, all in one. Nothing here opens a file
+//! or a socket: the log, the state and the way to the peers are handed in.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, bounded};
+use rusd_raft::log::LogStore;
+use rusd_raft::{Config as RaftConfig, Index, Node};
+use rusd_state::StateMachine;
+use rusd_state::storage::StorageError;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::applier::{Applier, CommittedRun};
+use crate::background::auto_compaction::AutoCompactor;
+use crate::background::lease_clock::LeaseClock;
+use crate::background::lease_expiry::LeaseExpiry;
+use crate::background::leases::Leases;
+use crate::background::space::SpaceAlarm;
+use crate::config::Config;
+use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Wiring};
+use crate::consensus::inbox::{Inbox, InboxReceiver};
+use crate::consensus::progress::Progress;
+use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
+use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
+use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
+use crate::consensus::transport::Transport;
+use crate::engine::{Engine, EngineMeter};
+use crate::member::{Identity, Limits, Member};
+use crate::metrics::Metrics;
+use crate::plant::Plant;
+use crate::quota::{Quota, SpaceWatch};
+use crate::watch::hub::{Dispatcher, Hub};
+
+/// The node's clock: etcd's flags in milliseconds are counted in ticks of this.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// What a member is made of.
+#[derive(Debug)]
+pub struct Materials<L> {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Its log.
+    pub log: L,
+    /// The state as the engine has it.
+    pub state: StateMachine,
+    /// The way to its peers.
+    pub transport: Transport,
+    /// Both ends of the driver's queues.
+    pub inbox: (Inbox, InboxReceiver),
+    /// What makes this life of the member unlike any other.
+    pub entropy: Entropy,
+}
+
+/// What makes one life of a member unlike any other.
+#[derive(Debug, Clone, Copy)]
+pub struct Entropy {
+    /// When it began. Later than any earlier life of this member.
+    pub started: SystemTime,
+    /// Fixes the election timeouts. Without it they are drawn at random.
+    pub seed: Option<u64>,
+}
+
+impl Entropy {
+    /// The clock's time; a restart takes longer than a nanosecond.
+    pub fn of_system() -> Self {
+        Entropy { started: SystemTime::now(), seed: None }
+    }
+
+    fn nanos(self) -> u64 {
+        let since_epoch = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+}
+
+/// Why the parts do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// The log and the engine do not fit.
+    #[error(transparent)]
+    Raft(#[from] rusd_raft::Fatal),
+    /// The engine cannot be measured.
+    #[error(transparent)]
+    Engine(#[from] StorageError),
+}
+
+/// The parts of a member.
+pub struct Assembly<L: LogStore> {
+    /// Owns the node and its log.
+    pub driver: Driver<L>,
+    /// From the driver to the applier.
+    pub committed: Receiver<CommittedRun>,
+    /// Owns the state machine.
+    pub applier: Applier,
+    /// Hands events to watchers.
+    pub dispatcher: Dispatcher,
+    /// Owns the engine's writing side.
+    pub engine: Engine,
+    /// What goes on without being asked for.
+    pub background: Background,
+    /// What the api layer sees.
+    pub member: Member,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+/// What a member does without being asked.
+#[derive(Debug)]
+pub struct Background {
+    /// Revokes leases that have run out.
+    pub lease_expiry: LeaseExpiry,
+    auto_compactor: Option<AutoCompactor>,
+    space_alarm: SpaceAlarm,
+    space: SpaceWatch,
+}
+
+impl Background {
+    /// Starts all of it, until `stop`.
+    pub fn spawn(self, runtime: &Handle, stop: &CancellationToken) {
+        runtime.spawn(self.lease_expiry.run(stop.clone()));
+        if let Some(compactor) = self.auto_compactor {
+            runtime.spawn(compactor.run(stop.clone()));
+        }
+        runtime.spawn(self.space_alarm.run(self.space, stop.clone()));
+    }
+}
+
+/// What several parts hold.
+struct Shared {
+    inbox: Inbox,
+    transport: Transport,
+    progress: Arc<Progress>,
+    waiters: Arc<Waiters>,
+    proven_reads: Arc<ProvenReads>,
+    lease_clock: Arc<LeaseClock>,
+    engine: Arc<EngineMeter>,
+    quota: Quota,
+    space: SpaceWatch,
+}
+
+impl<L: LogStore> Assembly<L> {
+    /// Wires the parts of a member with these settings.
+    pub fn new(
+        config: &Config,
+        plant: Option<Plant>,
+        materials: Materials<L>,
+    ) -> Result<Self, AssemblyError> {
+        let Materials { identity, log, state, transport, inbox: (inbox, inbox_out), entropy } =
+            materials;
+        let shared = Shared::new(config, &state, &identity, transport, inbox)?;
+        let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
+        let (applied, _) = state.applied();
+        let raft_config = raft_config(config, identity.member_id, entropy.seed);
+        let node = Node::new(raft_config, log, Index(applied), state.conf_state())?;
+        let wiring = Wiring {
+            inbox: inbox_out,
+            transport: shared.transport.clone(),
+            committed,
+            proven_reads: Arc::clone(&shared.proven_reads),
+            waiters: Arc::clone(&shared.waiters),
+            progress: Arc::clone(&shared.progress),
+            first_read_context: entropy.nanos(),
+            read_round_ticks_max: 2 * ticks(config.election_timeout),
+        };
+        let driver = Driver::new(node, wiring, applied, TICK);
+        let (view, history) = (state.view(), state.history());
+        let (hub, dispatcher, events) = Hub::new(view.clone(), view.revision() + 1, plant);
+        let meter = Arc::clone(&shared.engine);
+        let (engine, engine_bell) =
+            Engine::new(Arc::clone(&history), state.compactor(), Arc::clone(&meter));
+        let applier = Applier {
+            state,
+            progress: Arc::clone(&shared.progress),
+            waiters: Arc::clone(&shared.waiters),
+            proven_reads: Arc::clone(&shared.proven_reads),
+            lease_clock: Arc::clone(&shared.lease_clock),
+            events,
+            engine: engine_bell,
+            space: shared.space.clone(),
+        };
+        let proposer = shared.proposer(config, &identity, entropy);
+        let metrics =
+            Metrics { history, view, progress: Arc::clone(&shared.progress), engine: meter };
+        let member = shared.member(config, plant, identity, (proposer, hub), metrics.view.clone());
+        Ok(Assembly {
+            driver: planted(driver, plant),
+            committed: committed_out,
+            applier,
+            dispatcher,
+            engine,
+            background: shared.background(config, &member),
+            member,
+            metrics,
+        })
+    }
+}
+
+impl Shared {
+    fn new(
+        config: &Config,
+        state: &StateMachine,
+        identity: &Identity,
+        transport: Transport,
+        inbox: Inbox,
+    ) -> Result<Self, StorageError> {
+        let (applied, _) = state.applied();
+        let progress = Arc::new(Progress::new(identity.member_id, applied));
+        let lease_clock = Arc::new(LeaseClock::default());
+        for lease in state.view().lease_times() {
+            lease_clock.granted(lease.id, lease.ttl, lease.remaining_ttl);
+        }
+        let engine = Arc::new(EngineMeter::new(state.history())?);
+        let quota = Quota::new(config.quota_backend_bytes, Arc::clone(&engine));
+        Ok(Shared {
+            engine,
+            space: SpaceWatch::new(quota.clone()),
+            quota,
+            transport,
+            inbox,
+            waiters: Arc::default(),
+            proven_reads: Arc::new(ProvenReads::new(Arc::clone(&progress))),
+            progress,
+            lease_clock,
+        })
+    }
+
+    fn proposer(&self, config: &Config, identity: &Identity, entropy: Entropy) -> Proposer {
+        let ids = IdGenerator::new(identity.member_id, entropy.started);
+        let limits = ProposerLimits {
+            request_bytes_max: config.max_request_bytes,
+            timeout: request_timeout(config.election_timeout),
+            election_timeout: config.election_timeout,
+        };
+        let (waiters, progress) = (Arc::clone(&self.waiters), Arc::clone(&self.progress));
+        let links = self.transport.links();
+        Proposer::new(self.inbox.clone(), waiters, progress, links, Arc::new(ids), limits)
+    }
+
+    fn member(
+        &self,
+        config: &Config,
+        plant: Option<Plant>,
+        identity: Arc<Identity>,
+        (proposer, hub): (Proposer, Hub),
+        view: rusd_state::View,
+    ) -> Member {
+        let timeout = request_timeout(config.election_timeout);
+        let read_barrier = ReadBarrier::new(self.inbox.clone(), timeout, plant);
+        let leases = Leases::new(
+            Arc::clone(&self.lease_clock),
+            Arc::clone(&self.progress),
+            read_barrier.clone(),
+            self.transport.clone(),
+            config.features.lease_checkpoint.then(|| proposer.clone()),
+            timeout,
+        );
+        let times = TransferTimes { election_timeout: config.election_timeout, timeout };
+        let space_alarm = SpaceAlarm {
+            view: view.clone(),
+            proposer: proposer.clone(),
+            member_id: identity.member_id,
+        };
+        Member {
+            identity,
+            space_alarm,
+            proposer,
+            read_barrier,
+            view,
+            hub,
+            leases,
+            progress: Arc::clone(&self.progress),
+            limits: Limits {
+                request_bytes_max: config.max_request_bytes,
+                txn_ops_max: config.max_txn_ops,
+                leaderless_max: 3 * config.election_timeout,
+            },
+            engine: Arc::clone(&self.engine),
+            quota: self.quota.clone(),
+            leader_transfer: LeaderTransfer::new(
+                self.inbox.clone(),
+                Arc::clone(&self.progress),
+                times,
+            ),
+        }
+    }
+
+    fn background(self, config: &Config, member: &Member) -> Background {
+        let auto_compactor = config.auto_compaction.map(|keep| AutoCompactor {
+            keep,
+            view: member.view.clone(),
+            progress: Arc::clone(&self.progress),
+            proposer: member.proposer.clone(),
+        });
+        let lease_expiry = LeaseExpiry {
+            clock: self.lease_clock,
+            progress: self.progress,
+            proposer: member.proposer.clone(),
+            promotion_extra: config.election_timeout,
+            is_checkpointing: config.features.lease_checkpoint,
+        };
+        let space_alarm = member.space_alarm.clone();
+        Background { lease_expiry, auto_compactor, space_alarm, space: self.space }
+    }
+}
+
+fn raft_config(config: &Config, member_id: u64, seed: Option<u64>) -> RaftConfig {
+    let count = |time| usize::try_from(ticks(time)).unwrap_or(usize::MAX);
+    RaftConfig {
+        election_ticks: count(config.election_timeout),
+        heartbeat_ticks: count(config.heartbeat_interval).max(1),
+        seed,
+        ..RaftConfig::new(member_id)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+fn planted<L: LogStore>(mut driver: Driver<L>, plant: Option<Plant>) -> Driver<L> {
+    if plant == Some(Plant::AckBeforeSync) {
+        driver.acknowledge_before_sync();
+    }
+    driver
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+fn planted<L: LogStore>(driver: Driver<L>, _plant: Option<Plant>) -> Driver<L> {
+    driver
+}
+
+/// A duration in ticks of the node's clock.
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
+}
+
+/// etcd's `ReqTimeout`: time for the work, and for an election to be lost and won.
+fn request_timeout(election_timeout: Duration) -> Duration {
+    Duration::from_secs(5) + 2 * election_timeout
+}
