@@ -29,7 +29,7 @@ use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
 use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
 use crate::consensus::transport::Transport;
 use crate::engine::{Engine, EngineMeter};
-use crate::member::{Identity, Limits, Member};
+use crate::member::{BlockingWork, Identity, Limits, Member};
 use crate::metrics::Metrics;
 use crate::plant::Plant;
 use crate::quota::{Quota, SpaceWatch};
@@ -53,6 +53,8 @@ pub struct Materials<L> {
     pub inbox: (Inbox, InboxReceiver),
     /// What makes this life of the member unlike any other.
     pub entropy: Entropy,
+    /// Where reads are done that may block.
+    pub blocking_work: BlockingWork,
 }
 
 /// What makes one life of a member unlike any other.
@@ -148,8 +150,9 @@ impl<L: LogStore> Assembly<L> {
         plant: Option<Plant>,
         materials: Materials<L>,
     ) -> Result<Self, AssemblyError> {
-        let Materials { identity, log, state, transport, inbox: (inbox, inbox_out), entropy } =
+        let Materials { identity, log, state, transport, inbox, entropy, blocking_work } =
             materials;
+        let (inbox, inbox_out) = inbox;
         let shared = Shared::new(config, &state, &identity, transport, inbox)?;
         let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
         let (applied, _) = state.applied();
@@ -184,7 +187,9 @@ impl<L: LogStore> Assembly<L> {
         let proposer = shared.proposer(config, &identity, entropy);
         let metrics =
             Metrics { history, view, progress: Arc::clone(&shared.progress), engine: meter };
-        let member = shared.member(config, plant, identity, (proposer, hub), metrics.view.clone());
+        let view = metrics.view.clone();
+        let mut member = shared.member(config, plant, identity, (proposer, hub), view);
+        member.blocking_work = blocking_work;
         Ok(Assembly {
             driver: planted(driver, plant),
             committed: committed_out,
@@ -272,6 +277,7 @@ impl Shared {
             hub,
             leases,
             progress: Arc::clone(&self.progress),
+            blocking_work: BlockingWork::OnThreads,
             limits: Limits {
                 request_bytes_max: config.max_request_bytes,
                 txn_ops_max: config.max_txn_ops,

@@ -37,6 +37,15 @@ pub struct Limits {
     pub leaderless_max: Duration,
 }
 
+/// Where work is done that may block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockingWork {
+    /// On threads of its own.
+    OnThreads,
+    /// In place: in a simulation there is one thread, and nothing blocks.
+    InPlace,
+}
+
 /// This member, as the api layer sees it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -54,6 +63,8 @@ pub struct Member {
     pub leases: Leases,
     /// How far this member is.
     pub progress: Arc<Progress>,
+    /// Where reads are done that may block.
+    pub blocking_work: BlockingWork,
     /// Limits on requests.
     pub limits: Limits,
     /// What the engine does and takes.

@@ -39,7 +39,7 @@ use crate::consensus::inbox::{Inbox, inbox};
 use crate::consensus::membership::InitialCluster;
 use crate::consensus::proposer::Proposer;
 use crate::consensus::transport::{PeerHandler, Transport};
-use crate::member::Identity;
+use crate::member::{BlockingWork, Identity};
 use crate::net;
 use crate::plant::Plant;
 use crate::storage::{OpenError, Storage, StorageOptions};
@@ -234,6 +234,7 @@ impl Starting<'_> {
             transport,
             inbox: (inbox.clone(), inbox_out),
             entropy: Entropy::of_system(),
+            blocking_work: BlockingWork::OnThreads,
         };
         let assembly = Assembly::new(self.config, self.plant, materials)?;
         let Assembly { driver, committed, applier, dispatcher, engine, background, .. } = assembly;

@@ -10,6 +10,9 @@ use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rusd_proto::etcdserverpb::watch_client::WatchClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::{Body as HttpBody, Bytes, StdError};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
@@ -20,10 +23,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Requests that a watch stream holds back; they are few, and a full queue delays the next one.
 const WATCH_REQUESTS_QUEUED_MAX: usize = 8;
 
-/// One connection to one member. Cheap to clone; clones share the connection.
+/// One connection to one member. Cheap to clone; clones share the connection. It is a channel of
+/// the network, or whatever else takes a member's requests.
 #[derive(Debug, Clone)]
-pub struct Client {
-    channel: Channel,
+pub struct Client<C = Channel> {
+    channel: C,
 }
 
 /// An open watch stream: what we ask, and what comes back.
@@ -57,6 +61,18 @@ impl Client {
             .initial_connection_window_size(window_bytes);
         let channel = endpoint.tcp_nodelay(true).connect().await?;
         Ok(Client { channel })
+    }
+}
+
+impl<C> Client<C>
+where
+    C: GrpcService<Body> + Clone,
+    C::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <C::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    /// A client of a member that this takes requests for.
+    pub fn over(channel: C) -> Client<C> {
+        Client { channel }
     }
 
     /// Sends one operation and waits for its answer.
@@ -129,15 +145,15 @@ impl Client {
         Ok(WatchStream { requests, responses })
     }
 
-    fn kv(&self) -> KvClient<Channel> {
+    fn kv(&self) -> KvClient<C> {
         KvClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
 
-    fn lease(&self) -> LeaseClient<Channel> {
+    fn lease(&self) -> LeaseClient<C> {
         LeaseClient::new(self.channel.clone())
     }
 
-    fn maintenance(&self) -> MaintenanceClient<Channel> {
+    fn maintenance(&self) -> MaintenanceClient<C> {
         MaintenanceClient::new(self.channel.clone())
     }
 }

@@ -78,6 +78,7 @@ impl Election for ElectionService {
         tokio::spawn(async move {
             let observing = async {
                 tokio::select! {
+                    biased;
                     ended = observe(&inside, &queue, &leaders) => ended,
                     () = leaders.closed() => Ok(()),
                 }
@@ -173,7 +174,7 @@ async fn observe(inside: &Inside, queue: &Queue, leaders: &Leaders) -> Result<()
         if leaders.send(Ok(LeaderResponse { header: Some(header), kv: Some(kv) })).await.is_err() {
             return Ok(());
         }
-        let mut follower = Follower::new(&inside.member.hub, Interest::Key(key), after);
+        let mut follower = Follower::new(&inside.member, Interest::Key(key), after);
         'led: loop {
             let happened = follower.next().await?;
             let header = Some(header::at(&inside.member, happened.revision));
@@ -201,7 +202,7 @@ async fn current_leader(
         return Ok((header, kv));
     }
     let after = header.revision + 1;
-    let mut follower = Follower::new(&inside.member.hub, queue.interest(), after);
+    let mut follower = Follower::new(&inside.member, queue.interest(), after);
     loop {
         let happened = follower.next().await?;
         let mut events = happened.events.iter();

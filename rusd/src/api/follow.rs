@@ -10,14 +10,15 @@ use tonic::Status;
 
 use super::status;
 use super::watch::scan;
-use crate::watch::hub::{Hub, Interest, Wake};
+use crate::member::Member;
+use crate::watch::hub::{Interest, Wake};
 use crate::watch::sync::{Creation, Output, WatchSet};
 use crate::watch::watcher::Options;
 
 /// Sees every event of what it follows, once and in order.
 #[derive(Debug)]
 pub(super) struct Follower {
-    hub: Hub,
+    member: Member,
     set: WatchSet,
     wake: Arc<Wake>,
     /// Found, and not handed out.
@@ -35,12 +36,12 @@ pub(super) struct Happened {
 
 impl Follower {
     /// Follows `interest` from the revision `start` on.
-    pub(super) fn new(hub: &Hub, interest: Interest, start: i64) -> Follower {
-        let mut set = WatchSet::new(Arc::clone(&hub.core));
+    pub(super) fn new(member: &Member, interest: Interest, start: i64) -> Follower {
+        let mut set = WatchSet::new(Arc::clone(&member.hub.core));
         let options = Options::default();
         let creation = Creation { watch_id: 0, interest, options, start, newest: 0 };
         set.create(creation).expect("it is the only one");
-        Follower { hub: hub.clone(), wake: set.wake(), set, found: VecDeque::new() }
+        Follower { member: member.clone(), wake: set.wake(), set, found: VecDeque::new() }
     }
 
     /// Waits for what happens next. Cancel-safe: what is found stays until it is handed out.
@@ -61,7 +62,7 @@ impl Follower {
             }
             match self.set.wanted_scan() {
                 Some(request) => {
-                    let (request, found) = scan(&self.hub, request).await?;
+                    let (request, found) = scan(&self.member, request).await?;
                     let (scan, revision) = found.map_err(status::of_read)?;
                     let mut outputs = Vec::new();
                     self.set.feed(request, &scan, &mut outputs);

@@ -151,7 +151,7 @@ impl Inside {
             let response = self.range(queue.youngest(created_max)).await?;
             let Some(youngest) = response.kvs.into_iter().next() else { return Ok(()) };
             let after = revision(response.header) + 1;
-            let mut follower = Follower::new(&self.member.hub, Interest::Key(youngest.key), after);
+            let mut follower = Follower::new(&self.member, Interest::Key(youngest.key), after);
             let mut is_gone = false;
             while !is_gone {
                 let happened = follower.next().await.map_err(status::without_code)?;

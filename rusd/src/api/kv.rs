@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::{self, Rejection};
 use super::{header, range_stream, validate};
-use crate::member::Member;
+use crate::member::{BlockingWork, Member};
 
 /// Reads that may block, at one time; more wait.
 const BLOCKING_READS_MAX: usize = 16;
@@ -73,7 +73,9 @@ impl KvService {
         read: impl FnOnce(&View) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, Status> {
         let view = self.member.view.clone();
-        run_blocking(&self.blocking_reads, move || read(&view)).await?.map_err(status::of_read)
+        run_blocking(&self.member, &self.blocking_reads, move || read(&view))
+            .await?
+            .map_err(status::of_read)
     }
 }
 
@@ -109,12 +111,16 @@ pub(super) async fn wait_for_barrier(member: &Member) -> Result<(), Status> {
     member.read_barrier.wait().await.map_err(status::of)
 }
 
-/// Runs what may block on a thread that may, when it is its turn.
+/// Runs what may block where it may, when it is its turn.
 pub(super) async fn run_blocking<T: Send + 'static>(
+    member: &Member,
     turns: &Arc<Semaphore>,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     let turn = Arc::clone(turns).acquire_owned().await.expect("never closed");
+    if member.blocking_work == BlockingWork::InPlace {
+        return Ok(run());
+    }
     let running = tokio::task::spawn_blocking(move || {
         let done = run();
         drop(turn);

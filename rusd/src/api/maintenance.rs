@@ -71,7 +71,7 @@ impl Maintenance for MaintenanceService {
         request: Request<HashKvRequest>,
     ) -> Result<Response<HashKvResponse>, Status> {
         let (view, revision) = (self.member.view.clone(), request.into_inner().revision);
-        let hashing = run_blocking(&self.hashes, move || view.hash_kv(revision));
+        let hashing = run_blocking(&self.member, &self.hashes, move || view.hash_kv(revision));
         let found = hashing.await?.map_err(status::of_read)?;
         Ok(Response::new(HashKvResponse {
             header: Some(header::at(&self.member, found.current_revision)),
@@ -101,7 +101,7 @@ impl Maintenance for MaintenanceService {
 
     async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
         let view = self.member.view.clone();
-        let hashing = run_blocking(&self.hashes, move || view.hash());
+        let hashing = run_blocking(&self.member, &self.hashes, move || view.hash());
         let (hash, revision) = hashing.await?.map_err(status::of_read)?;
         let header = Some(header::at(&self.member, revision));
         Ok(Response::new(HashResponse { header, hash }))

@@ -124,7 +124,7 @@ impl Reader {
 
     async fn read(&self, request: &RangeRequest) -> Result<RangeResponse, Status> {
         let (view, request) = (self.member.view.clone(), request.clone());
-        let reading = run_blocking(&self.turns, move || view.range_piece(&request));
+        let reading = run_blocking(&self.member, &self.turns, move || view.range_piece(&request));
         reading.await?.map_err(status::of_read)
     }
 }

@@ -59,6 +59,17 @@ impl Api {
         Api { progress_notify_interval, ..self }
     }
 
+    /// The services for a caller in the same process, without what the network adds. Streams end
+    /// when `stop` is cancelled.
+    pub fn in_process(
+        &self,
+        metrics: &Arc<Metrics>,
+        stop: &CancellationToken,
+    ) -> tonic::service::Routes {
+        let Routes { kv, others, .. } = self.routes(metrics, stop);
+        others.add_service(kv)
+    }
+
     /// Its routes. Streams end when `stop` is cancelled.
     pub fn routes(&self, metrics: &Arc<Metrics>, stop: &CancellationToken) -> Routes {
         let member = &self.member;

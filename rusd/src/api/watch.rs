@@ -24,7 +24,7 @@ use super::header;
 use super::kv::run_blocking;
 use super::status::{self, Rejection, WATCH_ID_DUPLICATE, WATCH_RANGE_EMPTY};
 use crate::member::Member;
-use crate::watch::hub::{Hub, Interest};
+use crate::watch::hub::Interest;
 use crate::watch::progress::Promises;
 use crate::watch::range_index::RangeEnd;
 use crate::watch::sync::{Creation, Output, ScanRequest, WatchSet};
@@ -113,13 +113,14 @@ type Scanned = (ScanRequest, Result<(EventScan, i64), ReadError>);
 
 /// Reads the history where that may block.
 pub(super) fn scan(
-    hub: &Hub,
+    member: &Member,
     request: ScanRequest,
 ) -> impl Future<Output = Result<Scanned, Status>> + Send + 'static {
-    let hub = hub.clone();
+    let member = member.clone();
     async move {
+        let hub = member.hub.clone();
         let turns = Arc::clone(&hub.scans);
-        let scanning = run_blocking(&turns, move || {
+        let scanning = run_blocking(&member, &turns, move || {
             let scan = hub.view.events(request.from, SCAN_BYTES, request.with_prev)?;
             Ok((scan, hub.view.revision()))
         });
@@ -151,7 +152,7 @@ impl Stream {
             if scanning.is_none()
                 && let Some(request) = self.set.wanted_scan()
             {
-                scanning = Some(Box::pin(scan(&self.member.hub, request)));
+                scanning = Some(Box::pin(scan(&self.member, request)));
             }
             let responses = self.responses.clone();
             // Every branch is cancel-safe: requests, ticks and notices wait, and a scan is kept.

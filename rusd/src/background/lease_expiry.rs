@@ -85,6 +85,7 @@ impl LeaseExpiry {
         // already is rejected by the state machine.
         let mut leader_changes = self.progress.leader_changes();
         tokio::select! {
+            biased;
             _ = revocations.join_all() => {}
             // They may be lost. Whoever leads next has every lease's time to set first.
             _ = leader_changes.changed() => {}

@@ -131,6 +131,7 @@ impl Leases {
                     self.answer_as_leader(id, question).await?
                 } else if leader != 0 {
                     tokio::select! {
+                        biased;
                         answer = self.ask_leader(leader, id, question) => answer?,
                         _ = leader_changes.changed() => None,
                     }

@@ -127,6 +127,11 @@ impl<L: LogStore> Driver<L> {
         }
     }
 
+    /// The node, to look at.
+    pub fn node(&self) -> &Node<L> {
+        &self.node
+    }
+
     /// Plants a bug: writes are acknowledged before the log is synced, which is done every so many
     /// turns only.
     #[cfg(feature = "planted-bugs")]
