@@ -257,7 +257,7 @@ fn start_on(criterion: &mut Criterion, engine: &str) {
     group.bench_function("start", |b| {
         b.iter_custom(|count| {
             let open = |_| {
-                let backend = Arc::clone(history.backend());
+                let backend = history.backend();
                 let start = processor_time();
                 let options = Options { resident_bytes_max: 1 << 30, ..Options::default() };
                 let machine = StateMachine::open(backend, HistoryOptions::default(), options);

@@ -20,8 +20,9 @@ use rusd_proto::mvccpb::KeyValue;
 use rusd_state::mvcc::revision::Revision;
 use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry, LeaseChange, MetaChange};
 use rusd_state::storage::{
-    Backend, Batch, CompactProgress, FoldProgress, History, HistoryOptions, MemoryBackend,
-    Recovered, Replayed, SledBackend, SledOptions, StartFrom, StorageError, Tree, Visit, verify,
+    Backend, Batch, CompactProgress, DefragmentProgress, FoldProgress, History, HistoryOptions,
+    MemoryBackend, Recovered, Replayed, SledBackend, SledOptions, StartFrom, StorageError, Tree,
+    Visit, verify,
 };
 use tempfile::TempDir;
 
@@ -42,6 +43,8 @@ enum Step {
     /// keeps so many percent of what was not synced.
     CrashAfter(u8, u8),
     Crash(u8),
+    /// Copies so many bytes more into a fresh engine, which fails after so many writes, or never.
+    Defragment(u16, Option<u8>),
     Read(u8, u8, u16),
     Verify,
 }
@@ -58,6 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1..10_u8).prop_map(Step::RemoveBlocks),
         2 => (0..8_u8, 0..=100_u8).prop_map(|(writes, kept)| Step::CrashAfter(writes, kept)),
         1 => (0..=100_u8).prop_map(Step::Crash),
+        6 => (1..2000_u16, proptest::option::weighted(0.2, 0..10_u8))
+            .prop_map(|(bytes, writes)| Step::Defragment(bytes, writes)),
         4 => (0..=100_u8, 0..=100_u8, 0..3000_u16).prop_map(|(a, b, max)| Step::Read(a, b, max)),
         2 => Just(Step::Verify),
     ]
@@ -74,7 +79,11 @@ const NEVER: usize = usize::MAX;
 
 impl Faulty {
     fn over(inner: MemoryBackend) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, writes_left: AtomicUsize::new(NEVER) })
+        Faulty::after(inner, NEVER)
+    }
+
+    fn after(inner: MemoryBackend, writes_left: usize) -> Arc<Faulty> {
+        Arc::new(Faulty { inner, writes_left: AtomicUsize::new(writes_left) })
     }
 
     fn write(&self) -> Result<(), StorageError> {
@@ -103,11 +112,16 @@ impl Backend for Faulty {
         self.write()?;
         self.inner.commit(batch)
     }
-    fn put_image(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    fn put_image(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<usize>, StorageError> {
         self.write()?;
         self.inner.put_image(tree, key, value)
     }
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<(), StorageError> {
+    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
         self.write()?;
         self.inner.remove_image(tree, key)
     }
@@ -130,6 +144,20 @@ enum Engine {
 }
 
 impl Engine {
+    /// An empty one of the same kind, which fails after so many writes if it can.
+    fn fresh(&self, writes: Option<u8>) -> Engine {
+        match self {
+            Engine::Memory(_) => {
+                let writes = writes.map_or(NEVER, usize::from);
+                Engine::Memory(Faulty::after(MemoryBackend::crashable(), writes))
+            }
+            Engine::Sled(..) => {
+                let folder = tempfile::tempdir().unwrap();
+                Engine::Sled(open_sled(folder.path()), folder)
+            }
+        }
+    }
+
     fn backend(&self) -> Arc<dyn Backend> {
         match self {
             Engine::Memory(faulty) => faulty.clone(),
@@ -217,6 +245,8 @@ impl Model {
 
 struct World {
     engine: Engine,
+    /// What the engine is being copied into.
+    target: Option<Engine>,
     history: Option<Arc<History>>,
     model: Model,
     reported: u64,
@@ -237,7 +267,7 @@ impl World {
     fn open(engine: Engine) -> World {
         let (history, _) = History::open(engine.backend(), options()).unwrap();
         let (model, history) = (Model::fresh(), Some(history));
-        World { engine, history, model, reported: 0, kept: 0 }
+        World { engine, target: None, history, model, reported: 0, kept: 0 }
     }
 
     fn history(&self) -> &History {
@@ -276,6 +306,7 @@ impl World {
                 self.crash(*kept);
                 Ok(())
             }
+            Step::Defragment(bytes, writes) => self.defragment(usize::from(*bytes), *writes),
             Step::Read(from, to, max) => {
                 self.read(*from, *to, usize::from(*max));
                 Ok(())
@@ -374,14 +405,48 @@ impl World {
         let keep = |revision: &Revision, key: &[u8]| model.is_visible(*revision, key);
         let compact = model.compact();
         let progress = self.history().compact_step(compact, &keep, blocks)?;
-        if compact > 0 && self.history().durable().compact_revision < compact {
+        if compact > 0 && self.target.is_some() {
+            assert!(matches!(progress, CompactProgress::Idle | CompactProgress::Pinned));
+        } else if compact > 0 && self.history().durable().compact_revision < compact {
             assert!(matches!(progress, CompactProgress::FlushFirst), "{progress:?}");
+        }
+        Ok(())
+    }
+
+    fn defragment(&mut self, bytes: usize, writes: Option<u8>) -> Result<(), StorageError> {
+        if self.target.is_none() {
+            let target = self.engine.fresh(writes);
+            self.history().begin_defragment(target.backend())?;
+            self.target = Some(target);
+        }
+        let mut is_switched = false;
+        let progress = self.history().defragment_step(bytes, || {
+            is_switched = true;
+            Ok(())
+        })?;
+        assert_eq!(matches!(progress, DefragmentProgress::Done), is_switched);
+        match progress {
+            DefragmentProgress::Done => {
+                self.engine = self.target.take().unwrap();
+                if let Engine::Memory(faulty) = &self.engine {
+                    assert_eq!(faulty.inner.unsynced(), 0, "a copy takes over when it is durable");
+                    faulty.writes_left.store(NEVER, Ordering::Relaxed);
+                }
+                self.verify();
+            }
+            DefragmentProgress::Failed(error) => {
+                assert!(error.to_string().contains("planned"), "{error}");
+                self.target = None;
+            }
+            DefragmentProgress::Busy => {}
+            DefragmentProgress::Idle => panic!("one was begun"),
         }
         Ok(())
     }
 
     fn crash(&mut self, kept_percent: u8) {
         self.history = None;
+        self.target = None;
         match &mut self.engine {
             Engine::Memory(faulty) => {
                 let kept = faulty.inner.unsynced() * usize::from(kept_percent) / 100;
@@ -486,6 +551,9 @@ impl World {
     fn finish(&mut self) {
         self.read_all();
         self.run(&Step::Flush);
+        while self.target.is_some() {
+            self.run(&Step::Defragment(1000, None));
+        }
         self.run(&Step::Crash(0));
         // Whatever was left behind, it can be brought to an end, and nothing changes by it.
         while self.history().fold_step(3).unwrap() != FoldProgress::Idle {}

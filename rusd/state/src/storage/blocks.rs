@@ -73,8 +73,10 @@ impl Block {
         self.value.extend_from_slice(&entry.kv);
     }
 
-    fn put_into(self, batch: &mut Batch) {
+    /// Gives the bytes that it takes.
+    fn put_into(self, batch: &mut Batch) -> i64 {
         batch.put(Tree::KvRev, &self.key, self.value);
+        batch.writes.last().expect("it was just put").put_bytes()
     }
 }
 
@@ -113,13 +115,13 @@ impl<'a> BlockWriter<'a> {
     }
 }
 
-/// Puts a block of chosen entries back under the key it had.
-pub(crate) fn rewrite(main: i64, survivors: &[RawEntry], batch: &mut Batch) {
+/// Puts a block of chosen entries back under the key it had; returns its bytes.
+pub(crate) fn rewrite(main: i64, survivors: &[RawEntry], batch: &mut Batch) -> i64 {
     let mut block = Block::starting_at(main);
     for entry in survivors {
         block.push_raw(entry);
     }
-    block.put_into(batch);
+    block.put_into(batch)
 }
 
 /// Visits the blocks that may hold revisions from the main revision `from` on.

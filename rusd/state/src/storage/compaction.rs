@@ -23,6 +23,7 @@ use crate::storage::error::StorageError;
 use crate::storage::fold;
 use crate::storage::keycode;
 use crate::storage::schema::{MetaKey, Tree};
+use crate::storage::tally::{Kept, Tally, entry_bytes};
 use crate::storage::write_behind::put_number;
 use crate::storage::{Backend, Batch};
 
@@ -74,10 +75,10 @@ pub(crate) struct Chunk {
     batch: Batch,
     removed: usize,
     rewritten: usize,
-    /// Entries of history that go.
-    pub(crate) entries_dropped: i64,
-    /// Rows of `index` that go.
-    pub(crate) rows_removed: i64,
+    /// By how much history grows: never above 0.
+    pub(crate) history: Tally,
+    /// By how much the images grow: never above 0.
+    pub(crate) images: Tally,
     walk: Walk,
     is_last: bool,
 }
@@ -129,23 +130,23 @@ impl Compaction {
             }
             seen += 1;
             chunk.walk.next = block.main + 1;
-            chunk.judge(backend, &block, &liveness)?;
+            chunk.judge(backend, (&block, value.len()), &liveness)?;
             Ok(ControlFlow::Continue(()))
         };
         backend.scan(Tree::KvRev, &next, &mut visit)?;
         Ok(chunk)
     }
 
-    /// Makes a planned chunk so; `entries` of history remain.
+    /// Makes a planned chunk so; `history` is what remains.
     pub(crate) fn commit(
         &mut self,
         backend: &dyn Backend,
         mut chunk: Chunk,
-        entries: i64,
+        history: Tally,
     ) -> Result<CompactProgress, StorageError> {
         let Chunk { removed, rewritten, .. } = chunk;
-        if chunk.entries_dropped > 0 {
-            put_number(&mut chunk.batch, &MetaKey::HistoryEntries, entries);
+        if chunk.history != Tally::default() {
+            history.put(Kept::History, &mut chunk.batch);
         }
         let compact = chunk.walk.compact;
         if chunk.is_last {
@@ -169,8 +170,8 @@ impl Chunk {
             batch: Batch::default(),
             removed: 0,
             rewritten: 0,
-            entries_dropped: 0,
-            rows_removed: 0,
+            history: Tally::default(),
+            images: Tally::default(),
             walk,
             is_last: true,
         }
@@ -179,7 +180,7 @@ impl Chunk {
     fn judge(
         &mut self,
         backend: &dyn Backend,
-        block: &ReadBlock,
+        (block, len): (&ReadBlock, usize),
         liveness: &Liveness<'_>,
     ) -> Result<(), StorageError> {
         let (mut survivors, mut dead) = (Vec::new(), Vec::new());
@@ -202,14 +203,17 @@ impl Chunk {
             }
             return Ok(());
         }
+        let key = keycode::main_key(block.main);
+        let mut bytes = -entry_bytes(&key, len);
         if survivors.is_empty() {
-            self.batch.remove(Tree::KvRev, &keycode::main_key(block.main));
+            self.batch.remove(Tree::KvRev, &key);
             self.removed += 1;
         } else {
-            blocks::rewrite(block.main, &survivors, &mut self.batch);
+            bytes += blocks::rewrite(block.main, &survivors, &mut self.batch);
             self.rewritten += 1;
         }
-        self.entries_dropped += i64::try_from(dead.len()).expect("a length fits");
+        let dropped = i64::try_from(dead.len()).expect("a length fits");
+        self.history += Tally { count: -dropped, bytes };
         for (key, entry) in dead {
             if entry.kind == EntryKind::Delete {
                 self.remove_index(backend, &key, entry.revision)?;
@@ -229,7 +233,7 @@ impl Chunk {
         let revisions = fold::decode_index(key, &value)?;
         if revisions.last().is_some_and(|(last, _)| *last == delete) {
             self.batch.remove(Tree::Index, key);
-            self.rows_removed += 1;
+            self.images += Tally { count: -1, bytes: -entry_bytes(key, value.len()) };
         }
         Ok(())
     }

@@ -29,6 +29,14 @@ pub enum StorageError {
         /// The engine's folder.
         path: PathBuf,
     },
+    /// The engine's folder is not as any step of ours leaves it.
+    #[error("{path}: {reason}")]
+    Damaged {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file operation of our own failed.
     #[error("{path}: {source}")]
     Io {

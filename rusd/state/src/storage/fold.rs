@@ -21,6 +21,7 @@ use crate::storage::change::EntryKind;
 use crate::storage::error::StorageError;
 use crate::storage::keycode;
 use crate::storage::schema::{self, MetaKey, Tree};
+use crate::storage::tally::{Kept, Tally, entry_bytes};
 use crate::storage::write_behind::{Position, put_number};
 use crate::storage::{Backend, Batch};
 
@@ -42,8 +43,8 @@ pub enum FoldProgress {
 #[derive(Debug)]
 pub(crate) struct Fold {
     revision: i64,
-    /// Rows of `index`; a crash may leave it a little off.
-    rows: i64,
+    /// What the images hold.
+    images: Tally,
     bytes_max: usize,
     pass: Option<Pass>,
 }
@@ -74,14 +75,19 @@ struct KeyChange {
 pub(crate) type IndexEntry = (Revision, EntryKind);
 
 impl Fold {
-    /// A fold that has come to `revision`, and has made `rows`.
-    pub(crate) fn at(revision: i64, rows: i64, bytes_max: usize) -> Self {
-        Fold { revision, rows, bytes_max, pass: None }
+    /// A fold that has come to `revision`, and has made `images`.
+    pub(crate) fn at(revision: i64, images: Tally, bytes_max: usize) -> Self {
+        Fold { revision, images, bytes_max, pass: None }
     }
 
-    /// Compaction has removed rows of `index`.
-    pub(crate) fn rows_removed(&mut self, rows: i64) {
-        self.rows = self.rows.saturating_sub(rows).max(0);
+    /// Compaction has changed the images by so much.
+    pub(crate) fn images_changed(&mut self, by: Tally) {
+        self.images += by;
+    }
+
+    /// Bytes of the images.
+    pub(crate) fn image_bytes(&self) -> i64 {
+        self.images.bytes
     }
 
     /// The revision up to which the images are complete.
@@ -107,7 +113,7 @@ impl Fold {
             Some(Pass::Writing { to, mut keys }) => {
                 for _ in 0..keys_max {
                     let Some((key, change)) = keys.pop_first() else { break };
-                    self.rows += change.write(backend, &key, durable.compact_revision)?;
+                    self.images += change.write(backend, &key, durable.compact_revision)?;
                 }
                 if !keys.is_empty() {
                     self.pass = Some(Pass::Writing { to, keys });
@@ -137,7 +143,7 @@ impl Fold {
         backend.sync()?;
         let mut batch = Batch::default();
         put_number(&mut batch, &MetaKey::Fold, to);
-        put_number(&mut batch, &MetaKey::ImageRows, self.rows.max(0));
+        self.images.put(Kept::Images, &mut batch);
         backend.commit(&batch)?;
         backend.sync()?;
         self.revision = to;
@@ -205,8 +211,13 @@ impl Reading {
 }
 
 impl KeyChange {
-    /// Writes both rows of the key; returns by how much the rows of `index` grew.
-    fn write(&self, backend: &dyn Backend, key: &[u8], compact: i64) -> Result<i64, StorageError> {
+    /// Writes both rows of the key; returns by how much the images grew.
+    fn write(
+        &self,
+        backend: &dyn Backend,
+        key: &[u8],
+        compact: i64,
+    ) -> Result<Tally, StorageError> {
         let mut revisions = match backend.get(Tree::Index, key)? {
             Some(value) => decode_index(key, &value)?,
             None => Vec::new(),
@@ -216,20 +227,31 @@ impl KeyChange {
         let is_new = |entry: &&IndexEntry| last.is_none_or(|last| last < entry.0);
         revisions.extend(self.revisions.iter().filter(is_new));
         trim(&mut revisions, compact);
-        if revisions.is_empty() {
-            backend.remove_image(Tree::Index, key)?;
-        } else {
-            backend.put_image(Tree::Index, key, &encode_index(key, &revisions))?;
-        }
-        match self.latest.kind {
-            EntryKind::Put => {
-                let value = schema::seal(key, self.latest.kv.to_vec());
-                backend.put_image(Tree::Kv, key, &value)?;
-            }
-            EntryKind::Delete => backend.remove_image(Tree::Kv, key)?,
-        }
-        Ok(i64::from(!revisions.is_empty()) - i64::from(had_row))
+        let index = (!revisions.is_empty()).then(|| encode_index(key, &revisions));
+        let value = match self.latest.kind {
+            EntryKind::Put => Some(schema::seal(key, self.latest.kv.to_vec())),
+            EntryKind::Delete => None,
+        };
+        let count = i64::from(index.is_some()) - i64::from(had_row);
+        let bytes = write_image(backend, Tree::Index, key, index)?
+            + write_image(backend, Tree::Kv, key, value)?;
+        Ok(Tally { count, bytes })
     }
+}
+
+/// Writes or removes a row; returns by how many bytes the image grew.
+fn write_image(
+    backend: &dyn Backend,
+    tree: Tree,
+    key: &[u8],
+    value: Option<Vec<u8>>,
+) -> Result<i64, StorageError> {
+    let new = value.as_ref().map_or(0, |value| entry_bytes(key, value.len()));
+    let old = match value {
+        Some(value) => backend.put_image(tree, key, &value)?,
+        None => backend.remove_image(tree, key)?,
+    };
+    Ok(new - old.map_or(0, |len| entry_bytes(key, len)))
 }
 
 /// Drops the revisions that no read at or above `compact` can see.

@@ -8,10 +8,9 @@
 //! it made unreachable, so that nothing is removed from disk for a compaction that a crash could
 //! undo.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -20,12 +19,16 @@ use crate::storage::Backend;
 use crate::storage::blocks::{self, ReadBlock};
 use crate::storage::change::{Changes, HistoryEntry};
 use crate::storage::compaction::{CompactProgress, Compaction};
+use crate::storage::defragment::{CopyError, DefragmentProgress, Defragmentation};
 use crate::storage::error::StorageError;
+use crate::storage::export::Export;
 use crate::storage::fold::{Fold, FoldProgress};
 use crate::storage::keycode;
+use crate::storage::pins::{Pin, Pins};
 use crate::storage::recovery::{self, Recovered};
-use crate::storage::schema::{MetaKey, Tree};
-use crate::storage::write_behind::{Buffers, put_number};
+use crate::storage::schema::Tree;
+use crate::storage::tally::{Kept, Tally};
+use crate::storage::write_behind::Buffers;
 
 pub use crate::storage::write_behind::Position as Durable;
 
@@ -70,10 +73,11 @@ pub enum StartFrom {
 /// All revisions of all keys, over an engine.
 #[derive(Debug)]
 pub struct History {
-    backend: Arc<dyn Backend>,
+    backend: RwLock<Arc<dyn Backend>>,
     options: HistoryOptions,
     buffers: RwLock<Buffers>,
     pending_bytes: AtomicUsize,
+    bytes_in_use: AtomicI64,
     durable: Mutex<Durable>,
     background: Mutex<Background>,
     pins: Arc<Pins>,
@@ -84,8 +88,15 @@ pub struct History {
 struct Background {
     fold: Fold,
     compaction: Compaction,
-    /// Entries in the engine's history.
-    entries: i64,
+    /// What the engine's history holds.
+    history: Tally,
+    defragmentation: Option<Defragmentation>,
+}
+
+impl Background {
+    fn bytes_in_use(&self) -> i64 {
+        self.history.bytes + self.fold.image_bytes()
+    }
 }
 
 /// What a flush did.
@@ -115,19 +126,18 @@ impl History {
     ) -> Result<(Arc<History>, Recovered), StorageError> {
         let recovered = recovery::open(&backend, options)?;
         let durable = recovered.position();
-        let fold = Fold::at(recovered.fold_revision, recovered.image_rows, options.fold_bytes_max);
+        let fold = Fold::at(recovered.fold_revision, recovered.images, options.fold_bytes_max);
         let compaction = Compaction::after(recovered.compacted_revision);
+        let history = recovered.history;
+        let background = Background { fold, compaction, history, defragmentation: None };
         let history = History {
-            backend,
+            backend: RwLock::new(backend),
             options,
             buffers: RwLock::new(Buffers::at(durable)),
             pending_bytes: AtomicUsize::new(0),
+            bytes_in_use: AtomicI64::new(background.bytes_in_use()),
             durable: Mutex::new(durable),
-            background: Mutex::new(Background {
-                fold,
-                compaction,
-                entries: recovered.history_entries,
-            }),
+            background: Mutex::new(background),
             pins: Arc::default(),
         };
         Ok((Arc::new(history), recovered))
@@ -156,9 +166,15 @@ impl History {
         self.buffers.read().position()
     }
 
-    /// The engine.
-    pub fn backend(&self) -> &Arc<dyn Backend> {
-        &self.backend
+    /// Bytes that the engine's rows take, the small records left out. Its files are larger.
+    pub fn bytes_in_use(&self) -> u64 {
+        u64::try_from(self.bytes_in_use.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// The engine. It may be another one the next time. Of what was flushed it has all: who looks
+    /// into the buffers and the engine looks into the buffers first.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend.read())
     }
 
     /// The entry of one revision, which is one of `key`; `None` if there is none, or none any more.
@@ -170,7 +186,7 @@ impl History {
         let buffered = self.buffers.read().entry(revision);
         let entry = match buffered {
             Some(entry) => Some(entry),
-            None => match ReadBlock::find(&*self.backend, revision.main)? {
+            None => match ReadBlock::find(&*self.backend(), revision.main)? {
                 Some(block) => block.entry(revision)?.map(|raw| raw.to_history()).transpose()?,
                 None => None,
             },
@@ -239,7 +255,7 @@ impl History {
             let entries = block.entries().map(|entry| entry?.to_history());
             collector.take(entries.filter(wanted))
         };
-        blocks::scan_from(&*self.backend, from, &mut visit)?;
+        blocks::scan_from(&*self.backend(), from, &mut visit)?;
         if !collector.is_full {
             collector.finish(to);
         }
@@ -261,11 +277,14 @@ impl History {
             buffers.begin_flush()
         };
         let mut batch = buffer.pack(self.options.block_bytes);
-        let entries = background.entries + buffer.entries();
-        put_number(&mut batch, &MetaKey::HistoryEntries, entries);
-        self.backend.commit(&batch)?;
-        self.backend.sync()?;
-        background.entries = entries;
+        let mut history = background.history;
+        history += Tally { count: buffer.entries(), bytes: batch.put_bytes(Tree::KvRev) };
+        history.put(Kept::History, &mut batch);
+        let backend = self.backend();
+        backend.commit(&batch)?;
+        backend.sync()?;
+        background.history = history;
+        self.note_size(&background);
         let durable = buffer.position;
         *self.durable.lock() = durable;
         let dropped = self.buffers.write().end_flush();
@@ -277,7 +296,12 @@ impl History {
     /// Flusher thread only, when there is nothing better to do.
     pub fn fold_step(&self, keys_max: usize) -> Result<FoldProgress, StorageError> {
         let mut background = self.background.lock();
-        background.fold.step(&*self.backend, self.durable(), keys_max)
+        if background.defragmentation.is_some() {
+            return Ok(FoldProgress::Idle);
+        }
+        let progress = background.fold.step(&*self.backend(), self.durable(), keys_max)?;
+        self.note_size(&background);
+        Ok(progress)
     }
 
     /// The images are complete up to this revision; 0 if there are none.
@@ -309,31 +333,78 @@ impl History {
         if !is_durable() {
             return Ok(CompactProgress::FlushFirst);
         }
+        let backend = self.backend();
         let compaction = &background.compaction;
-        let chunk = compaction.plan(&*self.backend, upto, fold_revision, keep, blocks_max)?;
+        let chunk = compaction.plan(&*backend, upto, fold_revision, keep, blocks_max)?;
         // A newer compaction may have thinned the index out while we asked it; a crash could undo
         // that one, so nothing may go for its sake before it is durable.
         if !is_durable() {
             return Ok(CompactProgress::FlushFirst);
         }
-        let entries = background.entries - chunk.entries_dropped;
-        let rows_removed = chunk.rows_removed;
-        let progress = background.compaction.commit(&*self.backend, chunk, entries)?;
-        background.entries = entries;
-        background.fold.rows_removed(rows_removed);
+        let (mut history, images) = (background.history, chunk.images);
+        history += chunk.history;
+        let progress = background.compaction.commit(&*backend, chunk, history)?;
+        background.history = history;
+        background.fold.images_changed(images);
+        self.note_size(&background);
         Ok(progress)
+    }
+
+    /// The state as it is durable now; see [`Export`].
+    pub fn export(&self) -> Result<Export, StorageError> {
+        let _nothing_is_written = self.background.lock();
+        Export::at(self.durable(), self.backend(), &self.pins)
+    }
+
+    /// Begins to copy the engine into `target`, which is empty. Flusher thread only.
+    pub fn begin_defragment(&self, target: Arc<dyn Backend>) -> Result<(), StorageError> {
+        let mut background = self.background.lock();
+        assert!(background.defragmentation.is_none(), "one defragmentation at a time");
+        let export = Export::at(self.durable(), self.backend(), &self.pins)?;
+        background.defragmentation = Some(Defragmentation::new(target, export));
+        Ok(())
+    }
+
+    /// Copies about `bytes_max` more. When the copy is whole and synced, `switch` makes it the one
+    /// that the next start finds, and it takes the engine's place. `Err` means that this member must
+    /// stop. Flusher thread only, between flushes.
+    pub fn defragment_step(
+        &self,
+        bytes_max: usize,
+        switch: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<DefragmentProgress, StorageError> {
+        let mut background = self.background.lock();
+        let Some(mut defragmentation) = background.defragmentation.take() else {
+            return Ok(DefragmentProgress::Idle);
+        };
+        match defragmentation.step(&*self.backend(), self.durable(), bytes_max) {
+            Ok(true) => {
+                background.defragmentation = Some(defragmentation);
+                Ok(DefragmentProgress::Busy)
+            }
+            Ok(false) => {
+                switch()?;
+                *self.backend.write() = defragmentation.into_target();
+                Ok(DefragmentProgress::Done)
+            }
+            Err(CopyError::Source(error)) => Err(error),
+            Err(CopyError::Target(error)) => Ok(DefragmentProgress::Failed(error)),
+        }
+    }
+
+    fn note_size(&self, background: &Background) {
+        self.bytes_in_use.store(background.bytes_in_use(), Ordering::Relaxed);
     }
 
     /// Holds everything that a read at `main` can see, until the pin is dropped. The caller has
     /// made sure that `main` is not below the compact revision.
     pub fn pin(&self, main: i64) -> Pin {
-        *self.pins.counts.lock().entry(main).or_insert(0) += 1;
-        Pin { pins: Arc::clone(&self.pins), main }
+        self.pins.pin(main)
     }
 
     /// The lowest pinned main revision.
     pub fn oldest_pin(&self) -> Option<i64> {
-        self.pins.counts.lock().first_key_value().map(|(main, _)| *main)
+        self.pins.oldest()
     }
 }
 
@@ -384,36 +455,5 @@ impl Collector {
     /// Everything up to `to` was seen.
     fn finish(&mut self, to: i64) {
         self.next = to.min(self.to).saturating_add(1);
-    }
-}
-
-/// How many readers hold which main revision.
-#[derive(Debug, Default)]
-struct Pins {
-    counts: Mutex<BTreeMap<i64, usize>>,
-}
-
-/// Holds a main revision readable; see [`History::pin`].
-#[derive(Debug)]
-pub struct Pin {
-    pins: Arc<Pins>,
-    main: i64,
-}
-
-impl Pin {
-    /// The pinned main revision.
-    pub fn main(&self) -> i64 {
-        self.main
-    }
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        let mut counts = self.pins.counts.lock();
-        let count = counts.get_mut(&self.main).expect("a pin was counted when it was made");
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&self.main);
-        }
     }
 }

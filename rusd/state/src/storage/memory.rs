@@ -141,15 +141,22 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    fn put_image(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    fn put_image(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<usize>, StorageError> {
+        let replaced = self.get(tree, key)?;
         let write = Write { tree, key: key.to_vec(), value: Some(value.to_vec()) };
         self.write(Unit::Writes(vec![write]));
-        Ok(())
+        Ok(replaced.map(|value| value.len()))
     }
 
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<(), StorageError> {
+    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
+        let removed = self.get(tree, key)?;
         self.write(Unit::Writes(vec![Write { tree, key: key.to_vec(), value: None }]));
-        Ok(())
+        Ok(removed.map(|value| value.len()))
     }
 
     fn clear(&self, tree: Tree) -> Result<(), StorageError> {

@@ -16,14 +16,19 @@ mod batch;
 mod blocks;
 pub mod change;
 mod compaction;
+mod defragment;
 mod error;
+mod export;
 mod fold;
+mod generations;
 pub mod history;
 mod keycode;
 mod memory;
+mod pins;
 mod recovery;
 mod schema;
 mod sled;
+mod tally;
 mod verify;
 mod write_behind;
 
@@ -34,12 +39,14 @@ use bytes::Bytes;
 
 pub use crate::storage::batch::Batch;
 pub use crate::storage::compaction::CompactProgress;
+pub use crate::storage::defragment::DefragmentProgress;
 pub use crate::storage::error::StorageError;
+pub use crate::storage::export::Export;
 pub use crate::storage::fold::FoldProgress;
-pub use crate::storage::history::{
-    Durable, Flushed, History, HistoryOptions, Pin, Scan, StartFrom,
-};
+pub use crate::storage::generations::{EngineKind, Generation, Generations};
+pub use crate::storage::history::{Durable, Flushed, History, HistoryOptions, Scan, StartFrom};
 pub use crate::storage::memory::MemoryBackend;
+pub use crate::storage::pins::Pin;
 pub use crate::storage::recovery::{Recovered, RecoveredKey, Replayed};
 pub use crate::storage::schema::Tree;
 pub use crate::storage::sled::{SledBackend, SledOptions};
@@ -65,11 +72,17 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Makes all changes of the batch visible. After a crash all of them are there or none.
     fn commit(&self, batch: &Batch) -> Result<(), StorageError>;
 
-    /// Writes one entry of an image, in no atomic relation to anything else.
-    fn put_image(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StorageError>;
+    /// Writes one entry of an image, in no atomic relation to anything else. Gives the length of
+    /// the value that it replaced.
+    fn put_image(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<usize>, StorageError>;
 
-    /// Removes one entry of an image.
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<(), StorageError>;
+    /// Removes one entry of an image. Gives the length of the value that is gone.
+    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError>;
 
     /// Removes all entries of a tree, not atomically.
     fn clear(&self, tree: Tree) -> Result<(), StorageError>;

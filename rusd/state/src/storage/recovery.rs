@@ -22,6 +22,7 @@ use crate::storage::fold;
 use crate::storage::history::{HistoryOptions, StartFrom};
 use crate::storage::keycode;
 use crate::storage::schema::{self, FORMAT_VERSION, MetaKey, Tree};
+use crate::storage::tally::Tally;
 use crate::storage::write_behind::Position;
 
 /// The main revision of a store that nothing was written to.
@@ -60,8 +61,8 @@ pub struct Recovered {
     /// As [`crate::storage::change::MetaChange::Named`] gave them.
     pub named: BTreeMap<String, Bytes>,
     pub(crate) compacted_revision: i64,
-    pub(crate) history_entries: i64,
-    pub(crate) image_rows: i64,
+    pub(crate) history: Tally,
+    pub(crate) images: Tally,
     start_from: StartFrom,
 }
 
@@ -171,8 +172,8 @@ impl Recovered {
             cluster_version: None,
             named: BTreeMap::new(),
             compacted_revision: 0,
-            history_entries: 0,
-            image_rows: 0,
+            history: Tally::default(),
+            images: Tally::default(),
             start_from: StartFrom::Shorter,
         }
     }
@@ -193,8 +194,10 @@ impl Recovered {
             MetaKey::Compact => self.compact_revision = read_number(key, &value)?,
             MetaKey::Compacted => self.compacted_revision = read_number(key, &value)?,
             MetaKey::Fold => self.fold_revision = read_number(key, &value)?,
-            MetaKey::ImageRows => self.image_rows = read_number(key, &value)?,
-            MetaKey::HistoryEntries => self.history_entries = read_number(key, &value)?,
+            MetaKey::ImageRows => self.images.count = read_number(key, &value)?,
+            MetaKey::ImageBytes => self.images.bytes = read_number(key, &value)?,
+            MetaKey::HistoryEntries => self.history.count = read_number(key, &value)?,
+            MetaKey::HistoryBytes => self.history.bytes = read_number(key, &value)?,
             MetaKey::ConfState => self.conf_state = Some(value),
             MetaKey::ClusterVersion => {
                 let text = String::from_utf8(value.to_vec());
@@ -264,11 +267,12 @@ impl Recovered {
         let mut batch = crate::storage::Batch::default();
         batch.remove(Tree::Meta, &MetaKey::Fold.encode());
         batch.remove(Tree::Meta, &MetaKey::ImageRows.encode());
+        batch.remove(Tree::Meta, &MetaKey::ImageBytes.encode());
         self.backend.commit(&batch)?;
         self.backend.sync()?;
         self.backend.clear(Tree::Index)?;
         self.backend.clear(Tree::Kv)?;
-        (self.fold_revision, self.image_rows) = (0, 0);
+        (self.fold_revision, self.images) = (0, Tally::default());
         Ok(())
     }
 
@@ -279,7 +283,7 @@ impl Recovered {
             StartFrom::Images => true,
             StartFrom::History => false,
             StartFrom::Shorter => {
-                self.history_entries > self.image_rows.saturating_mul(ENTRIES_READ_PER_ROW)
+                self.history.count > self.images.count.saturating_mul(ENTRIES_READ_PER_ROW)
             }
         };
         if self.fold_revision == 0 || !are_images_read {

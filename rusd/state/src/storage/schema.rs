@@ -100,8 +100,12 @@ pub(crate) enum MetaKey {
     Fold,
     /// About how many rows `index` has.
     ImageRows,
+    /// Bytes of the rows of `kv` and `index`, about.
+    ImageBytes,
     /// How many entries `kv_rev` has.
     HistoryEntries,
+    /// Bytes of the blocks of `kv_rev`.
+    HistoryBytes,
     /// Voters and learners.
     ConfState,
     /// The cluster's version.
@@ -125,7 +129,9 @@ impl MetaKey {
             MetaKey::Compacted => b"compacted".to_vec(),
             MetaKey::Fold => b"fold".to_vec(),
             MetaKey::ImageRows => b"image_rows".to_vec(),
+            MetaKey::ImageBytes => b"image_bytes".to_vec(),
             MetaKey::HistoryEntries => b"history_entries".to_vec(),
+            MetaKey::HistoryBytes => b"history_bytes".to_vec(),
             MetaKey::ConfState => b"conf_state".to_vec(),
             MetaKey::ClusterVersion => b"cluster_version".to_vec(),
             MetaKey::Member(id) => [MEMBER_PREFIX, &id.to_be_bytes()].concat(),
@@ -148,7 +154,9 @@ impl MetaKey {
             b"compacted" => Some(MetaKey::Compacted),
             b"fold" => Some(MetaKey::Fold),
             b"image_rows" => Some(MetaKey::ImageRows),
+            b"image_bytes" => Some(MetaKey::ImageBytes),
             b"history_entries" => Some(MetaKey::HistoryEntries),
+            b"history_bytes" => Some(MetaKey::HistoryBytes),
             b"conf_state" => Some(MetaKey::ConfState),
             b"cluster_version" => Some(MetaKey::ClusterVersion),
             _ => None,
@@ -196,7 +204,9 @@ mod tests {
             MetaKey::Compacted,
             MetaKey::Fold,
             MetaKey::ImageRows,
+            MetaKey::ImageBytes,
             MetaKey::HistoryEntries,
+            MetaKey::HistoryBytes,
             MetaKey::ConfState,
             MetaKey::ClusterVersion,
             MetaKey::Member(u64::MAX),

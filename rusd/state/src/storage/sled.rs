@@ -174,14 +174,19 @@ impl Backend for SledBackend {
         })
     }
 
-    fn put_image(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
-        self.tree(tree).insert(key, value).map_err(engine)?;
-        Ok(())
+    fn put_image(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<usize>, StorageError> {
+        let replaced = self.tree(tree).insert(key, value).map_err(engine)?;
+        Ok(replaced.map(|value| value.len()))
     }
 
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<(), StorageError> {
-        self.tree(tree).remove(key).map_err(engine)?;
-        Ok(())
+    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
+        let removed = self.tree(tree).remove(key).map_err(engine)?;
+        Ok(removed.map(|value| value.len()))
     }
 
     fn clear(&self, tree: Tree) -> Result<(), StorageError> {

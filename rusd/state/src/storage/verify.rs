@@ -24,6 +24,7 @@ use crate::storage::fold::{self, IndexEntry};
 use crate::storage::keycode;
 use crate::storage::recovery::{self, Recovered, Rows};
 use crate::storage::schema::{self, MetaKey, Tree};
+use crate::storage::tally::entry_bytes;
 
 /// Findings that a report keeps; more are only counted.
 const FINDINGS_KEPT_MAX: usize = 100;
@@ -153,8 +154,10 @@ impl Verifier<'_> {
     fn check_history(&mut self) -> Result<(), StorageError> {
         let backend = self.backend;
         let mut cursor = Cursor { last: None, is_torn: false };
+        let mut bytes = 0;
         backend.scan(Tree::KvRev, &[], &mut |key, value| {
             self.report.blocks += 1;
+            bytes += entry_bytes(key, value.len());
             if let Err(finding) = self.check_block(key, &value, &mut cursor) {
                 self.report.find(finding);
                 cursor.is_torn = true;
@@ -162,11 +165,10 @@ impl Verifier<'_> {
             Ok(ControlFlow::Continue(()))
         })?;
         let entries = i64::try_from(self.report.entries).expect("a count fits");
-        if entries != self.recovered.history_entries && self.report.findings_total == 0 {
-            let reason =
-                format!("says {}, but there are {entries}", self.recovered.history_entries);
-            let key = MetaKey::HistoryEntries.encode();
-            self.report.find(StorageError::corrupt(Tree::Meta, &key, reason));
+        let said = self.recovered.history;
+        if self.report.findings_total == 0 {
+            self.check_tally(MetaKey::HistoryEntries, said.count, entries);
+            self.check_tally(MetaKey::HistoryBytes, said.bytes, bytes);
         }
         let last = cursor.last.map_or(WRITE_REVISION_MIN - 1, |last| last.main);
         if last != self.recovered.revision && !cursor.is_torn {
@@ -176,6 +178,13 @@ impl Verifier<'_> {
         }
         self.report.live_keys = count(self.keys.values().filter(|key| key.is_alive()).count());
         Ok(())
+    }
+
+    fn check_tally(&mut self, key: MetaKey, said: i64, found: i64) {
+        if said != found {
+            let reason = format!("says {said}, but there are {found}");
+            self.report.find(StorageError::corrupt(Tree::Meta, &key.encode(), reason));
+        }
     }
 
     fn check_block(

@@ -1,0 +1,403 @@
+//! The engine's generations on disk, and the pointer to the one that counts.
+//!
+//! ```text
+//! <folder>/7/          the files of generation 7
+//! <folder>/8/          a generation that is being made, or one whose readers are not gone yet
+//! <folder>/CURRENT     "7" and a checksum
+//! <folder>/CURRENT.new on its way to be CURRENT
+//! ```
+//!
+//! A generation is made beside the current one, filled and synced by the caller; then the pointer is
+//! written to a new file, synced, renamed, and the folder synced. So at any moment one whole
+//! generation is named. What is not named is removed at the next start.
+//!
+//! The first generation is made before there is a pointer. If that was cut short there is nothing to
+//! lose, as long as the log still has all its entries: then everything is made anew.
+//!
+//! Engines without files have generations too, and nothing to remember of them.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::storage::error::StorageError;
+use crate::storage::{Backend, MemoryBackend, SledBackend, SledOptions};
+
+const POINTER: &str = "CURRENT";
+const NEW_POINTER: &str = "CURRENT.new";
+const FIRST: u64 = 1;
+
+/// Which engine, and how it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// sled.
+    Sled(SledOptions),
+    /// Memory; nothing is on disk.
+    Memory,
+}
+
+/// The generations of one engine.
+#[derive(Debug)]
+pub struct Generations {
+    folder: PathBuf,
+    kind: EngineKind,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    current: Generation,
+    /// Number of the last one that was begun.
+    newest: u64,
+    /// No longer current, or given up; they may still have readers.
+    retired: Vec<Generation>,
+}
+
+/// One generation.
+#[derive(Debug)]
+pub struct Generation {
+    number: u64,
+    backend: Arc<dyn Backend>,
+}
+
+impl Generation {
+    /// Its engine.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+}
+
+impl Generations {
+    /// Opens the current generation of the engine in `folder`, or begins the first one. Removes what
+    /// an earlier life left behind.
+    ///
+    /// `is_log_whole` says that the log has all entries from the first on, so that an engine can be
+    /// made from it alone.
+    pub fn open(
+        folder: &Path,
+        kind: EngineKind,
+        is_log_whole: bool,
+    ) -> Result<Generations, StorageError> {
+        let current = match kind {
+            EngineKind::Memory => open_one(folder, kind, FIRST)?,
+            EngineKind::Sled(_) => open_current(folder, kind, is_log_whole)?,
+        };
+        let state = State { newest: current.number, current, retired: Vec::new() };
+        Ok(Generations { folder: folder.to_path_buf(), kind, state: Mutex::new(state) })
+    }
+
+    /// Where the files of the current generation are; `None` if there is none.
+    pub fn current_in(folder: &Path) -> Result<Option<PathBuf>, StorageError> {
+        Ok(read_pointer(folder)?.map(|number| path_of(folder, number)))
+    }
+
+    /// The engine of the current generation.
+    pub fn current(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.state.lock().current.backend)
+    }
+
+    /// Makes an empty generation. It is nothing but leftovers until [`Generations::switch_to`].
+    pub fn begin(&self) -> Result<Generation, StorageError> {
+        let number = {
+            let mut state = self.state.lock();
+            state.newest += 1;
+            state.newest
+        };
+        open_one(&self.folder, self.kind, number)
+    }
+
+    /// Makes a generation the current one; the caller has filled and synced it. After an error
+    /// nobody knows which one is current, and the member must stop.
+    pub fn switch_to(&self, generation: Generation) -> Result<(), StorageError> {
+        if self.kind != EngineKind::Memory {
+            point_to(&self.folder, generation.number)?;
+        }
+        let mut state = self.state.lock();
+        let old = std::mem::replace(&mut state.current, generation);
+        state.retired.push(old);
+        Ok(())
+    }
+
+    /// Takes a generation that is given up.
+    pub fn retire(&self, generation: Generation) {
+        self.state.lock().retired.push(generation);
+    }
+
+    /// Removes the files of the generations that are no longer current and that nobody reads any
+    /// more.
+    pub fn sweep(&self) -> Result<(), StorageError> {
+        let is_unread = |generation: &mut Generation| Arc::strong_count(&generation.backend) == 1;
+        let unread: Vec<_> = self.state.lock().retired.extract_if(.., is_unread).collect();
+        for Generation { number, backend } in unread {
+            // The engine closes its files before they go.
+            drop(backend);
+            if self.kind != EngineKind::Memory {
+                remove_folder(&path_of(&self.folder, number))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens the generation that the pointer names, or begins the first one.
+fn open_current(
+    folder: &Path,
+    kind: EngineKind,
+    is_log_whole: bool,
+) -> Result<Generation, StorageError> {
+    make_folder(folder)?;
+    let current = read_pointer(folder)?;
+    let damaged = |reason| StorageError::Damaged { path: folder.to_path_buf(), reason };
+    if current.is_none() && !is_log_whole && !numbers_in(folder)?.is_empty() {
+        return Err(damaged(format!("there is an engine, but no {POINTER} that names it")));
+    }
+    if let Some(number) = current.filter(|number| !path_of(folder, *number).is_dir()) {
+        let reason = format!("{POINTER} names generation {number}, which is not there");
+        return Err(damaged(reason));
+    }
+    remove_all_but(folder, current)?;
+    let generation = open_one(folder, kind, current.unwrap_or(FIRST))?;
+    if current.is_none() {
+        point_to(folder, generation.number)?;
+    }
+    Ok(generation)
+}
+
+fn open_one(folder: &Path, kind: EngineKind, number: u64) -> Result<Generation, StorageError> {
+    let backend: Arc<dyn Backend> = match kind {
+        EngineKind::Memory => Arc::new(MemoryBackend::new()),
+        EngineKind::Sled(options) => {
+            let path = path_of(folder, number);
+            make_folder(&path)?;
+            Arc::new(SledBackend::open(&path, options)?)
+        }
+    };
+    Ok(Generation { number, backend })
+}
+
+fn point_to(folder: &Path, number: u64) -> Result<(), StorageError> {
+    write_new_pointer(folder, number)?;
+    rename_new_pointer(folder)
+}
+
+fn path_of(folder: &Path, number: u64) -> PathBuf {
+    folder.join(number.to_string())
+}
+
+fn pointer_text(number: u64) -> String {
+    let number = number.to_string();
+    format!("{number} {:08x}\n", crc32c::crc32c(number.as_bytes()))
+}
+
+fn read_pointer(folder: &Path) -> Result<Option<u64>, StorageError> {
+    let path = folder.join(POINTER);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StorageError::Io { path, source }),
+    };
+    let text = String::from_utf8_lossy(&text);
+    let number = text.split(' ').next().and_then(|number| number.parse().ok());
+    let number = number.filter(|number| pointer_text(*number) == text);
+    let damaged = || StorageError::Damaged {
+        path,
+        reason: format!("names no generation: \"{}\"", text.escape_debug()),
+    };
+    number.map(Some).ok_or_else(damaged)
+}
+
+fn write_new_pointer(folder: &Path, number: u64) -> Result<(), StorageError> {
+    let path = folder.join(NEW_POINTER);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&path)?;
+        file.write_all(pointer_text(number).as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| StorageError::Io { path: path.clone(), source })
+}
+
+fn rename_new_pointer(folder: &Path) -> Result<(), StorageError> {
+    let path = folder.join(POINTER);
+    let renamed = fs::rename(folder.join(NEW_POINTER), &path);
+    renamed.map_err(|source| StorageError::Io { path, source })?;
+    sync_folder(folder)
+}
+
+/// The generations that have a folder.
+fn numbers_in(folder: &Path) -> Result<Vec<u64>, StorageError> {
+    let io = |source| StorageError::Io { path: folder.to_path_buf(), source };
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
+    Ok(numbers)
+}
+
+fn remove_all_but(folder: &Path, current: Option<u64>) -> Result<(), StorageError> {
+    for number in numbers_in(folder)? {
+        if Some(number) != current {
+            remove_folder(&path_of(folder, number))?;
+        }
+    }
+    let path = folder.join(NEW_POINTER);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::Io { path, source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<(), StorageError> {
+    fs::remove_dir_all(path).map_err(|source| StorageError::Io { path: path.to_path_buf(), source })
+}
+
+/// Makes a folder, if it is not there, so that it survives a loss of power.
+fn make_folder(path: &Path) -> Result<(), StorageError> {
+    let io = |source| StorageError::Io { path: path.to_path_buf(), source };
+    if !path.is_dir() {
+        fs::create_dir_all(path).map_err(io)?;
+        path.parent().map_or(Ok(()), sync_folder)?;
+    }
+    Ok(())
+}
+
+fn sync_folder(path: &Path) -> Result<(), StorageError> {
+    let sync = File::open(path).and_then(|file| file.sync_all());
+    sync.map_err(|source| StorageError::Io { path: path.to_path_buf(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::storage::Batch;
+    use crate::storage::schema::{self, Tree};
+
+    const SLED: EngineKind = EngineKind::Sled(SledOptions { cache_bytes: 1 << 20 });
+
+    fn mark(backend: &dyn Backend, name: &str) {
+        let mut batch = Batch::default();
+        batch.put(Tree::Meta, b"mark", name.as_bytes().to_vec());
+        backend.commit(&batch).unwrap();
+        backend.sync().unwrap();
+    }
+
+    fn marked(backend: &dyn Backend) -> Option<Bytes> {
+        let value = backend.get(Tree::Meta, b"mark").unwrap()?;
+        Some(schema::unseal(Tree::Meta, b"mark", &value).unwrap())
+    }
+
+    fn found(folder: &Path, is_log_whole: bool) -> Result<Option<Bytes>, String> {
+        let generations = Generations::open(folder, SLED, is_log_whole);
+        let found = marked(&*generations.map_err(|error| error.to_string())?.current());
+        assert!(!folder.join(NEW_POINTER).exists());
+        assert_eq!(numbers_in(folder).unwrap().len(), 1, "leftovers are gone");
+        Ok(found)
+    }
+
+    /// What a machine that stops now would leave.
+    fn image_of(folder: &Path) -> tempfile::TempDir {
+        fn copy(from: &Path, to: &Path) {
+            for entry in fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                let target = to.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    fs::create_dir(&target).unwrap();
+                    copy(&entry.path(), &target);
+                } else {
+                    fs::copy(entry.path(), &target).unwrap();
+                }
+            }
+        }
+        let image = tempfile::tempdir().unwrap();
+        copy(folder, image.path());
+        image
+    }
+
+    #[test]
+    fn a_stop_between_any_two_steps_leaves_the_old_generation_or_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let generations = Generations::open(folder, SLED, false).unwrap();
+        mark(&*generations.current(), "old");
+        let mut images = vec![("nothing", image_of(folder), "old")];
+        fs::create_dir(folder.join("2")).unwrap();
+        images.push(("an empty folder", image_of(folder), "old"));
+        let new = generations.begin().unwrap();
+        images.push(("an empty engine", image_of(folder), "old"));
+        mark(&**new.backend(), "new");
+        images.push(("a whole engine", image_of(folder), "old"));
+        File::create(folder.join(NEW_POINTER)).unwrap();
+        images.push(("an empty pointer", image_of(folder), "old"));
+        write_new_pointer(folder, new.number).unwrap();
+        images.push(("a pointer on its way", image_of(folder), "old"));
+        generations.switch_to(new).unwrap();
+        images.push(("the pointer", image_of(folder), "new"));
+        fs::remove_file(folder.join("1").join("conf")).unwrap();
+        images.push(("half of the old one", image_of(folder), "new"));
+        generations.sweep().unwrap();
+        assert!(!folder.join("1").exists());
+        images.push(("all", image_of(folder), "new"));
+        for (reached, image, expected) in images {
+            for is_log_whole in [true, false] {
+                let found = found(image.path(), is_log_whole);
+                assert_eq!(found, Ok(Some(Bytes::from(expected))), "stopped at {reached}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_before_the_first_pointer_is_made_good_from_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::create_dir(folder.join("1")).unwrap();
+        fs::write(folder.join("1").join("conf"), b"half").unwrap();
+        let refused = found(folder, false).unwrap_err();
+        assert!(refused.ends_with("there is an engine, but no CURRENT that names it"), "{refused}");
+        assert!(folder.join("1").join("conf").exists(), "what may be all there is stays");
+        write_new_pointer(folder, 1).unwrap();
+        assert_eq!(found(folder, true), Ok(None));
+        assert_eq!(found(folder, false), Ok(None), "from now on there is a pointer");
+    }
+
+    #[test]
+    fn a_generation_with_readers_outlives_its_successor() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path(), SLED, true).unwrap();
+        let reader = generations.current();
+        mark(&*reader, "old");
+        generations.switch_to(generations.begin().unwrap()).unwrap();
+        generations.sweep().unwrap();
+        assert_eq!(marked(&*reader), Some(Bytes::from("old")));
+        assert!(folder.path().join("1").exists());
+        drop(reader);
+        generations.retire(generations.begin().unwrap());
+        generations.sweep().unwrap();
+        assert_eq!(numbers_in(folder.path()).unwrap(), [2]);
+    }
+
+    #[test]
+    fn a_damaged_pointer_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        drop(Generations::open(folder, SLED, true).unwrap());
+        let pointer = fs::read(folder.join(POINTER)).unwrap();
+        for bit in 0..pointer.len() * 8 {
+            let mut flipped = pointer.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(folder.join(POINTER), flipped).unwrap();
+            let refused = found(folder, true).unwrap_err();
+            assert!(refused.contains("CURRENT: names no generation"), "{refused}");
+        }
+        fs::write(folder.join(POINTER), pointer_text(3)).unwrap();
+        let refused = found(folder, true).unwrap_err();
+        assert!(refused.ends_with("CURRENT names generation 3, which is not there"), "{refused}");
+        assert!(folder.join("1").exists());
+    }
+}
