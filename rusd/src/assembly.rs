@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 use rusd_raft::log::LogStore;
 use rusd_raft::{Config as RaftConfig, Index, Node};
 use rusd_state::StateMachine;
-use rusd_state::storage::StorageError;
+use rusd_state::storage::{Generations, StorageError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters}
 use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
 use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
 use crate::consensus::transport::Transport;
-use crate::engine::{Engine, EngineMeter};
+use crate::engine::{Defragmenter, Engine, EngineMeter};
 use crate::member::{BlockingWork, Identity, Limits, Member};
 use crate::metrics::Metrics;
 use crate::plant::Plant;
@@ -47,6 +47,8 @@ pub struct Materials<L> {
     pub log: L,
     /// The state as the engine has it.
     pub state: StateMachine,
+    /// Where that engine is, and others may be made.
+    pub generations: Arc<Generations>,
     /// The way to its peers.
     pub transport: Transport,
     /// Both ends of the driver's queues.
@@ -150,8 +152,16 @@ impl<L: LogStore> Assembly<L> {
         plant: Option<Plant>,
         materials: Materials<L>,
     ) -> Result<Self, AssemblyError> {
-        let Materials { identity, log, state, transport, inbox, entropy, blocking_work } =
-            materials;
+        let Materials {
+            identity,
+            log,
+            state,
+            generations,
+            transport,
+            inbox,
+            entropy,
+            blocking_work,
+        } = materials;
         let (inbox, inbox_out) = inbox;
         let shared = Shared::new(config, &state, &identity, transport, inbox)?;
         let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
@@ -172,8 +182,9 @@ impl<L: LogStore> Assembly<L> {
         let (view, history) = (state.view(), state.history());
         let (hub, dispatcher, events) = Hub::new(view.clone(), view.revision() + 1, plant);
         let meter = Arc::clone(&shared.engine);
-        let (engine, engine_bell) =
-            Engine::new(Arc::clone(&history), state.compactor(), Arc::clone(&meter));
+        let (compactor, to_history) = (state.compactor(), Arc::clone(&history));
+        let (engine, engine_bell, defragmenter) =
+            Engine::new(to_history, generations, compactor, Arc::clone(&meter));
         let applier = Applier {
             state,
             progress: Arc::clone(&shared.progress),
@@ -187,8 +198,8 @@ impl<L: LogStore> Assembly<L> {
         let proposer = shared.proposer(config, &identity, entropy);
         let metrics =
             Metrics { history, view, progress: Arc::clone(&shared.progress), engine: meter };
-        let view = metrics.view.clone();
-        let mut member = shared.member(config, plant, identity, (proposer, hub), view);
+        let (view, made) = (metrics.view.clone(), (proposer, hub, defragmenter));
+        let mut member = shared.member(config, plant, identity, made, view);
         member.blocking_work = blocking_work;
         Ok(Assembly {
             driver: planted(driver, plant),
@@ -249,7 +260,7 @@ impl Shared {
         config: &Config,
         plant: Option<Plant>,
         identity: Arc<Identity>,
-        (proposer, hub): (Proposer, Hub),
+        (proposer, hub, defragmenter): (Proposer, Hub, Defragmenter),
         view: rusd_state::View,
     ) -> Member {
         let timeout = request_timeout(config.election_timeout);
@@ -284,6 +295,7 @@ impl Shared {
                 leaderless_max: 3 * config.election_timeout,
             },
             engine: Arc::clone(&self.engine),
+            defragmenter,
             quota: self.quota.clone(),
             leader_transfer: LeaderTransfer::new(
                 self.inbox.clone(),

@@ -4,6 +4,7 @@
 //! `FLUSH_INTERVAL` or `FLUSH_BYTES` the write-behind buffer becomes one transaction; when the
 //! member is idle the images are folded, and a logged compaction is carried out in between.
 
+mod defragment;
 mod meter;
 
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::time::{ClockId, clock_gettime};
 use parking_lot::{Condvar, Mutex};
-use rusd_state::storage::{FoldProgress, History, StorageError};
+use rusd_state::storage::{FoldProgress, Generations, History, StorageError};
 use rusd_state::{Compactor, Progress};
 use tokio::time::Instant;
 
+use self::defragment::Defragmentation;
+pub use self::defragment::{DefragmentError, Defragmenter};
 pub use self::meter::{AwaitedCompaction, EngineMeter};
 
 /// Longest time that a change waits in the buffer.
@@ -82,20 +85,25 @@ pub struct Engine {
     flushed: Arc<(Mutex<()>, Condvar)>,
     stopped: Arc<AtomicBool>,
     meter: Arc<EngineMeter>,
+    defragmentation: Defragmentation,
     /// When there was last something to flush.
     changed_at: Instant,
 }
 
 impl Engine {
-    /// An engine over `history`, and the bell to wake it. It runs until every bell is gone.
+    /// An engine over `history`, the bell to wake it, and what to ask for a defragmentation. It
+    /// runs until every bell is gone.
     pub fn new(
         history: Arc<History>,
+        generations: Arc<Generations>,
         compactor: Compactor,
         meter: Arc<EngineMeter>,
-    ) -> (Engine, EngineBell) {
+    ) -> (Engine, EngineBell, Defragmenter) {
         let (bell, bell_out) = bounded(1);
         let flushed = Arc::new((Mutex::new(()), Condvar::new()));
         let stopped = Arc::new(AtomicBool::new(false));
+        let (defragmentation, defragmenter) =
+            Defragmentation::new(Arc::clone(&history), generations, Arc::clone(&meter));
         let engine = Engine {
             history: Arc::clone(&history),
             compactor,
@@ -103,9 +111,10 @@ impl Engine {
             flushed: Arc::clone(&flushed),
             stopped: Arc::clone(&stopped),
             meter,
+            defragmentation,
             changed_at: Instant::now(),
         };
-        (engine, EngineBell { history, bell, flushed, stopped })
+        (engine, EngineBell { history, bell, flushed, stopped }, defragmenter)
     }
 
     /// Flushes until the last bell is dropped, and then once more.
@@ -137,8 +146,10 @@ impl Engine {
         let compacting = self.compact()?;
         let idle = self.changed_at.elapsed() >= IDLE_AFTER;
         let folding = (idle || self.is_fold_late()) && !compacting && self.fold()?;
+        let defragmenting = self.defragmentation.turn()?;
         // While writes come in, a turn lasts the whole interval: few large transactions.
-        Ok((compacting || folding) && (idle || self.meter.is_compaction_awaited()))
+        let in_haste = idle || self.meter.is_compaction_awaited();
+        Ok(defragmenting || ((compacting || folding) && in_haste))
     }
 
     /// True if there was something to flush.

@@ -11,7 +11,7 @@ use crate::consensus::progress::Progress;
 use crate::consensus::proposer::Proposer;
 use crate::consensus::read_barrier::ReadBarrier;
 use crate::consensus::transfer::LeaderTransfer;
-use crate::engine::EngineMeter;
+use crate::engine::{Defragmenter, EngineMeter};
 use crate::quota::Quota;
 use crate::watch::hub::Hub;
 
@@ -69,6 +69,8 @@ pub struct Member {
     pub limits: Limits,
     /// What the engine does and takes.
     pub engine: Arc<EngineMeter>,
+    /// Giving back what the engine does not need.
+    pub defragmenter: Defragmenter,
     /// How much the engine may take.
     pub quota: Quota,
     /// What to do when that is too much.

@@ -38,6 +38,11 @@ impl Metrics {
         i64::try_from(self.engine.bytes()).unwrap_or(i64::MAX)
     }
 
+    /// Bytes of those that are in use.
+    pub fn engine_bytes_in_use(&self) -> i64 {
+        i64::try_from(self.engine.bytes_in_use()).unwrap_or(i64::MAX)
+    }
+
     /// All metrics.
     pub fn render(&self, watches: WatchCounts) -> String {
         let progress = &self.progress;
@@ -59,6 +64,8 @@ impl Metrics {
         text.gauge("etcd_debugging_mvcc_compact_revision", self.view.compact_revision());
         text.gauge("etcd_debugging_mvcc_keys_total", self.view.keys_indexed());
         text.gauge("etcd_mvcc_db_total_size_in_bytes", self.engine_bytes());
+        let in_use = self.engine_bytes_in_use();
+        text.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", in_use);
         text.gauge("rusd_engine_pending_bytes", self.history.pending_bytes());
         text.gauge("rusd_engine_durable_index", durable.applied_index);
         text.gauge("rusd_engine_fold_revision", self.engine.fold_revision());

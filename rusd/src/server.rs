@@ -215,7 +215,7 @@ impl Starting<'_> {
         client_listeners: net::ClientListeners,
         stop_waiting: &CancellationToken,
     ) -> Result<Server, ServerError> {
-        let Storage { lock, wal, state } = storage;
+        let Storage { lock, wal, state, generations } = storage;
         let mut threads = Threads {
             stop: CancellationToken::new(),
             failed: Arc::new(AtomicBool::new(false)),
@@ -231,6 +231,7 @@ impl Starting<'_> {
             identity: Arc::clone(&self.identity),
             log: noted(wal),
             state,
+            generations,
             transport,
             inbox: (inbox.clone(), inbox_out),
             entropy: Entropy::of_system(),

@@ -3,7 +3,7 @@
 //! ```text
 //! <data-dir>/rusd.lock
 //! <data-dir>/member/wal/*.wal      the log, in etcd's format
-//! <data-dir>/member/engine/        the engine's files
+//! <data-dir>/member/engine/        the engine's generations, and which one counts
 //! ```
 //!
 //! Opening refuses, with everything on disk left as it was, a directory that is in use, that
@@ -14,10 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusd_raft::log::{DataDirLock, Wal, WalOptions};
-use rusd_raft::{BootstrapMember, Metadata};
+use rusd_raft::log::{DataDirLock, LogStore, Wal, WalOptions};
+use rusd_raft::{BootstrapMember, Index, Metadata};
 use rusd_state::storage::{
-    Backend, HistoryOptions, MemoryBackend, SledBackend, SledOptions, StorageError,
+    Backend, EngineKind, Generations, HistoryOptions, SledBackend, SledOptions, StorageError,
 };
 use rusd_state::{Options, StateMachine};
 
@@ -92,6 +92,8 @@ pub struct Storage {
     pub wal: Wal,
     /// The state as the engine had it.
     pub state: StateMachine,
+    /// That engine, and where others may be made.
+    pub generations: Arc<Generations>,
 }
 
 /// Where the log lies.
@@ -124,9 +126,15 @@ impl Storage {
         fs::create_dir_all(data_dir.join("member")).map_err(create)?;
         let lock = DataDirLock::acquire(data_dir)?;
         let wal = open_wal(&wal_dir(data_dir), cluster, metadata)?;
-        let backend = open_backend(options.backend, &engine_dir(data_dir))?;
+        let kind = match options.backend {
+            BackendKind::Sled => EngineKind::Sled(SledOptions::default()),
+            BackendKind::Memory => EngineKind::Memory,
+        };
+        let is_log_whole = wal.first_index() == Index(1);
+        let generations = Generations::open(&engine_dir(data_dir), kind, is_log_whole)?;
+        let backend = generations.current();
         let state = StateMachine::open(backend, HistoryOptions::default(), options.state)?;
-        Ok(Storage { lock, wal, state })
+        Ok(Storage { lock, wal, state, generations: Arc::new(generations) })
     }
 }
 
@@ -146,13 +154,8 @@ fn open_wal(
     Wal::create_bootstrapped(dir, metadata, WalOptions::default(), &members)
 }
 
-/// Opens the engine in `dir`.
-pub(crate) fn open_backend(
-    kind: BackendKind,
-    dir: &Path,
-) -> Result<Arc<dyn Backend>, StorageError> {
-    Ok(match kind {
-        BackendKind::Sled => Arc::new(SledBackend::open(dir, SledOptions::default())?),
-        BackendKind::Memory => Arc::new(MemoryBackend::new()),
-    })
+/// Opens the engine of a member that is not running; `None` if it has none.
+pub(crate) fn open_engine_of(data_dir: &Path) -> Result<Option<Arc<dyn Backend>>, StorageError> {
+    let Some(folder) = Generations::current_in(&engine_dir(data_dir))? else { return Ok(None) };
+    Ok(Some(Arc::new(SledBackend::open(&folder, SledOptions::default())?)))
 }

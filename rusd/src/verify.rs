@@ -13,7 +13,7 @@ use rusd_state::apply::ENTRIES_BATCHED_MAX;
 use rusd_state::storage::{Backend, HistoryOptions, StartFrom, verify as verify_engine};
 use rusd_state::{Options, StateMachine};
 
-use crate::storage::{BackendKind, OpenError, engine_dir, open_backend, wal_dir};
+use crate::storage::{OpenError, engine_dir, open_engine_of, wal_dir};
 
 /// Bytes of log entries held at once.
 const ENTRIES_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -103,11 +103,9 @@ impl From<rusd_state::Fatal> for VerifyError {
 pub fn verify(data_dir: &Path) -> Result<Verified, VerifyError> {
     let _lock = DataDirLock::acquire(data_dir)?;
     let log = ReadOnlyLog::open(&wal_dir(data_dir))?;
-    let engine = engine_dir(data_dir);
-    if !engine.is_dir() {
-        return Err(VerifyError::NoEngine(engine));
-    }
-    let backend = open_backend(BackendKind::Sled, &engine)?;
+    let Some(backend) = open_engine_of(data_dir)? else {
+        return Err(VerifyError::NoEngine(engine_dir(data_dir)));
+    };
     let report = verify_engine(&backend)?;
     if let Some(first) = report.findings.into_iter().next() {
         return Err(VerifyError::Engine { total: report.findings_total, first });

@@ -58,7 +58,7 @@ impl Maintenance for MaintenanceService {
             raft_term: progress.term(),
             raft_applied_index: progress.applied(),
             errors: no_leader.into_iter().chain(alarms.iter().map(alarm_text)).collect(),
-            db_size_in_use: db_size,
+            db_size_in_use: self.metrics.engine_bytes_in_use(),
             is_learner: progress.is_learner(),
             storage_version: version::STORAGE_VERSION.to_owned(),
             db_size_quota: self.member.quota.shown(),
@@ -96,7 +96,9 @@ impl Maintenance for MaintenanceService {
         &self,
         _request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
-        Err(Rejection::Unimplemented.into())
+        self.member.defragmenter.defragment().await.map_err(status::of_defragment)?;
+        // etcd's answer has no header.
+        Ok(Response::new(DefragmentResponse::default()))
     }
 
     async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {

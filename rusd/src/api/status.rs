@@ -8,6 +8,7 @@ use crate::background::leases::LeaseError;
 use crate::consensus::proposer::ProposeError;
 use crate::consensus::read_barrier::ReadBarrierError;
 use crate::consensus::transfer::TransferTimeout;
+use crate::engine::DefragmentError;
 
 /// Why a watch could not be created: its range holds no key.
 pub(super) const WATCH_RANGE_EMPTY: &str = "mvcc: watcher range is empty";
@@ -210,6 +211,15 @@ pub(super) fn of_read(error: ReadError) -> Status {
         ReadError::Compacted { .. } => Rejection::Compacted.into(),
         ReadError::FutureRevision { .. } => Rejection::FutureRevision.into(),
         ReadError::Storage(error) => Status::unknown(error.to_string()),
+    }
+}
+
+/// The status of a defragmentation that was not. What the engine says has no row in etcd's table.
+pub(super) fn of_defragment(error: DefragmentError) -> Status {
+    match error {
+        DefragmentError::TooManyRequests => Rejection::TooManyRequests.into(),
+        DefragmentError::Stopped => Rejection::Stopped.into(),
+        DefragmentError::Failed(text) => Status::unknown(text),
     }
 }
 

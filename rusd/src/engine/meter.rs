@@ -47,6 +47,12 @@ impl EngineMeter {
         self.disk_bytes.load(Ordering::Relaxed).saturating_add(pending)
     }
 
+    /// Of those, what is still needed; the rest could be given back.
+    pub fn bytes_in_use(&self) -> u64 {
+        let pending = u64::try_from(self.history.pending_bytes()).unwrap_or(u64::MAX);
+        self.history.bytes_in_use().saturating_add(pending).min(self.bytes())
+    }
+
     /// CPU time that folding has taken.
     pub fn fold_cpu(&self) -> Duration {
         Duration::from_nanos(self.fold_cpu_nanos.load(Ordering::Relaxed))

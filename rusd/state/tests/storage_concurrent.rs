@@ -14,7 +14,8 @@ use rusd_proto::mvccpb::KeyValue;
 use rusd_state::mvcc::revision::Revision;
 use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry};
 use rusd_state::storage::{
-    Backend, History, HistoryOptions, MemoryBackend, SledBackend, SledOptions, verify,
+    Backend, DefragmentProgress, History, HistoryOptions, MemoryBackend, SledBackend, SledOptions,
+    verify,
 };
 
 const LAST: i64 = 6000;
@@ -62,19 +63,28 @@ fn read_at_random(history: &History, seed: u64, is_over: &AtomicBool) {
     }
 }
 
-fn run(backend: Arc<dyn Backend>) {
+/// The flusher moves over to a new engine as often as it can.
+fn run(mut make: impl FnMut() -> Arc<dyn Backend> + Send) {
     let options = HistoryOptions { block_bytes: 1000, ..HistoryOptions::default() };
-    let (history, _) = History::open(Arc::clone(&backend), options).unwrap();
+    let (history, _) = History::open(make(), options).unwrap();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let (history, is_over) = (&*history, &is_over);
         for seed in 0..READERS {
             scope.spawn(move || read_at_random(history, seed, is_over));
         }
-        scope.spawn(|| {
+        scope.spawn(move || {
+            let mut moves = 0;
             while history.flush().unwrap().durable.revision < LAST {
                 history.fold_step(16).unwrap();
+                match history.defragment_step(4000, || Ok(())).unwrap() {
+                    DefragmentProgress::Idle => history.begin_defragment(make()).unwrap(),
+                    DefragmentProgress::Busy => {}
+                    DefragmentProgress::Done => moves += 1,
+                    DefragmentProgress::Failed(error) => panic!("{error}"),
+                }
             }
+            assert!(moves > 1, "{moves}");
             is_over.store(true, Ordering::Release);
         });
         for main in 2..=LAST {
@@ -85,18 +95,23 @@ fn run(backend: Arc<dyn Backend>) {
         }
     });
     assert_eq!(history.pending_bytes(), 0, "what was flushed is not counted any more");
-    let report = verify(&backend).unwrap();
+    let report = verify(&history.backend()).unwrap();
     assert!(report.is_sound(), "{report:#?}");
     assert_eq!(report.revision, LAST);
 }
 
 #[test]
 fn readers_see_everything_over_memory() {
-    run(Arc::new(MemoryBackend::new()));
+    run(|| Arc::new(MemoryBackend::new()));
 }
 
 #[test]
 fn readers_see_everything_over_sled() {
     let folder = tempfile::tempdir().unwrap();
-    run(Arc::new(SledBackend::open(folder.path(), SledOptions::default()).unwrap()));
+    let mut made = 0;
+    run(|| {
+        made += 1;
+        let folder = folder.path().join(made.to_string());
+        Arc::new(SledBackend::open(&folder, SledOptions::default()).unwrap())
+    });
 }

@@ -7,6 +7,7 @@
 
 mod api;
 mod cluster;
+mod defragment;
 mod hashes;
 mod leaderless;
 mod locks;

@@ -21,6 +21,9 @@ const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 pub(crate) struct Member {
     pub(crate) endpoint: String,
     process: Option<(Child, TempDir)>,
+    /// Where its peers reach a single member, and the other flags it is started with again.
+    peer: String,
+    flags: Vec<String>,
 }
 
 /// A port that was free a moment ago.
@@ -32,7 +35,7 @@ impl Member {
     /// Starts a member with the flags it needs and those given, and waits until it is ready.
     pub(crate) fn start(flags: &[&str]) -> Member {
         if let Ok(endpoint) = std::env::var("RUSD_E2E_ENDPOINT") {
-            return Member { endpoint, process: None };
+            return Member { endpoint, process: None, peer: String::new(), flags: Vec::new() };
         }
         let (member, mut log) = Member::spawn(flags);
         // What it logs later must not fill the pipe.
@@ -52,7 +55,20 @@ impl Member {
         let peer = format!("http://127.0.0.1:{}", free_port());
         let program = env!("CARGO_BIN_EXE_rusd");
         let (child, log) = started(program, &dir, [&endpoint, &peer], flags);
-        (Member { endpoint, process: Some((child, dir)) }, log)
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        (Member { endpoint, process: Some((child, dir)), peer, flags }, log)
+    }
+
+    /// Kills a single member of our own, and starts it again over what it left behind.
+    pub(crate) fn kill_and_restart(&mut self) {
+        let (mut child, dir) = self.process.take().expect("only a member of our own is killed");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let program = env!("CARGO_BIN_EXE_rusd");
+        let (child, mut log) = started(program, &dir, [&self.endpoint, &self.peer], &flags);
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        self.process = Some((child, dir));
     }
 
     /// Where the member keeps its data. Panics for a member that is not ours.
@@ -150,7 +166,7 @@ pub(crate) fn start_three(program: &str, flags: &[&str]) -> [Member; 3] {
                 let flags = [&["--name", &name, "--initial-cluster", cluster], flags].concat();
                 let (child, mut log) = started(program, &dir, [&endpoint, &peer], &flags);
                 std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-                Member { endpoint, process: Some((child, dir)) }
+                Member { endpoint, process: Some((child, dir)), peer, flags: Vec::new() }
             })
         });
         starting.map(|starting| starting.join().unwrap())
