@@ -164,12 +164,13 @@ impl View {
         let mut prevs = prevs.into_iter();
         let mut revisions: Vec<Events> = Vec::new();
         for revision in scan.entries.chunk_by(|a, b| a.revision.main == b.revision.main) {
-            let list = revision.iter().map(|entry| Event {
-                kind: entry.kind,
-                kv: Arc::clone(&entry.kv),
-                prev: prevs.next().unwrap_or(Prev::Absent),
+            let main = revision[0].revision.main;
+            let list = revision.iter().enumerate().filter_map(|(position, entry)| {
+                let prev = prevs.next().unwrap_or(Prev::Absent);
+                let is_left = main > compact || !is_overwritten(entry, &revision[position + 1..]);
+                is_left.then(|| Event { kind: entry.kind, kv: Arc::clone(&entry.kv), prev })
             });
-            revisions.push(Events { revision: revision[0].revision.main, list: list.collect() });
+            revisions.push(Events { revision: main, list: list.collect() });
         }
         Ok(EventScan { revisions, next_revision: scan.next_main })
     }
@@ -288,6 +289,12 @@ impl View {
     fn pinned(&self, main: i64) -> Pinned<'_> {
         Pinned { shared: &self.shared, _pin: self.shared.history().pin(main) }
     }
+}
+
+/// A later change of the same revision is of the same key. Of the revision that was compacted to,
+/// such a change is gone in etcd.
+fn is_overwritten(entry: &HistoryEntry, later: &[HistoryEntry]) -> bool {
+    later.iter().any(|other| other.kv.key == entry.kv.key)
 }
 
 fn is_anything_alive(source: &impl Source, main: i64) -> bool {

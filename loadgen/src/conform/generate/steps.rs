@@ -5,7 +5,8 @@
 //! - A watch is created, and cancelled, before the next request is sent.
 //! - What watches owe is read before a watch is cancelled, which could overtake its events, and
 //!   before a compaction, which could take the previous value that an event is to have.
-//! - A hash is taken when no compaction is at work. A compaction to a revision that was compacted
+//! - A hash is taken, and a watch created, when no compaction is at work: the events of the very
+//!   revision that is compacted to are among those that it may take. A compaction to a revision that was compacted
 //!   already is refused, but `physical` waits all the same.
 //!
 //! A stream begins with a compaction of all that was before it, so that it is the same on a server
@@ -39,6 +40,11 @@ impl Steps {
             "Watch" => {
                 let is_cancel = request.message.has_field_by_name("cancel_request");
                 let mut steps = if is_cancel { self.last() } else { Vec::new() };
+                let is_create = request.message.has_field_by_name("create_request");
+                if is_create && std::mem::replace(&mut self.may_be_compacting, false) {
+                    steps.extend(self.last());
+                    steps.push(compact_all_before());
+                }
                 if !self.is_watching {
                     self.is_watching = true;
                     let method = request.method.clone();
