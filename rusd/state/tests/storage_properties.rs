@@ -20,9 +20,9 @@ use rusd_proto::mvccpb::KeyValue;
 use rusd_state::mvcc::revision::Revision;
 use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry, LeaseChange, MetaChange};
 use rusd_state::storage::{
-    Backend, Batch, CompactProgress, DefragmentProgress, FoldProgress, History, HistoryOptions,
-    MemoryBackend, Recovered, Replayed, SledBackend, SledOptions, StartFrom, StorageError, Tree,
-    Visit, verify,
+    Backend, Batch, CompactProgress, DefragmentProgress, Export, FoldProgress, History,
+    HistoryOptions, Import, MemoryBackend, Recovered, Replayed, SledBackend, SledOptions,
+    StartFrom, StorageError, Tree, Visit, verify,
 };
 use tempfile::TempDir;
 
@@ -45,6 +45,8 @@ enum Step {
     Crash(u8),
     /// Copies so many bytes more into a fresh engine, which fails after so many writes, or never.
     Defragment(u16, Option<u8>),
+    /// Begins an export, or takes its next chunk of so many bytes.
+    Export(u16),
     Read(u8, u8, u16),
     Verify,
 }
@@ -63,6 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..=100_u8).prop_map(Step::Crash),
         6 => (1..2000_u16, proptest::option::weighted(0.2, 0..10_u8))
             .prop_map(|(bytes, writes)| Step::Defragment(bytes, writes)),
+        5 => (1..2000_u16).prop_map(Step::Export),
         4 => (0..=100_u8, 0..=100_u8, 0..3000_u16).prop_map(|(a, b, max)| Step::Read(a, b, max)),
         2 => Just(Step::Verify),
     ]
@@ -138,6 +141,7 @@ impl Backend for Faulty {
     }
 }
 
+#[derive(Debug)]
 enum Engine {
     Memory(Arc<Faulty>),
     Sled(Arc<SledBackend>, TempDir),
@@ -247,6 +251,7 @@ struct World {
     engine: Engine,
     /// What the engine is being copied into.
     target: Option<Engine>,
+    export: Option<(Export, Vec<Bytes>)>,
     history: Option<Arc<History>>,
     model: Model,
     reported: u64,
@@ -267,7 +272,7 @@ impl World {
     fn open(engine: Engine) -> World {
         let (history, _) = History::open(engine.backend(), options()).unwrap();
         let (model, history) = (Model::fresh(), Some(history));
-        World { engine, target: None, history, model, reported: 0, kept: 0 }
+        World { engine, target: None, export: None, history, model, reported: 0, kept: 0 }
     }
 
     fn history(&self) -> &History {
@@ -306,6 +311,7 @@ impl World {
                 self.crash(*kept);
                 Ok(())
             }
+            Step::Export(bytes) => self.export(usize::from(*bytes)),
             Step::Defragment(bytes, writes) => self.defragment(usize::from(*bytes), *writes),
             Step::Read(from, to, max) => {
                 self.read(*from, *to, usize::from(*max));
@@ -405,7 +411,7 @@ impl World {
         let keep = |revision: &Revision, key: &[u8]| model.is_visible(*revision, key);
         let compact = model.compact();
         let progress = self.history().compact_step(compact, &keep, blocks)?;
-        if compact > 0 && self.target.is_some() {
+        if compact > 0 && (self.target.is_some() || self.export.is_some()) {
             assert!(matches!(progress, CompactProgress::Idle | CompactProgress::Pinned));
         } else if compact > 0 && self.history().durable().compact_revision < compact {
             assert!(matches!(progress, CompactProgress::FlushFirst), "{progress:?}");
@@ -444,9 +450,49 @@ impl World {
         Ok(())
     }
 
+    fn export(&mut self, bytes: usize) -> Result<(), StorageError> {
+        let Some((export, chunks)) = &mut self.export else {
+            self.export = Some((self.history().export()?, Vec::new()));
+            return Ok(());
+        };
+        if let Some(chunk) = export.next_chunk(bytes)? {
+            chunks.push(chunk);
+            return Ok(());
+        }
+        let (export, chunks) = self.export.take().unwrap();
+        let position = export.position();
+        if position.applied_index > 0 {
+            self.import(position.applied_index, &chunks);
+        }
+        Ok(())
+    }
+
+    /// What comes out at the other end is the model as it was, and a chunk that is missing is missed.
+    fn import(&self, applied_index: u64, chunks: &[Bytes]) {
+        let into = |chunks: &[Bytes]| {
+            let engine = Engine::Memory(Faulty::over(MemoryBackend::crashable()));
+            let mut import = Import::into(engine.backend());
+            let added = chunks.iter().try_for_each(|chunk| import.add(chunk.clone()));
+            added.and_then(|()| import.finish()).map(|_| engine)
+        };
+        let engine = into(chunks).unwrap();
+        let mut model = self.model.clone();
+        model.cut_to(applied_index);
+        let mut there = World::open(engine);
+        there.model = model;
+        there.reported = applied_index;
+        there.crash(0);
+        there.finish();
+        let missing = usize::try_from(applied_index).unwrap() % chunks.len();
+        let mut less = chunks.to_vec();
+        less.remove(missing);
+        into(&less).unwrap_err();
+    }
+
     fn crash(&mut self, kept_percent: u8) {
         self.history = None;
         self.target = None;
+        self.export = None;
         match &mut self.engine {
             Engine::Memory(faulty) => {
                 let kept = faulty.inner.unsynced() * usize::from(kept_percent) / 100;
@@ -551,6 +597,7 @@ impl World {
     fn finish(&mut self) {
         self.read_all();
         self.run(&Step::Flush);
+        self.export = None;
         while self.target.is_some() {
             self.run(&Step::Defragment(1000, None));
         }

@@ -10,12 +10,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
+use rusd_proto::raftpb::ConfState;
 
 use crate::storage::error::StorageError;
 use crate::storage::history::Durable;
+use crate::storage::import;
 use crate::storage::keycode;
 use crate::storage::pins::{Pin, Pins};
-use crate::storage::schema::Tree;
+use crate::storage::schema::{self, MetaKey, Tree};
 use crate::storage::{Backend, Batch};
 
 /// A row as the engine has it, under its seal.
@@ -35,6 +38,10 @@ pub struct Export {
     backend: Arc<dyn Backend>,
     position: Durable,
     records: Vec<Row>,
+    /// How many of them went into chunks.
+    records_sent: usize,
+    /// How many rows went into chunks, until that is told too.
+    rows_sent: Option<usize>,
     /// No block below this one is left to read.
     next_main: i64,
     _pin: Pin,
@@ -50,7 +57,15 @@ impl Export {
         // Below the compact revision, so that a removal that is under way waits too.
         let pin = pins.pin((position.compact_revision - 1).max(0));
         let records = read_records(&*backend)?;
-        Ok(Export { backend, position, records, next_main: 0, _pin: pin })
+        Ok(Export {
+            backend,
+            position,
+            records,
+            records_sent: 0,
+            rows_sent: Some(0),
+            next_main: 0,
+            _pin: pin,
+        })
     }
 
     /// What was durable when it was made.
@@ -83,6 +98,46 @@ impl Export {
         Ok(rows)
     }
 
+    /// Voters and learners as of then.
+    pub fn conf_state(&self) -> Result<ConfState, StorageError> {
+        let key = MetaKey::ConfState.encode();
+        let is_wanted = |row: &&Row| row.tree == Tree::Meta && row.key == key;
+        let Some(row) = self.records.iter().find(is_wanted) else {
+            return Ok(ConfState::default());
+        };
+        let value = schema::unseal(row.tree, &row.key, &row.value)?;
+        ConfState::decode(value)
+            .map_err(|error| StorageError::corrupt(Tree::Meta, &key, error.to_string()))
+    }
+
+    /// The next chunk for an [`Import`](crate::storage::Import): rows until they have `bytes_max`,
+    /// but at least one. `None` at the end. Blocks come first, records after them.
+    pub fn next_chunk(&mut self, bytes_max: usize) -> Result<Option<Bytes>, StorageError> {
+        let mut rows = self.next_blocks(bytes_max)?;
+        if rows.is_empty() {
+            rows = self.next_records(bytes_max);
+        }
+        if rows.is_empty() {
+            return Ok(self.rows_sent.take().map(import::encode_end));
+        }
+        self.rows_sent = self.rows_sent.map(|sent| sent + rows.len());
+        Ok(Some(import::encode(&rows)))
+    }
+
+    fn next_records(&mut self, bytes_max: usize) -> Vec<Row> {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = self.records.get(self.records_sent)
+            && (rows.is_empty() || bytes < bytes_max)
+        {
+            self.records_sent += 1;
+            if !is_of_images(row) {
+                bytes += row.key.len() + row.value.len();
+                rows.push(row.clone());
+            }
+        }
+        rows
+    }
+
     /// Moves on to a later point: what was read of history stays read. The caller sees to it that
     /// nothing is written meanwhile.
     pub(crate) fn move_to(&mut self, position: Durable) -> Result<(), StorageError> {
@@ -90,6 +145,12 @@ impl Export {
         self.position = position;
         Ok(())
     }
+}
+
+/// The images do not go with it, so neither does what is said of them.
+fn is_of_images(row: &Row) -> bool {
+    let key = (row.tree == Tree::Meta).then(|| MetaKey::decode(&row.key)).flatten();
+    matches!(key, Some(MetaKey::Fold | MetaKey::ImageRows | MetaKey::ImageBytes))
 }
 
 fn read_records(backend: &dyn Backend) -> Result<Vec<Row>, StorageError> {

@@ -16,18 +16,18 @@
 //!
 //! Engines without files have generations too, and nothing to remember of them.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::storage::error::StorageError;
+use crate::storage::incoming;
+use crate::storage::pointer;
 use crate::storage::{Backend, MemoryBackend, SledBackend, SledOptions};
 
 const POINTER: &str = "CURRENT";
-const NEW_POINTER: &str = "CURRENT.new";
 const FIRST: u64 = 1;
 
 /// Which engine, and how it is opened.
@@ -64,6 +64,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Its number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Its engine.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
@@ -92,6 +97,11 @@ impl Generations {
     /// Where the files of the current generation are; `None` if there is none.
     pub fn current_in(folder: &Path) -> Result<Option<PathBuf>, StorageError> {
         Ok(read_pointer(folder)?.map(|number| path_of(folder, number)))
+    }
+
+    /// Where they are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The engine of the current generation.
@@ -178,52 +188,22 @@ fn open_one(folder: &Path, kind: EngineKind, number: u64) -> Result<Generation, 
     Ok(Generation { number, backend })
 }
 
-fn point_to(folder: &Path, number: u64) -> Result<(), StorageError> {
-    write_new_pointer(folder, number)?;
-    rename_new_pointer(folder)
+/// Makes a generation the current one of the folder.
+pub(crate) fn point_to(folder: &Path, number: u64) -> Result<(), StorageError> {
+    pointer::write(folder, POINTER, &number.to_string())
 }
 
 fn path_of(folder: &Path, number: u64) -> PathBuf {
     folder.join(number.to_string())
 }
 
-fn pointer_text(number: u64) -> String {
-    let number = number.to_string();
-    format!("{number} {:08x}\n", crc32c::crc32c(number.as_bytes()))
-}
-
 fn read_pointer(folder: &Path) -> Result<Option<u64>, StorageError> {
-    let path = folder.join(POINTER);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(StorageError::Io { path, source }),
+    let Some(text) = pointer::read(folder, POINTER)? else { return Ok(None) };
+    let damaged = |_| StorageError::Damaged {
+        path: folder.join(POINTER),
+        reason: format!("names no generation: \"{text}\""),
     };
-    let text = String::from_utf8_lossy(&text);
-    let number = text.split(' ').next().and_then(|number| number.parse().ok());
-    let number = number.filter(|number| pointer_text(*number) == text);
-    let damaged = || StorageError::Damaged {
-        path,
-        reason: format!("names no generation: \"{}\"", text.escape_debug()),
-    };
-    number.map(Some).ok_or_else(damaged)
-}
-
-fn write_new_pointer(folder: &Path, number: u64) -> Result<(), StorageError> {
-    let path = folder.join(NEW_POINTER);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&path)?;
-        file.write_all(pointer_text(number).as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|source| StorageError::Io { path: path.clone(), source })
-}
-
-fn rename_new_pointer(folder: &Path) -> Result<(), StorageError> {
-    let path = folder.join(POINTER);
-    let renamed = fs::rename(folder.join(NEW_POINTER), &path);
-    renamed.map_err(|source| StorageError::Io { path, source })?;
-    sync_folder(folder)
+    text.parse().map(Some).map_err(damaged)
 }
 
 /// The generations that have a folder.
@@ -238,18 +218,14 @@ fn numbers_in(folder: &Path) -> Result<Vec<u64>, StorageError> {
 }
 
 fn remove_all_but(folder: &Path, current: Option<u64>) -> Result<(), StorageError> {
+    // It names one of those that go.
+    incoming::discard(folder)?;
     for number in numbers_in(folder)? {
         if Some(number) != current {
             remove_folder(&path_of(folder, number))?;
         }
     }
-    let path = folder.join(NEW_POINTER);
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(StorageError::Io { path, source })
-        }
-        _ => Ok(()),
-    }
+    pointer::remove(folder, &pointer::new_name(POINTER))
 }
 
 fn remove_folder(path: &Path) -> Result<(), StorageError> {
@@ -261,14 +237,9 @@ fn make_folder(path: &Path) -> Result<(), StorageError> {
     let io = |source| StorageError::Io { path: path.to_path_buf(), source };
     if !path.is_dir() {
         fs::create_dir_all(path).map_err(io)?;
-        path.parent().map_or(Ok(()), sync_folder)?;
+        path.parent().map_or(Ok(()), pointer::sync_folder)?;
     }
     Ok(())
-}
-
-fn sync_folder(path: &Path) -> Result<(), StorageError> {
-    let sync = File::open(path).and_then(|file| file.sync_all());
-    sync.map_err(|source| StorageError::Io { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]
@@ -296,7 +267,7 @@ mod tests {
     fn found(folder: &Path, is_log_whole: bool) -> Result<Option<Bytes>, String> {
         let generations = Generations::open(folder, SLED, is_log_whole);
         let found = marked(&*generations.map_err(|error| error.to_string())?.current());
-        assert!(!folder.join(NEW_POINTER).exists());
+        assert!(!folder.join(pointer::new_name(POINTER)).exists());
         assert_eq!(numbers_in(folder).unwrap().len(), 1, "leftovers are gone");
         Ok(found)
     }
@@ -333,9 +304,9 @@ mod tests {
         images.push(("an empty engine", image_of(folder), "old"));
         mark(&**new.backend(), "new");
         images.push(("a whole engine", image_of(folder), "old"));
-        File::create(folder.join(NEW_POINTER)).unwrap();
+        fs::write(folder.join(pointer::new_name(POINTER)), b"").unwrap();
         images.push(("an empty pointer", image_of(folder), "old"));
-        write_new_pointer(folder, new.number).unwrap();
+        pointer::write_new(folder, POINTER, &new.number.to_string()).unwrap();
         images.push(("a pointer on its way", image_of(folder), "old"));
         generations.switch_to(new).unwrap();
         images.push(("the pointer", image_of(folder), "new"));
@@ -361,7 +332,7 @@ mod tests {
         let refused = found(folder, false).unwrap_err();
         assert!(refused.ends_with("there is an engine, but no CURRENT that names it"), "{refused}");
         assert!(folder.join("1").join("conf").exists(), "what may be all there is stays");
-        write_new_pointer(folder, 1).unwrap();
+        pointer::write_new(folder, POINTER, "1").unwrap();
         assert_eq!(found(folder, true), Ok(None));
         assert_eq!(found(folder, false), Ok(None), "from now on there is a pointer");
     }
@@ -393,9 +364,9 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(folder.join(POINTER), flipped).unwrap();
             let refused = found(folder, true).unwrap_err();
-            assert!(refused.contains("CURRENT: names no generation"), "{refused}");
+            assert!(refused.contains("CURRENT: names nothing"), "{refused}");
         }
-        fs::write(folder.join(POINTER), pointer_text(3)).unwrap();
+        point_to(folder, 3).unwrap();
         let refused = found(folder, true).unwrap_err();
         assert!(refused.ends_with("CURRENT names generation 3, which is not there"), "{refused}");
         assert!(folder.join("1").exists());

@@ -1,0 +1,203 @@
+//! The other end of an [`Export`](crate::storage::Export): its chunks make a fresh generation.
+//!
+//! A chunk is a list of rows as the engine has them, each under its seal:
+//!
+//! ```text
+//! row    [1: tree] [varint: length] [key] [varint: length] [value]
+//! end    [1: 255] [varint: rows]
+//! ```
+//!
+//! Blocks of history come first, in ascending order, then the small records, then the end, which says
+//! how many rows there were. The records of how much history there is, and up to which entry of the
+//! log, are written last: an engine that has them has all.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::encoding::{decode_varint, encode_varint};
+
+use crate::storage::blocks::ReadBlock;
+use crate::storage::error::StorageError;
+use crate::storage::export::{Row, put_rows};
+use crate::storage::history::Durable;
+use crate::storage::recovery;
+use crate::storage::schema::{self, Tree};
+use crate::storage::tally::{Tally, entry_bytes};
+use crate::storage::{Backend, Batch};
+
+/// Bytes of blocks between two syncs, so that the last one does not take long.
+const SYNC_BYTES: usize = 16 << 20;
+
+/// In the place of a row's tree.
+const END: u8 = 255;
+
+/// Why a snapshot was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// What came is not what an export gives. Nothing has happened.
+    #[error("a bad snapshot: {0}")]
+    Bad(String),
+    /// The engine or the disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// An engine in the making. It is nothing before [`Import::finish`].
+#[derive(Debug)]
+pub struct Import {
+    backend: Arc<dyn Backend>,
+    records: Vec<Row>,
+    history: Tally,
+    rows: usize,
+    /// How many rows there should be, once that was said.
+    rows_said: Option<usize>,
+    main_last: Option<i64>,
+    unsynced_bytes: usize,
+}
+
+impl Import {
+    /// Into an empty engine.
+    pub fn into(backend: Arc<dyn Backend>) -> Import {
+        Import {
+            backend,
+            records: Vec::new(),
+            history: Tally::default(),
+            rows: 0,
+            rows_said: None,
+            main_last: None,
+            unsynced_bytes: 0,
+        }
+    }
+
+    /// Takes the next chunk.
+    pub fn add(&mut self, chunk: Bytes) -> Result<(), ImportError> {
+        self.unsynced_bytes += chunk.len();
+        let mut blocks = Vec::new();
+        for row in self.decode(chunk)? {
+            check(&row)?;
+            self.rows += 1;
+            if row.tree == Tree::KvRev {
+                self.count(&row)?;
+                blocks.push(row);
+            } else {
+                self.records.push(row);
+            }
+        }
+        let mut batch = Batch::default();
+        put_rows(&blocks, &mut batch);
+        self.backend.commit(&batch)?;
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.backend.sync()?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// After the last chunk: what came is whole, and durable.
+    pub fn finish(self) -> Result<Durable, ImportError> {
+        if self.rows_said != Some(self.rows) {
+            let (said, came) = (self.rows_said, self.rows);
+            return Err(ImportError::Bad(format!("it should have {said:?} rows, but {came} came")));
+        }
+        let (meta, others): (Vec<Row>, Vec<Row>) =
+            self.records.into_iter().partition(|row| row.tree == Tree::Meta);
+        let backend = self.backend;
+        let mut batch = Batch::default();
+        put_rows(&others, &mut batch);
+        backend.commit(&batch)?;
+        backend.sync()?;
+        let mut batch = Batch::default();
+        put_rows(&meta, &mut batch);
+        backend.commit(&batch)?;
+        let recovered = recovery::read(&backend).map_err(bad)?;
+        if recovered.history != self.history || recovered.applied_index == 0 {
+            let (said, came) = (recovered.history, self.history);
+            return Err(ImportError::Bad(format!("it should hold {said:?}, but {came:?} came")));
+        }
+        backend.sync()?;
+        Ok(recovered.position())
+    }
+
+    fn decode(&mut self, mut chunk: Bytes) -> Result<Vec<Row>, ImportError> {
+        let mut rows = Vec::new();
+        while chunk.has_remaining() {
+            if self.rows_said.is_some() {
+                return Err(ImportError::Bad("it goes on after its end".to_owned()));
+            }
+            match chunk.get_u8() {
+                END => self.rows_said = Some(take_len(&mut chunk)?),
+                tree => {
+                    let tree = Tree::ALL.get(usize::from(tree)).copied();
+                    let unknown = || ImportError::Bad("a row of an unknown tree".to_owned());
+                    let tree = tree.ok_or_else(unknown)?;
+                    let (key, value) = (take_part(&mut chunk)?, take_part(&mut chunk)?);
+                    rows.push(Row { tree, key, value });
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn count(&mut self, row: &Row) -> Result<(), ImportError> {
+        let block = ReadBlock::open(&row.key, &row.value).map_err(bad)?;
+        if self.main_last.is_some_and(|last| block.main <= last) {
+            return Err(ImportError::Bad(format!("block {} comes too late", block.main)));
+        }
+        self.main_last = Some(block.main);
+        let mut count = 0;
+        for entry in block.entries() {
+            entry.map_err(bad)?;
+            count += 1;
+        }
+        self.history += Tally { count, bytes: entry_bytes(&row.key, row.value.len()) };
+        Ok(())
+    }
+}
+
+fn bad(error: StorageError) -> ImportError {
+    match error {
+        error @ StorageError::Corrupt { .. } => ImportError::Bad(error.to_string()),
+        error => ImportError::Storage(error),
+    }
+}
+
+fn check(row: &Row) -> Result<(), ImportError> {
+    if matches!(row.tree, Tree::Kv | Tree::Index) {
+        return Err(ImportError::Bad(format!("it has a row of {}", row.tree)));
+    }
+    schema::unseal(row.tree, &row.key, &row.value).map(|_| ()).map_err(bad)
+}
+
+/// Encodes rows as a chunk.
+pub(crate) fn encode(rows: &[Row]) -> Bytes {
+    let mut chunk = BytesMut::new();
+    for row in rows {
+        chunk.put_u8(u8::try_from(row.tree.position()).expect("there are few trees"));
+        for part in [&row.key, &row.value] {
+            encode_varint(u64::try_from(part.len()).expect("a length fits"), &mut chunk);
+            chunk.extend_from_slice(part);
+        }
+    }
+    chunk.freeze()
+}
+
+/// The last chunk.
+pub(crate) fn encode_end(rows: usize) -> Bytes {
+    let mut chunk = BytesMut::new();
+    chunk.put_u8(END);
+    encode_varint(u64::try_from(rows).expect("a length fits"), &mut chunk);
+    chunk.freeze()
+}
+
+fn take_len(chunk: &mut Bytes) -> Result<usize, ImportError> {
+    let len = decode_varint(chunk).ok().and_then(|len| usize::try_from(len).ok());
+    len.ok_or_else(|| ImportError::Bad("a chunk is cut".to_owned()))
+}
+
+fn take_part(chunk: &mut Bytes) -> Result<Bytes, ImportError> {
+    let len = take_len(chunk)?;
+    if len > chunk.len() {
+        return Err(ImportError::Bad("a chunk is cut".to_owned()));
+    }
+    Ok(chunk.split_to(len))
+}

@@ -1,0 +1,222 @@
+//! A generation that came from another member: whole and synced, but not current before the log
+//! knows that it begins where this ends.
+//!
+//! ```text
+//! <folder>/8/         the generation
+//! <folder>/INCOMING   "8 5000 3": number, applied index and term, and a checksum
+//! ```
+//!
+//! Order of a snapshot's installation: an [`Installation`] leaves a generation and
+//! its marker; the log notes the snapshot and is synced; [`accept`] makes the generation current.
+//! At the next start whoever opens the storage asks [`find`], compares with the log, and accepts or
+//! [`discard`]s; all before the generations are opened. A stop between any two of these steps, also
+//! inside of them, leaves one of the states that they begin from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::storage::error::StorageError;
+use crate::storage::generations;
+use crate::storage::pointer;
+use crate::storage::{Generation, Generations, Import, ImportError};
+
+const MARKER: &str = "INCOMING";
+const UNFINISHED: &str = "it is there until it is finished";
+
+/// What waits to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incoming {
+    number: u64,
+    /// Index of the last entry of the log whose effects are in it.
+    pub applied_index: u64,
+    /// Its term.
+    pub term: u64,
+}
+
+/// A generation that is coming in. Dropped, it is leftovers.
+#[derive(Debug)]
+pub struct Installation {
+    generations: Arc<Generations>,
+    /// Until it is finished.
+    coming: Option<(Generation, Import)>,
+}
+
+impl Installation {
+    /// Begins. What waited to be accepted before is forgotten.
+    pub fn begin(generations: &Arc<Generations>) -> Result<Installation, StorageError> {
+        discard(generations.folder())?;
+        let generation = generations.begin()?;
+        let import = Import::into(Arc::clone(generation.backend()));
+        Ok(Installation {
+            generations: Arc::clone(generations),
+            coming: Some((generation, import)),
+        })
+    }
+
+    /// Takes the next chunk.
+    pub fn add(&mut self, chunk: Bytes) -> Result<(), ImportError> {
+        let (_, import) = self.coming.as_mut().expect(UNFINISHED);
+        import.add(chunk)
+    }
+
+    /// After the last chunk: what came is whole and durable, and waits to be accepted.
+    pub fn finish(mut self) -> Result<Incoming, ImportError> {
+        let (generation, import) = self.coming.take().expect(UNFINISHED);
+        let position = match import.finish() {
+            Ok(position) => position,
+            Err(error) => {
+                self.generations.retire(generation);
+                return Err(error);
+            }
+        };
+        let incoming = Incoming {
+            number: generation.number(),
+            applied_index: position.applied_index,
+            term: position.term,
+        };
+        // Its files are closed before anybody may accept it and open it.
+        drop(generation);
+        mark(self.generations.folder(), &incoming)?;
+        Ok(incoming)
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        if let Some((generation, _)) = self.coming.take() {
+            self.generations.retire(generation);
+        }
+    }
+}
+
+/// What waits in the engine's folder.
+pub fn find(folder: &Path) -> Result<Option<Incoming>, StorageError> {
+    let Some(text) = pointer::read(folder, MARKER)? else { return Ok(None) };
+    let damaged = || StorageError::Damaged {
+        path: folder.join(MARKER),
+        reason: format!("names no generation: \"{text}\""),
+    };
+    let numbers: Result<Vec<u64>, _> = text.split(' ').map(str::parse).collect();
+    match numbers.as_deref() {
+        Ok(&[number, applied_index, term]) => Ok(Some(Incoming { number, applied_index, term })),
+        _ => Err(damaged()),
+    }
+}
+
+/// Makes what waits the current generation.
+pub fn accept(folder: &Path) -> Result<(), StorageError> {
+    if let Some(incoming) = find(folder)? {
+        generations::point_to(folder, incoming.number)?;
+    }
+    discard(folder)
+}
+
+/// Forgets what waits. Its files go at the next start.
+pub fn discard(folder: &Path) -> Result<(), StorageError> {
+    pointer::remove(folder, MARKER)
+}
+
+/// Lets a generation wait, which is whole and synced.
+fn mark(folder: &Path, incoming: &Incoming) -> Result<(), StorageError> {
+    let Incoming { number, applied_index, term } = incoming;
+    pointer::write(folder, MARKER, &format!("{number} {applied_index} {term}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::change::{Changes, LeaseChange};
+    use crate::storage::{
+        EngineKind, Export, History, HistoryOptions, MemoryBackend, SledOptions, verify,
+    };
+
+    const SLED: EngineKind = EngineKind::Sled(SledOptions { cache_bytes: 1 << 20 });
+
+    /// The state of a member that has applied so many entries.
+    fn export(applied_index: u64) -> Export {
+        let backend = Arc::new(MemoryBackend::new());
+        let (history, _) = History::open(backend, HistoryOptions::default()).unwrap();
+        let leases = vec![LeaseChange::Delete(1)];
+        let changes = Changes { index: applied_index, term: 3, leases, ..Changes::default() };
+        history.append(changes);
+        history.flush().unwrap();
+        history.export().unwrap()
+    }
+
+    fn install(generations: &Arc<Generations>, applied_index: u64) -> Incoming {
+        let mut export = export(applied_index);
+        let mut installation = Installation::begin(generations).unwrap();
+        while let Some(chunk) = export.next_chunk(1).unwrap() {
+            installation.add(chunk).unwrap();
+        }
+        installation.finish().unwrap()
+    }
+
+    /// What a member finds applied that starts over what is in the folder.
+    fn applied(folder: &Path) -> u64 {
+        let generations = Generations::open(folder, SLED, true).unwrap();
+        assert_eq!(find(folder).unwrap(), None, "nothing waits any more");
+        let report = verify(&generations.current()).unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        report.applied_index
+    }
+
+    #[test]
+    fn what_waits_is_taken_or_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let open = || Arc::new(Generations::open(folder, SLED, true).unwrap());
+        assert_eq!(find(folder).unwrap(), None);
+        let incoming = install(&open(), 50);
+        assert_eq!((incoming.applied_index, incoming.term), (50, 3));
+        assert_eq!(find(folder).unwrap(), Some(incoming));
+        accept(folder).unwrap();
+        assert_eq!(applied(folder), 50);
+
+        let generations = open();
+        install(&generations, 60);
+        let newer = install(&generations, 70);
+        assert_eq!(find(folder).unwrap(), Some(newer), "the later one counts");
+        drop(generations);
+        discard(folder).unwrap();
+        assert_eq!(applied(folder), 50);
+
+        install(&open(), 80);
+        assert_eq!(applied(folder), 50, "what nobody accepted is forgotten");
+    }
+
+    #[test]
+    fn a_stop_inside_of_the_acceptance_leaves_it_to_be_done_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let generations = Arc::new(Generations::open(folder, SLED, true).unwrap());
+        let incoming = install(&generations, 50);
+        drop(generations);
+        generations::point_to(folder, incoming.number).unwrap();
+        assert_eq!(find(folder).unwrap(), Some(incoming));
+        accept(folder).unwrap();
+        assert_eq!(applied(folder), 50);
+    }
+
+    #[test]
+    fn what_is_cut_short_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Arc::new(Generations::open(folder.path(), SLED, true).unwrap());
+        let mut export = export(50);
+        let mut installation = Installation::begin(&generations).unwrap();
+        let chunk = export.next_chunk(1).unwrap().unwrap();
+        for end in 1..chunk.len() {
+            let mut installation = Installation::begin(&generations).unwrap();
+            installation.add(chunk.slice(..end)).unwrap_err();
+        }
+        installation.add(chunk).unwrap();
+        let refused = installation.finish().unwrap_err();
+        assert!(matches!(refused, ImportError::Bad(_)), "{refused}");
+        assert_eq!(find(folder.path()).unwrap(), None);
+        generations.sweep().unwrap();
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2, "the current generation and its pointer");
+    }
+}
