@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, Error, KeyValue, ResponseHeader};
 
+mod coordination;
 mod kv;
 mod lease;
 mod maintenance;
@@ -40,6 +41,8 @@ async fn run(client: Client) -> bool {
     ended("namespace", kv::namespace(client.clone()).await);
     ended("watch", watch::watch(client.clone()).await);
     ended("lease", lease::lease(client.clone()).await);
+    ended("lock", coordination::lock(client.clone()).await);
+    ended("election", coordination::election(client.clone()).await);
     ended("maintenance", maintenance::maintenance(client).await);
     is_whole
 }
