@@ -123,13 +123,23 @@ where
         Ok(answer.into_inner())
     }
 
-    /// Hash of the store at `revision`; `None` if the server does not have this call.
-    pub async fn hash_kv(&self, revision: i64) -> Result<Option<u32>, Status> {
-        match self.maintenance().hash_kv(pb::HashKvRequest { revision }).await {
-            Ok(answer) => Ok(Some(answer.into_inner().hash)),
+    /// Hash of the store at its newest revision, and which that was; `None` if the server does not
+    /// have this call.
+    pub async fn newest_hash(&self) -> Result<Option<(i64, u32)>, Status> {
+        match self.maintenance().hash_kv(pb::HashKvRequest { revision: 0 }).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                let revision = answer.header.map_or(0, |header| header.revision);
+                Ok(Some((revision, answer.hash)))
+            }
             Err(status) if status.code() == Code::Unimplemented => Ok(None),
             Err(status) => Err(status),
         }
+    }
+
+    /// Asks the member, which leads, to hand over to the one with this id.
+    pub async fn move_leader(&self, target_id: u64) -> Result<(), Status> {
+        self.maintenance().move_leader(pb::MoveLeaderRequest { target_id }).await.map(|_done| ())
     }
 
     /// Opens a stream and asks for one watch on it.

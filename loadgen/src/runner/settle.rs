@@ -18,6 +18,10 @@ const WATCHES_MAX: Duration = Duration::from_secs(20);
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for the final state of a member.
 const FINAL_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for all members to be at one revision: leases of the load still run out.
+const AGREED_MAX: Duration = Duration::from_secs(30);
+/// Pause before the members are read again.
+const AGREED_POLL: Duration = Duration::from_millis(200);
 
 impl Run {
     /// Waits for every member, records what it holds, and lets the watches come up to that.
@@ -30,16 +34,33 @@ impl Run {
             return Ok(());
         }
         self.live.step("healed; reading what every member holds");
-        let mut final_revision = 0;
         for member in 0..started.cluster.count() {
             readiness::ready(&started.cluster, member).await?;
-            let state = self.final_state(started, member).await?;
+        }
+        let mut final_revision = 0;
+        for state in self.final_states(started).await? {
             final_revision = final_revision.max(state.revision);
             started.recorder.record(Record::Final(state)).await;
         }
         started.final_revision = Some(final_revision);
         self.drain(started, final_revision).await;
         Ok(())
+    }
+
+    /// What every member holds, read again until all of it is of one revision. If that does not
+    /// come about, the checker compares what can be compared.
+    async fn final_states(&self, started: &Started) -> Result<Vec<FinalState>, RunError> {
+        let deadline = Instant::now() + AGREED_MAX;
+        loop {
+            let mut states = Vec::new();
+            for member in 0..started.cluster.count() {
+                states.push(self.final_state(started, member).await?);
+            }
+            if are_comparable(&states) || Instant::now() > deadline {
+                return Ok(states);
+            }
+            tokio::time::sleep(AGREED_POLL).await;
+        }
     }
 
     async fn final_state(&self, started: &Started, member: u32) -> Result<FinalState, RunError> {
@@ -52,7 +73,10 @@ impl Run {
             let call_ns = self.clock.now_ns();
             let (revision, kvs) = readiness::whole_store(&client).await?;
             let return_ns = self.clock.now_ns();
-            let hash = client.hash_kv(revision).await?;
+            // The hash of the newest revision: at one that is just the compact revision, a member
+            // that was restarted may rightly have another.
+            let newest = client.newest_hash().await?;
+            let hash = newest.filter(|(at, _)| *at == revision).map(|(_, hash)| hash);
             Ok(FinalState { member, call_ns, return_ns, revision, kvs, hash })
         };
         let state = tokio::time::timeout(FINAL_MAX, read).await;
@@ -98,5 +122,34 @@ impl Run {
         let lines = lines.expect("the writer does not panic");
         self.report.history_lines = Some(lines.map_err(folder_error(&self.folder))?);
         Ok(())
+    }
+}
+
+/// Whether the checker can compare these with each other: they are of one revision, and hashed at
+/// it, unless the server hashes nothing.
+fn are_comparable(states: &[FinalState]) -> bool {
+    states.windows(2).all(|pair| {
+        pair[0].revision == pair[1].revision && pair[0].hash.is_some() == pair[1].hash.is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_compared_at_one_revision() {
+        let state = |revision, hash| FinalState {
+            member: 0,
+            call_ns: 1,
+            return_ns: 2,
+            revision,
+            kvs: Vec::new(),
+            hash,
+        };
+        assert!(are_comparable(&[state(5, Some(1)), state(5, Some(2))]));
+        assert!(are_comparable(&[state(5, None), state(5, None)]));
+        assert!(!are_comparable(&[state(5, Some(1)), state(6, Some(1))]));
+        assert!(!are_comparable(&[state(5, Some(1)), state(5, None)]), "a lease ran out meanwhile");
     }
 }
