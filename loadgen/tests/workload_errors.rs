@@ -72,6 +72,7 @@ fn the_demo_breaks_something_of_each_kind_with_any_seed() {
         };
         assert!(has(FaultKind::Kill, Some(Target::Leader)), "seed {seed}");
         assert!(has(FaultKind::Pause, None) && has(FaultKind::Partition, None), "seed {seed}");
+        assert!(has(FaultKind::MoveLeader, None), "seed {seed}");
         for pair in timetable.windows(2) {
             assert!(
                 pair[0].start_ns + pair[0].lasts_ns < pair[1].start_ns,

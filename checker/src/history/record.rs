@@ -533,7 +533,7 @@ pub struct Nemesis {
     /// When it was done.
     #[serde(rename = "c")]
     pub time_ns: u64,
-    /// The fault: "kill", "pause", "partition".
+    /// The fault, as the workload names it: `kill`, `move_leader`.
     pub fault: String,
     /// It begins or it ends.
     pub phase: NemesisPhase,

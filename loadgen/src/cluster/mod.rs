@@ -64,6 +64,14 @@ pub enum ClusterError {
         /// What the last attempt said.
         last: String,
     },
+    /// A member did not become the leader when the leader was told to hand over to it.
+    #[error("member m{member} was not made the leader: {reason}")]
+    NotMoved {
+        /// Index of the member.
+        member: u32,
+        /// What was said.
+        reason: String,
+    },
     /// A cut between members was not whole.
     #[error(transparent)]
     Leak(#[from] crate::nemesis::proxy::Leak),

@@ -9,6 +9,7 @@
 //! says so in its [`Window::error`], which makes the run a failed one.
 
 pub mod kill;
+mod move_leader;
 pub mod pause;
 pub mod proxy;
 pub mod schedule;
@@ -170,6 +171,7 @@ impl Nemesis {
                 self.cluster.net().cut(members, planned.mode);
                 Ok(())
             }
+            FaultKind::MoveLeader => move_leader::begin(&self.cluster, members).await,
         }
     }
 
@@ -178,6 +180,8 @@ impl Nemesis {
             FaultKind::Kill => kill::end(&self.cluster, members),
             FaultKind::Pause => pause::end(&self.cluster, members),
             FaultKind::Partition => self.cluster.net().heal(members).map_err(ClusterError::from),
+            // Done at once, and nothing to mend.
+            FaultKind::MoveLeader => Ok(()),
         }
     }
 

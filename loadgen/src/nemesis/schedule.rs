@@ -52,7 +52,7 @@ pub fn timetable(workload: &Workload, seed: u64) -> Vec<Planned> {
     for fault in &workload.faults {
         for start_ns in starts(fault, duration_ns) {
             let start_ns = moved(start_ns, nanos(fault.jitter), &mut random);
-            let lasts_ns = nanos(*fault.lasts.get_ref());
+            let lasts_ns = nanos(fault.lasts());
             if fault.every.is_none() || fits(start_ns, lasts_ns, duration_ns) {
                 planned.push(plan(fault, start_ns, lasts_ns));
             }

@@ -349,9 +349,9 @@ pub struct Fault {
     /// Each start is moved by up to this much, either way.
     #[serde(default, deserialize_with = "units::duration")]
     pub jitter: Duration,
-    /// How long it lasts.
-    #[serde(rename = "for", deserialize_with = "units::spanned_duration")]
-    pub lasts: Spanned<Duration>,
+    /// How long it lasts; absent from a fault that is done at once.
+    #[serde(rename = "for", default, deserialize_with = "units::optional_spanned_duration")]
+    pub lasts: Option<Spanned<Duration>>,
     /// How a partition cuts; `hold` if absent.
     #[serde(default)]
     pub mode: Option<Spanned<CutMode>>,
@@ -370,6 +370,15 @@ pub enum FaultKind {
     Pause,
     /// Nothing gets from or to the member's peers.
     Partition,
+    /// The leader is asked to hand over to the member. Done at once.
+    MoveLeader,
+}
+
+impl Fault {
+    /// How long it lasts; no time if it is done at once.
+    pub fn lasts(&self) -> Duration {
+        self.lasts.as_ref().map_or(Duration::ZERO, |lasts| *lasts.get_ref())
+    }
 }
 
 impl FaultKind {
@@ -379,6 +388,7 @@ impl FaultKind {
             FaultKind::Kill => "kill",
             FaultKind::Pause => "pause",
             FaultKind::Partition => "partition",
+            FaultKind::MoveLeader => "move_leader",
         }
     }
 }

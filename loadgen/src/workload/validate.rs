@@ -201,6 +201,10 @@ impl Rules<'_> {
                 fault.kind.span(),
                 "a cluster of 1 member has no peer links to cut".to_owned(),
             ),
+            (FaultKind::MoveLeader, target) if target != Target::Follower => broken(
+                fault.target.span(),
+                "move_leader hands over to a member that does not lead; target follower".to_owned(),
+            ),
             (_, Target::Follower) if alone => broken(
                 fault.target.span(),
                 "a cluster of 1 member has no follower; target leader or any".to_owned(),
@@ -210,10 +214,7 @@ impl Rules<'_> {
     }
 
     fn fault_time(&self, fault: &Fault) -> Broken {
-        if fault.lasts.get_ref().is_zero() {
-            return broken(fault.lasts.span(), "a fault must last longer than 0".to_owned());
-        }
-        match (&fault.at, &fault.every) {
+        Self::fault_length(fault).or_else(|| match (&fault.at, &fault.every) {
             (Some(_), Some(every)) => {
                 broken(every.span(), "a fault has `at` or `every`, not both".to_owned())
             }
@@ -222,12 +223,27 @@ impl Rules<'_> {
                 "when? a fault needs `at` (once) or `every` (again and again)".to_owned(),
             ),
             (Some(at), None) => self.late(fault, at),
-            (None, Some(every)) if every.get_ref() <= fault.lasts.get_ref() => broken(
+            (None, Some(every)) if *every.get_ref() <= fault.lasts() => broken(
                 every.span(),
                 "the fault would begin again before it has ended: `every` must exceed `for`"
                     .to_owned(),
             ),
             (None, Some(every)) => self.late(fault, every),
+        })
+    }
+
+    fn fault_length(fault: &Fault) -> Broken {
+        let kind = *fault.kind.get_ref();
+        match &fault.lasts {
+            None if kind == FaultKind::MoveLeader => None,
+            None => broken(fault.kind.span(), format!("how long? a {} needs `for`", kind.name())),
+            Some(lasts) if kind == FaultKind::MoveLeader => {
+                broken(lasts.span(), "the leader is moved at once: leave `for` out".to_owned())
+            }
+            Some(lasts) if lasts.get_ref().is_zero() => {
+                broken(lasts.span(), "a fault must last longer than 0".to_owned())
+            }
+            Some(_) => None,
         }
     }
 
@@ -239,7 +255,7 @@ impl Rules<'_> {
             let message = format!("begins when the load has ended (duration is {duration:?})");
             return broken(first.span(), message);
         }
-        let half = *fault.lasts.get_ref() / 2;
+        let half = fault.lasts() / 2;
         (begins.saturating_add(half) > duration).then(|| {
             let message =
                 format!("less than half of the fault fits in the load (duration is {duration:?})");
@@ -249,7 +265,7 @@ impl Rules<'_> {
 
     fn fault_how(&self, fault: &Fault) -> Broken {
         let kind = *fault.kind.get_ref();
-        if let (Some(mode), FaultKind::Kill | FaultKind::Pause) = (&fault.mode, kind) {
+        if let Some(mode) = fault.mode.as_ref().filter(|_| kind != FaultKind::Partition) {
             return broken(mode.span(), "only a partition has a mode".to_owned());
         }
         let lose = fault.lose_unsynced.as_ref()?;

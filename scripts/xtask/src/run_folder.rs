@@ -129,12 +129,14 @@ impl Run {
     }
 
     /// What the demo must have had to show anything: every fault as planned, a kill of the leader,
-    /// a pause and a partition among them, and every watch complete. Says what is missing.
+    /// a move of the leader, a pause and a partition among them, and every watch complete. Says what is missing.
     pub(crate) fn demo_lacks(&self) -> Option<String> {
         let lacks = if let Some(error) = self.fault_errors().into_iter().next() {
             format!("a fault was not done: {error}")
         } else if self.faults("kill", Some("leader")) == 0 {
             "the leader was not killed".to_owned()
+        } else if self.faults("move_leader", None) == 0 {
+            "the leader was not moved".to_owned()
         } else if self.faults("pause", None) == 0 {
             "nobody was paused".to_owned()
         } else if self.faults("partition", None) == 0 {
@@ -202,6 +204,7 @@ mod tests {
     #[test]
     fn a_demo_must_have_had_its_faults_and_its_watches() {
         let kill = r#"{"fault":"kill","target":"leader"}"#;
+        let moved = r#"{"fault":"move_leader"}"#;
         let pause = r#"{"fault":"pause"}"#;
         let cut = r#"{"fault":"partition"}"#;
         let failed = r#"{"fault":"pause","error":"every member is under a fault"}"#;
@@ -210,13 +213,14 @@ mod tests {
             let watches = format!(r#"{{"count":9,"complete":{complete}}}"#);
             run(&format!(r#"{{"faults":[{faults}],"watches":{watches}}}"#)).demo_lacks()
         };
-        assert_eq!(lacks(&[kill, pause, cut], 9), None);
+        assert_eq!(lacks(&[kill, moved, pause, cut], 9), None);
         for (faults, complete) in [
-            (&[pause, cut][..], 9),
-            (&[kill, cut], 9),
-            (&[kill, pause], 9),
-            (&[kill, pause, cut, failed], 9),
-            (&[kill, pause, cut], 8),
+            (&[moved, pause, cut][..], 9),
+            (&[kill, pause, cut], 9),
+            (&[kill, moved, cut], 9),
+            (&[kill, moved, pause], 9),
+            (&[kill, moved, pause, cut, failed], 9),
+            (&[kill, moved, pause, cut], 8),
         ] {
             assert!(lacks(faults, complete).is_some(), "{faults:?} {complete}");
         }

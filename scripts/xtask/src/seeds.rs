@@ -1,7 +1,7 @@
 //! `cargo xtask seeds`: the demo with many seeds, and a table of the verdicts.
 //!
-//! A run counts only if it had what it must show: a kill of the leader, a pause, a partition, and
-//! every watch complete. That is read from what was done, not from the workload.
+//! A run counts only if it had what it must show: a kill and a move of the leader, a pause, a
+//! partition, and every watch complete. That is read from what was done, not from the workload.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +81,7 @@ impl Row {
             faults("kill", Some("leader")),
             faults("pause", None),
             faults("partition", None),
+            faults("move_leader", None),
             format!("{:.0}", self.seconds),
         ]
     }
@@ -98,6 +99,7 @@ fn summary(args: &Args, rows: &[Row]) -> Vec<String> {
         "of the leader",
         "pauses",
         "partitions",
+        "moves",
         "wall s",
     ];
     let mut table = vec![heading.map(str::to_owned).to_vec()];
@@ -115,7 +117,7 @@ fn summary(args: &Args, rows: &[Row]) -> Vec<String> {
         String::new(),
         format!(
             "{holding} of {} runs are valid with every watch complete, and had a kill of the \
-             leader, a pause and a partition.",
+             leader, a move of it, a pause and a partition.",
             rows.len()
         ),
         String::new(),

@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn only_a_valid_run_with_its_faults_passes() {
         let whole = r#"{"watches":{"count":2,"complete":2},"faults":[
-            {"fault":"kill","target":"leader"},{"fault":"pause"},{"fault":"partition"}]}"#;
+            {"fault":"kill","target":"leader"},{"fault":"pause"},{"fault":"partition"},
+            {"fault":"move_leader"}]}"#;
         let judge = |ended, report: &str| {
             let report = serde_json::from_str(report).unwrap();
             matches!(verdict(&Run::read(ended, None, report)), Outcome::Passed(_))
