@@ -137,7 +137,19 @@ impl Chooser {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::UNIX_EPOCH;
+
+    use prost::Message as _;
+    use rusd_proto::etcdserverpb::PutRequest;
+    use rusd_proto::raftpb::Entry;
+    use rusd_state::storage::{Backend, HistoryOptions, MemoryBackend};
+    use rusd_state::{Options, StateMachine};
+
     use super::*;
+    use crate::consensus::inbox::{InboxReceiver, inbox};
+    use crate::consensus::links::Links;
+    use crate::consensus::proposer::{IdGenerator, ProposerLimits};
 
     /// The times, in looks, and revisions of all compactions, when the revision rises by one a look.
     fn compactions(keep: AutoCompaction, looks: u32) -> Vec<(u32, i64)> {
@@ -161,6 +173,62 @@ mod tests {
         // Looked at every six minutes; the first time after three hours, then once an hour.
         let hours = AutoCompaction::Periodic(Duration::from_hours(3));
         assert_eq!(compactions(hours, 55), [(30, 1), (40, 10), (50, 20)]);
+    }
+
+    /// A store at revision 10, in memory.
+    fn at_revision_ten() -> StateMachine {
+        let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+        let mut machine =
+            StateMachine::open(backend, HistoryOptions::default(), Options::default()).unwrap();
+        for index in 1..10 {
+            let put = PutRequest { key: "a".into(), ..PutRequest::default() };
+            let put = InternalRaftRequest { put: Some(put), ..InternalRaftRequest::default() };
+            let data = Some(put.encode_to_vec().into());
+            let entry = Entry { term: Some(1), index: Some(index), r#type: None, data };
+            machine.apply(&entry).unwrap();
+        }
+        machine
+    }
+
+    /// The next proposal, which the clock's time comes to.
+    async fn proposed(inbox: &InboxReceiver) -> InternalRaftRequest {
+        loop {
+            if let Ok(proposal) = inbox.proposals.try_recv() {
+                return InternalRaftRequest::decode(proposal.payload).unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Every five minutes, which no test with a process could wait for.
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_proposes_to_compact_by_revision() {
+        let machine = at_revision_ten();
+        let (inbox, inbox_out) = inbox();
+        let progress = Arc::new(Progress::new(1, 9));
+        let limits = ProposerLimits {
+            request_bytes_max: 1000,
+            timeout: Duration::from_secs(7),
+            election_timeout: Duration::from_secs(1),
+        };
+        let (waiters, ids) = (Arc::default(), Arc::new(IdGenerator::new(1, UNIX_EPOCH)));
+        let links = Arc::new(Links::new(1, []));
+        let proposer = Proposer::new(inbox, waiters, Arc::clone(&progress), links, ids, limits);
+        let keep = AutoCompaction::Revisions(3);
+        let (view, stop) = (machine.view(), CancellationToken::new());
+        let compactor = AutoCompactor { keep, view, progress: Arc::clone(&progress), proposer };
+        let running = tokio::spawn(compactor.run(stop.clone()));
+        let start = Instant::now();
+        tokio::time::sleep(2 * REVISION_INTERVAL + REVISION_INTERVAL / 2).await;
+        assert!(inbox_out.proposals.is_empty(), "it does not lead");
+        progress.set_leader(1, 1);
+        let compaction = CompactionRequest { revision: 7, physical: false };
+        assert_eq!(proposed(&inbox_out).await.compaction, Some(compaction));
+        assert_eq!(start.elapsed().as_secs() / 60, 15);
+        // Nobody answered, so it is proposed again.
+        assert_eq!(proposed(&inbox_out).await.compaction, Some(compaction));
+        stop.cancel();
+        running.await.unwrap();
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rusd_proto::etcdserverpb::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::process::{Member, put};
@@ -137,4 +138,15 @@ async fn a_connection_has_only_so_many_requests_open() {
     tokio::time::timeout(limit, &mut putting).await.expect_err("the watch takes the only place");
     drop((requests, watch));
     putting.await;
+}
+
+#[tokio::test]
+async fn a_client_whose_version_is_no_text_is_refused() {
+    let member = Member::start(&[]);
+    let mut request = tonic::Request::new(RangeRequest { key: "a".into(), ..Default::default() });
+    let version = MetadataValue::try_from(&b"3.7\xff"[..]).unwrap();
+    request.metadata_mut().insert("client-api-version", version);
+    let text = "etcdserver: invalid client api version".to_owned();
+    let answer = member.kv().await.range(request).await;
+    assert_eq!(answer.map_err(row).unwrap_err(), (Code::InvalidArgument, text));
 }

@@ -1,5 +1,8 @@
 //! The table of etcd's errors, and how the lower layers' failures get into it.
 
+use std::fs;
+use std::path::Path;
+
 use super::*;
 
 /// What gives an error of etcd's table here.
@@ -141,6 +144,77 @@ fn codes_and_texts_are_etcds() {
     let status = Status::from(Rejection::DeadlineExceeded);
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.message(), "context deadline exceeded");
+}
+
+/// Errors that no conformance script gets from a server, and where they are tested instead, or why
+/// nowhere over the wire: the name of a file of `rusd/tests/e2e`, or a reason in words.
+const UNSCRIPTED: [(&str, &str); 16] = [
+    ("etcdserver: invalid client api version", "api.rs"),
+    ("etcdserver: member ID already exist", "the answer to an id that was used, which is drawn"),
+    ("etcdserver: Peer URLs already exists", "membership is not served yet"),
+    ("etcdserver: member not found", "membership is not served yet"),
+    ("etcdserver: can only promote a learner member", "membership is not served yet"),
+    ("etcdserver: too many learner members in cluster", "membership is not served yet"),
+    ("etcdserver: rpc not supported for learner", "membership is not served yet"),
+    // How far a real etcd falls behind depends on its disk, so that no script can be recorded.
+    ("etcdserver: too many requests", "log.rs"),
+    ("etcdserver: no leader", "leaderless.rs"),
+    ("etcdserver: request timed out", "leaderless.rs"),
+    ("context deadline exceeded", "leaderless.rs"),
+    (
+        "etcdserver: request timed out, possibly due to previous leader failure",
+        "a time-out that an election came into; `why_late` is tested by itself",
+    ),
+    (
+        "etcdserver: request timed out, possibly due to connection lost",
+        "a time-out that a broken link came into; `why_late` is tested by itself",
+    ),
+    (
+        "etcdserver: request timed out, leader transfer took too long",
+        "needs a member that answers its peers and wins no election",
+    ),
+    ("etcdserver: server stopped", "whoever is told so loses the connection at the same time"),
+    ("etcdserver: not implemented", "etcd implements it"),
+];
+
+fn read_folder(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_folder(&path, text);
+        } else {
+            *text += &fs::read_to_string(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_error_is_seen_by_a_script_or_has_a_reason_not_to_be() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut scripts, mut e2e) = (String::new(), String::new());
+    read_folder(&root.join("../loadgen/conform"), &mut scripts);
+    read_folder(&root.join("tests/e2e"), &mut e2e);
+    let here = ETCD.iter().filter(|(_, _, here)| matches!(here, Is(_)));
+    let mut errors: Vec<(i32, &str)> = here.map(|(code, text, _)| (*code, *text)).collect();
+    errors.extend(WITHOUT_CODE.iter().map(|(text, _)| (i32::from(Code::Unknown), *text)));
+    errors.push((i32::from(Code::DeadlineExceeded), "context deadline exceeded"));
+    errors.push((i32::from(Code::Unimplemented), Rejection::Unimplemented.text()));
+    for (code, text) in errors {
+        let answer = format!("{:?}: {text}\n", Code::from(code));
+        let unscripted = UNSCRIPTED.iter().find(|(listed, _)| *listed == text);
+        match unscripted {
+            None => assert!(scripts.contains(&answer), "no script is answered {answer}"),
+            Some((_, why)) => {
+                assert!(!scripts.contains(&answer), "a script is answered {answer}");
+                assert!(!why.is_empty(), "{text}");
+                let is_file = Path::new(why).extension().is_some();
+                assert!(!is_file || e2e.contains(&format!("{text}\"")), "not in {why}: {text}");
+            }
+        }
+    }
+    for text in [WATCH_RANGE_EMPTY, WATCH_ID_DUPLICATE] {
+        assert!(scripts.contains(text), "{text}");
+    }
 }
 
 #[test]
