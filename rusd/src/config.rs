@@ -14,13 +14,17 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::storage::BackendKind;
+use crate::tls::TlsOptions;
 use crate::version;
 
 mod auto_compaction;
 mod features;
+mod tls;
 
 pub use auto_compaction::AutoCompaction;
 pub use features::{Features, FeaturesError};
+
+use tls::TlsFlags;
 
 /// Longest election timeout that etcd accepts.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
@@ -88,6 +92,13 @@ pub struct Config {
     pub watch_progress_notify_interval: Duration,
     /// `--feature-gates`
     pub features: Features,
+    /// `--cert-file` and those around it. Invariant: not empty if a client URL to listen on is of
+    /// https.
+    pub client_tls: TlsOptions,
+    /// The same with `--peer-`.
+    pub peer_tls: TlsOptions,
+    /// `--self-signed-cert-validity`, in years.
+    pub self_signed_cert_years: u32,
 }
 
 /// The least time to live of a lease, in seconds, that etcd's default flags come to.
@@ -132,10 +143,11 @@ pub enum LogFormat {
     Console,
 }
 
-/// `http://host:port`. Shown as it was given.
+/// `http://host:port`, or https. Shown as it was given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Url {
     text: String,
+    host_start: usize,
     host_length: usize,
     port: u16,
 }
@@ -144,7 +156,7 @@ pub struct Url {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ConfigError {
-    #[error("URL scheme must be http, other schemes are not supported yet: {0}")]
+    #[error("URL scheme must be http or https, other schemes are not supported: {0}")]
     UrlScheme(String),
     #[error("URL address does not have the form \"host:port\": {0}")]
     UrlHostPort(String),
@@ -187,6 +199,15 @@ pub enum ConfigError {
     NoName,
     #[error("--feature-gates: {0}")]
     Features(#[from] FeaturesError),
+    #[error(
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS \
+         scheme"
+    )]
+    ClientWithoutCertificate(Url),
+    #[error("cannot listen on TLS for {0}: KeyFile and CertFile are not presented")]
+    PeerWithoutCertificate(String),
+    #[error("selfSignedCertValidity is invalid,it should be greater than 0")]
+    CertificateOfNoTime,
 }
 
 /// Reads a command line (its first item is the program) and the environment. A text to print and
@@ -329,6 +350,8 @@ struct Flags {
     /// Features to switch on or off, as NAME=BOOL,...
     #[arg(long, env = "ETCD_FEATURE_GATES", default_value = "", value_name = "FEATURES")]
     feature_gates: String,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 impl TryFrom<Flags> for Config {
@@ -356,6 +379,7 @@ impl TryFrom<Flags> for Config {
             auto_compaction::parse(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?;
         let progress_interval = duration(&flags.watch_progress_notify_interval)?;
         let features = flags.feature_gates.parse()?;
+        let (client_tls, peer_tls) = flags.tls.checked(&listen_client_urls, &listen_peer_urls)?;
         if !matches!(flags.warning_apply_duration.as_str(), "0" | "0s") {
             duration(&flags.warning_apply_duration)?;
         }
@@ -386,6 +410,9 @@ impl TryFrom<Flags> for Config {
             quota_backend_bytes: flags.quota_backend_bytes,
             watch_progress_notify_interval: progress_interval.max(PROGRESS_NOTIFY_INTERVAL_MIN),
             features,
+            client_tls,
+            peer_tls,
+            self_signed_cert_years: flags.tls.self_signed_cert_validity,
             name: flags.name,
         })
     }
@@ -491,8 +518,6 @@ fn duration(text: &str) -> Result<Duration, ConfigError> {
     if total.is_zero() { Err(bad()) } else { Ok(total) }
 }
 
-const HTTP: &str = "http://";
-
 impl Url {
     /// As it was given.
     pub fn as_str(&self) -> &str {
@@ -501,7 +526,12 @@ impl Url {
 
     /// The host, without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
-        self.text[HTTP.len()..HTTP.len() + self.host_length].trim_matches(['[', ']'])
+        self.text[self.host_start..][..self.host_length].trim_matches(['[', ']'])
+    }
+
+    /// Whether what goes there is secured.
+    pub fn is_https(&self) -> bool {
+        self.text.starts_with("https")
     }
 
     /// The port.
@@ -524,7 +554,8 @@ impl FromStr for Url {
 
     fn from_str(text: &str) -> Result<Url, ConfigError> {
         let text = text.trim();
-        let Some(address) = text.strip_prefix(HTTP) else {
+        let without_scheme = text.strip_prefix("http://").or(text.strip_prefix("https://"));
+        let Some(address) = without_scheme else {
             return Err(ConfigError::UrlScheme(text.to_owned()));
         };
         if address.contains(['/', '?', '#', '@']) {
@@ -537,7 +568,8 @@ impl FromStr for Url {
             return Err(bad());
         }
         let port = port.parse().map_err(|_not_a_port| bad())?;
-        Ok(Url { text: text.to_owned(), host_length: host.len(), port })
+        let host_start = text.len() - address.len();
+        Ok(Url { text: text.to_owned(), host_start, host_length: host.len(), port })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod plant;
 pub mod quota;
 pub mod server;
 pub mod storage;
+pub mod tls;
 pub mod verify;
 pub mod version;
 pub mod watch;

@@ -2,7 +2,7 @@
 //!
 //! Clients are served by a few threads, each with a `current_thread` runtime and listeners of its
 //! own on the same addresses (`SO_REUSEPORT`): a request stays on one core, and nothing is stolen
-//! or woken across cores. HTTP/1 and HTTP/2 share the port.
+//! or woken across cores. HTTP/1 and HTTP/2 share the port, secured or not as its URL says.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use tonic::body::Body;
 use crate::api::{Api, Routes};
 use crate::config::Url;
 use crate::metrics::Metrics;
+use crate::tls::Acceptor;
 
 mod authority;
 
@@ -72,42 +74,54 @@ impl NetError {
 /// Bound client addresses: the listeners of each thread.
 #[derive(Debug)]
 pub struct ClientListeners {
-    threads: Vec<Vec<TcpListener>>,
+    threads: Vec<Vec<Listener>>,
+}
+
+/// A bound address, and how what comes there is secured.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<Acceptor>,
 }
 
 impl ClientListeners {
     /// The bound addresses.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let first = self.threads.first().into_iter().flatten();
-        first.filter_map(|listener| listener.local_addr().ok()).collect()
+        first.filter_map(|listener| listener.tcp.local_addr().ok()).collect()
     }
 }
 
-/// Binds the peer addresses.
-pub fn bind_peers(urls: &[Url]) -> Result<Vec<TcpListener>, NetError> {
+/// Binds the peer addresses; `tls` is for those of https.
+pub fn bind_peers(urls: &[Url], tls: Option<&Acceptor>) -> Result<Vec<Listener>, NetError> {
     let bind = |url: &Url| {
-        listener(address(url), false).map_err(NetError::when(format!("listen on {url}")))
+        let tcp = listener(address(url), false).map_err(NetError::when(format!("listen on {url}")));
+        Ok(Listener { tcp: tcp?, tls: acceptor(url, tls) })
     };
     urls.iter().map(bind).collect()
 }
 
-/// Binds the client addresses, once for each thread.
-pub fn bind_clients(urls: &[Url]) -> Result<ClientListeners, NetError> {
+/// Binds the client addresses, once for each thread; `tls` is for those of https.
+pub fn bind_clients(urls: &[Url], tls: Option<&Acceptor>) -> Result<ClientListeners, NetError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut threads: Vec<Vec<TcpListener>> = Vec::new();
+    let mut threads: Vec<Vec<Listener>> = Vec::new();
     threads.resize_with(cores.min(API_THREADS_MAX), Vec::new);
     for url in urls {
         let mut bind = || {
             // Alone first: sharing the port with another process would go unnoticed.
             let alone = listener(address(url), false)?.local_addr()?;
             threads.iter_mut().try_for_each(|thread| {
-                thread.push(listener(alone, true)?);
+                thread.push(Listener { tcp: listener(alone, true)?, tls: acceptor(url, tls) });
                 io::Result::Ok(())
             })
         };
         bind().map_err(NetError::when(format!("listen on {url}")))?;
     }
     Ok(ClientListeners { threads })
+}
+
+fn acceptor(url: &Url, tls: Option<&Acceptor>) -> Option<Acceptor> {
+    url.is_https().then(|| tls.expect("an https URL comes with a certificate").clone())
 }
 
 fn address(url: &Url) -> SocketAddr {
@@ -188,7 +202,7 @@ pub fn serve_clients(
 }
 
 struct ApiThread {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     routes: Routes,
     serving: Serving,
     abort: CancellationToken,
@@ -219,7 +233,7 @@ impl ApiThread {
 /// Serves peers on `runtime` until `stop`.
 pub fn serve_peers<S>(
     runtime: &Handle,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     service: S,
     stop: &CancellationToken,
 ) -> io::Result<()>
@@ -241,7 +255,7 @@ where
 }
 
 /// Serves until `stop`, and then what is open to its end.
-async fn serve<S>(listeners: Vec<TcpListener>, service: S, serving: Serving) -> io::Result<()>
+async fn serve<S>(listeners: Vec<Listener>, service: S, serving: Serving) -> io::Result<()>
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -251,8 +265,14 @@ where
 {
     let connections = TaskTracker::new();
     for listener in listeners {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        connections.spawn(accept(listener, service.clone(), connections.clone(), serving.clone()));
+        let tcp = tokio::net::TcpListener::from_std(listener.tcp)?;
+        let accepting = Accepting {
+            tls: listener.tls,
+            service: service.clone(),
+            connections: connections.clone(),
+            serving: serving.clone(),
+        };
+        connections.spawn(accepting.run(tcp));
     }
     serving.stop.cancelled().await;
     connections.close();
@@ -260,40 +280,61 @@ where
     Ok(())
 }
 
-async fn accept<S>(
-    listener: tokio::net::TcpListener,
+/// What comes to one address.
+struct Accepting<S> {
+    tls: Option<Acceptor>,
     service: S,
     connections: TaskTracker,
     serving: Serving,
-) where
+}
+
+impl<S> Accepting<S>
+where
     S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
 {
-    while let Some(accepted) = serving.stop.run_until_cancelled(listener.accept()).await {
-        match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(serve_connection(stream, service.clone(), serving.clone()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+    async fn run(self, listener: tokio::net::TcpListener) {
+        let stop = self.serving.stop.clone();
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, from)) => self.serve(stream, from),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             }
         }
     }
+
+    fn serve(&self, stream: TcpStream, from: SocketAddr) {
+        if stream.set_nodelay(true).is_err() {
+            // The other side is gone already.
+            return;
+        }
+        let (service, serving) = (self.service.clone(), self.serving.clone());
+        match self.tls.clone() {
+            None => self.connections.spawn(serve_connection(stream, service, serving)),
+            Some(tls) => self.connections.spawn(async move {
+                let stop = serving.stop.clone();
+                match stop.run_until_cancelled(tls.accept(stream, from)).await {
+                    Some(Ok(stream)) => serve_connection(stream, service, serving).await,
+                    Some(Err(error)) => tracing::warn!(%from, %error, "rejected connection"),
+                    None => {}
+                }
+            }),
+        };
+    }
 }
 
-async fn serve_connection<S>(stream: TcpStream, service: S, serving: Serving)
+async fn serve_connection<T, S>(stream: T, service: S, serving: Serving)
 where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
-    if stream.set_nodelay(true).is_err() {
-        // The other side is gone already.
-        return;
-    }
     let Serving { stop, streams_max } = serving;
     let builder = connection_builder(streams_max);
     let stream = TokioIo::new(WithAuthority::new(stream));
@@ -327,9 +368,9 @@ fn connection_builder(streams_max: u32) -> auto::Builder<TokioExecutor> {
 
 /// A connection that takes one buffer at a time: the library then copies small frames together
 /// instead of handing the system long lists of tiny ones, which was 30 % cheaper for reads.
-struct FlatIo(TokioIo<WithAuthority<TcpStream>>);
+struct FlatIo<T>(TokioIo<WithAuthority<T>>);
 
-impl Read for FlatIo {
+impl<T: AsyncRead + Unpin> Read for FlatIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -339,7 +380,7 @@ impl Read for FlatIo {
     }
 }
 
-impl Write for FlatIo {
+impl<T: AsyncWrite + Unpin> Write for FlatIo<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -16,7 +16,6 @@
 //! half alive would answer what it can no longer know.
 
 use std::convert::Infallible;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -34,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::assembly::{Assembly, AssemblyError, Entropy, Materials};
 use crate::background::leases::Leases;
-use crate::config::Config;
+use crate::config::{Config, Url};
 use crate::consensus::inbox::{Inbox, inbox};
 use crate::consensus::membership::InitialCluster;
 use crate::consensus::proposer::Proposer;
@@ -43,6 +42,7 @@ use crate::member::{BlockingWork, Identity};
 use crate::net;
 use crate::plant::Plant;
 use crate::storage::{OpenError, Storage, StorageOptions};
+use crate::tls::{Acceptor, Dialer, NameCheck, Tls, TlsError, TlsOptions};
 
 /// How long a stop waits for open requests.
 const GRACE: Duration = Duration::from_secs(2);
@@ -64,6 +64,9 @@ pub enum ServerError {
     /// A listener or an api thread could not be made.
     #[error(transparent)]
     Net(#[from] net::NetError),
+    /// Links cannot be secured as the flags want it.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A runtime or thread could not be made.
     #[error("cannot {what}: {source}")]
     Start {
@@ -112,15 +115,18 @@ impl Server {
             ))
         })?;
         let cluster_id = cluster.cluster_id();
-        let peer_listener = net::bind_peers(&config.listen_peer_urls)?;
-        let client_listeners = net::bind_clients(&config.listen_client_urls)?;
+        let links = Links::open(config)?;
+        let peer_listener = net::bind_peers(&config.listen_peer_urls, links.peers.as_ref())?;
+        let client_listeners =
+            net::bind_clients(&config.listen_client_urls, links.clients.as_ref())?;
         let storage = Storage::open(
             storage_options(config, plant),
             &cluster,
             Metadata { node_id: member_id, cluster_id },
         )?;
         let identity = Identity { cluster_id, member_id, name: config.name.clone() };
-        let starting = Starting { config, cluster, identity: Arc::new(identity), plant };
+        let (identity, dialer) = (Arc::new(identity), links.dialer);
+        let starting = Starting { config, cluster, identity, dialer, plant };
         starting.start(storage, peer_listener, client_listeners, stop)
     }
 
@@ -141,6 +147,30 @@ impl Server {
             }
         }
         if self.failed.load(Ordering::Acquire) { Err(ServerError::Failed) } else { Ok(()) }
+    }
+}
+
+/// How the member's links are secured.
+struct Links {
+    clients: Option<Acceptor>,
+    peers: Option<Acceptor>,
+    dialer: Dialer,
+}
+
+impl Links {
+    fn open(config: &Config) -> Result<Links, ServerError> {
+        let fixtures = config.data_dir.join("fixtures");
+        let open = |options: &TlsOptions, folder: &str, urls: &[Url]| {
+            let hosts: Vec<String> = urls.iter().map(|url| url.host().to_owned()).collect();
+            Tls::open(options, &fixtures.join(folder), &hosts, config.self_signed_cert_years)
+        };
+        let clients = open(&config.client_tls, "client", &config.listen_client_urls)?;
+        let peers = open(&config.peer_tls, "peer", &config.listen_peer_urls)?;
+        Ok(Links {
+            clients: clients.acceptor(NameCheck::Anywhere)?,
+            peers: peers.acceptor(NameCheck::FromNamed)?,
+            dialer: peers.dialer()?,
+        })
     }
 }
 
@@ -170,6 +200,7 @@ struct Starting<'a> {
     config: &'a Config,
     cluster: InitialCluster,
     identity: Arc<Identity>,
+    dialer: Dialer,
     plant: Option<Plant>,
 }
 
@@ -211,7 +242,7 @@ impl Starting<'_> {
     fn start(
         self,
         storage: Storage,
-        peer_listeners: Vec<TcpListener>,
+        peer_listeners: Vec<net::Listener>,
         client_listeners: net::ClientListeners,
         stop_waiting: &CancellationToken,
     ) -> Result<Server, ServerError> {
@@ -296,13 +327,14 @@ impl Starting<'_> {
             .filter(|(id, _)| *id != member_id)
             .map(|(id, member)| (id, member.peer_urls[0].clone()));
         let handle = runtime.handle();
-        Ok(Transport::start(handle, (member_id, cluster_id), peers, inbox, stop)?)
+        let identity = (member_id, cluster_id);
+        Ok(Transport::start(handle, identity, &self.dialer, peers, inbox, stop)?)
     }
 
     fn serve_peers(
         &self,
         runtime: &Runtime,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<net::Listener>,
         inbox: &Inbox,
         leases: &Leases,
         stop: &CancellationToken,

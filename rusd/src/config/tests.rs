@@ -86,6 +86,47 @@ fn limits() {
 }
 
 #[test]
+fn links_are_secured_by_flags_and_urls() {
+    let config = parsed(
+        "--listen-client-urls https://127.0.0.1:2379 --advertise-client-urls https://a:2379 \
+         --cert-file c --key-file=k --trusted-ca-file t --client-cert-auth --peer-auto-tls=true",
+    )
+    .unwrap();
+    assert!(config.listen_client_urls[0].is_https() && !config.listen_peer_urls[0].is_https());
+    assert_eq!(config.listen_client_urls[0].host(), "127.0.0.1");
+    let clients = TlsOptions {
+        cert_file: Some("c".into()),
+        key_file: Some("k".into()),
+        trusted_ca_file: Some("t".into()),
+        client_cert_auth: true,
+        is_automatic: false,
+    };
+    assert_eq!(config.client_tls, clients);
+    assert_eq!(config.peer_tls, TlsOptions { is_automatic: true, ..TlsOptions::default() });
+    assert_eq!(parsed("--client-cert-auth=false").unwrap().client_tls, TlsOptions::default());
+}
+
+#[test]
+fn a_secured_link_needs_a_certificate() {
+    for (line, message) in [
+        (
+            "--listen-peer-urls https://127.0.0.1:1",
+            "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented",
+        ),
+        (
+            "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://127.0.0.1:1",
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
+        ),
+        (
+            "--auto-tls --self-signed-cert-validity 0",
+            "selfSignedCertValidity is invalid,it should be greater than 0",
+        ),
+    ] {
+        assert_eq!(parsed(line), Err(message.to_owned()), "{line}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_in_one_line() {
     for (line, message) in [
         (
@@ -93,8 +134,8 @@ fn what_is_wrong_is_told_in_one_line() {
             "--advertise-client-urls is required when --listen-client-urls is set explicitly",
         ),
         (
-            "--listen-peer-urls https://127.0.0.1:1",
-            "URL scheme must be http, other schemes are not supported yet: https://127.0.0.1:1",
+            "--listen-peer-urls unix://127.0.0.1:1",
+            "URL scheme must be http or https, other schemes are not supported: unix://127.0.0.1:1",
         ),
         (
             "--listen-peer-urls http://127.0.0.1",

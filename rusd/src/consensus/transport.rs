@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::inbox::{Inbox, PeerInput};
 use super::links::Links;
+use crate::tls::Dialer;
 
 /// Messages waiting for the stream to one peer. Full: dropped, raft sends again.
 const MESSAGES_QUEUED_MAX: usize = 1024;
@@ -89,6 +90,7 @@ impl Transport {
     pub fn start(
         runtime: &Handle,
         identity: (u64, u64),
+        dialer: &Dialer,
         peers: impl IntoIterator<Item = (u64, String)>,
         inbox: &Inbox,
         stop: &CancellationToken,
@@ -104,7 +106,13 @@ impl Transport {
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(8 * 1024 * 1024)
                 .initial_connection_window_size(16 * 1024 * 1024);
-            let link = Link { peer, endpoint, inbox: inbox.clone(), links: transport.links() };
+            let link = Link {
+                peer,
+                endpoint,
+                dialer: dialer.clone(),
+                inbox: inbox.clone(),
+                links: transport.links(),
+            };
             let stream = link.clone().stream_messages(messages);
             let asking = link.ask_for_votes(votes);
             let stop = stop.clone();
@@ -145,6 +153,7 @@ impl Transport {
 struct Link {
     peer: u64,
     endpoint: Endpoint,
+    dialer: Dialer,
     inbox: Inbox,
     links: Arc<Links>,
 }
@@ -160,7 +169,11 @@ impl Link {
         let queue = Arc::new(Mutex::new(queue));
         let mut delay = RECONNECT_DELAY_MIN;
         loop {
-            if let Ok(channel) = self.endpoint.connect().await {
+            let connected = self.dialer.connect(&self.endpoint).await;
+            if let Err(error) = &connected {
+                tracing::debug!(peer, ?error, "cannot connect to a peer");
+            }
+            if let Ok(channel) = connected {
                 tracing::debug!(peer, "connected to a peer");
                 let since = Instant::now();
                 self.links.opened(self.peer);
@@ -185,7 +198,8 @@ impl Link {
 
     /// Sends vote requests, each by itself.
     async fn ask_for_votes(self, mut queue: mpsc::Receiver<VoteRequest>) {
-        let channel = self.endpoint.clone().timeout(VOTE_TIMEOUT).connect_lazy();
+        let endpoint = self.endpoint.clone().timeout(VOTE_TIMEOUT);
+        let channel = self.dialer.connect_lazy(&endpoint);
         let mut client = Self::client(channel);
         while let Some(request) = queue.recv().await {
             if let Err(status) = client.request_vote(request).await {

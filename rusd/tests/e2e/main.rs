@@ -6,12 +6,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+mod certificates;
 mod cluster;
 mod defragment;
 mod hashes;
 mod leaderless;
 mod locks;
+mod log;
 mod maintenance;
 mod process;
 mod refusals;
+mod tls;
 mod watch;

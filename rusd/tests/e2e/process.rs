@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use rusd_proto::etcdserverpb::kv_client::KvClient;
 use rusd_proto::etcdserverpb::watch_client::WatchClient;
@@ -20,9 +22,10 @@ const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 /// A single member; killed when dropped.
 pub(crate) struct Member {
     pub(crate) endpoint: String,
+    /// Where its peers reach it; nothing for a member that is not ours.
+    pub(crate) peer: String,
     process: Option<(Child, TempDir)>,
-    /// Where its peers reach a single member, and the other flags it is started with again.
-    peer: String,
+    /// Other flags that a single member is started with again.
     flags: Vec<String>,
 }
 
@@ -31,13 +34,40 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Which URLs are secured.
+#[derive(Clone, Copy)]
+pub(crate) enum Scheme {
+    Http,
+    /// Of clients.
+    Https,
+    /// Of peers.
+    HttpsPeers,
+}
+
+impl Scheme {
+    /// A URL for clients and one for peers.
+    fn urls(self) -> [String; 2] {
+        let schemes = match self {
+            Scheme::Http => ["http", "http"],
+            Scheme::Https => ["https", "http"],
+            Scheme::HttpsPeers => ["http", "https"],
+        };
+        schemes.map(|scheme| format!("{scheme}://127.0.0.1:{}", free_port()))
+    }
+}
+
 impl Member {
     /// Starts a member with the flags it needs and those given, and waits until it is ready.
     pub(crate) fn start(flags: &[&str]) -> Member {
         if let Ok(endpoint) = std::env::var("RUSD_E2E_ENDPOINT") {
             return Member { endpoint, process: None, peer: String::new(), flags: Vec::new() };
         }
-        let (member, mut log) = Member::spawn(flags);
+        Member::start_at(env!("CARGO_BIN_EXE_rusd"), Scheme::Http, flags)
+    }
+
+    /// The same of `program`, with URLs of `scheme`.
+    pub(crate) fn start_at(program: &str, scheme: Scheme, flags: &[&str]) -> Member {
+        let (member, mut log) = Member::spawn(program, scheme, flags);
         // What it logs later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         member
@@ -45,18 +75,19 @@ impl Member {
 
     /// Starts a member whose log nobody reads once it is ready: each further line is a write error.
     pub(crate) fn start_unheard() -> Member {
-        Member::spawn(&[]).0
+        Member::spawn(env!("CARGO_BIN_EXE_rusd"), Scheme::Http, &[]).0
     }
 
     /// Starts a member, waits until it is ready, and gives the rest of its log.
-    fn spawn(flags: &[&str]) -> (Member, BufReader<ChildStderr>) {
+    fn spawn(program: &str, scheme: Scheme, flags: &[&str]) -> (Member, BufReader<ChildStderr>) {
         let dir = TempDir::new().unwrap();
-        let endpoint = format!("http://127.0.0.1:{}", free_port());
-        let peer = format!("http://127.0.0.1:{}", free_port());
-        let program = env!("CARGO_BIN_EXE_rusd");
-        let (child, log) = started(program, &dir, [&endpoint, &peer], flags);
+        let [endpoint, peer] = scheme.urls();
+        // Said aloud for etcd.
+        let own = format!("default={peer}");
+        let flags = [&["--initial-cluster", &own], flags].concat();
+        let (child, log) = started(program, &dir, [&endpoint, &peer], &flags);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        (Member { endpoint, process: Some((child, dir)), peer, flags }, log)
+        (Member { endpoint, peer, process: Some((child, dir)), flags }, log)
     }
 
     /// Kills a single member of our own, and starts it again over what it left behind.
@@ -95,6 +126,18 @@ impl Member {
         kill(pid_of(child), signal).unwrap();
     }
 
+    /// Stops one of the member's threads until what is returned is dropped.
+    pub(crate) fn freeze(&self, thread: &str) -> Frozen {
+        let (child, _) = self.process.as_ref().expect("only a member of our own has threads here");
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        let is_meant = |task: &PathBuf| {
+            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == thread)
+        };
+        let task = tasks.map(|task| task.unwrap().path()).find(is_meant).expect("it has it");
+        let id = task.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        Frozen::new(Pid::from_raw(id))
+    }
+
     /// Asks the member to stop, and waits until it has. `None` if it is not ours to stop.
     pub(crate) fn terminate(&mut self) -> Option<ExitStatus> {
         let (child, _) = self.process.as_mut()?;
@@ -109,6 +152,41 @@ impl Member {
             }
             Some(status.expect("a member stops when it is asked to"))
         })
+    }
+}
+
+/// A thread of a member that stands still until this is dropped. Linux lets a parent do that to
+/// one thread, as a debugger does.
+pub(crate) struct Frozen {
+    tracer: Option<(crossbeam_channel::Sender<()>, std::thread::JoinHandle<()>)>,
+}
+
+impl Frozen {
+    fn new(thread: Pid) -> Frozen {
+        let (thaw, thawed) = crossbeam_channel::bounded(0);
+        let (frozen, is_frozen) = crossbeam_channel::bounded(1);
+        // Only the thread that stopped it may let it go.
+        let tracer = std::thread::spawn(move || {
+            ptrace::seize(thread, ptrace::Options::empty()).unwrap();
+            ptrace::interrupt(thread).unwrap();
+            waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+            frozen.send(()).unwrap();
+            // Nothing is sent: the other end is dropped.
+            thawed.recv().ok();
+            ptrace::detach(thread, None).unwrap();
+        });
+        is_frozen.recv().expect("the thread can be stopped");
+        Frozen { tracer: Some((thaw, tracer)) }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Some((thaw, tracer)) = self.tracer.take() {
+            drop(thaw);
+            // It says itself why it failed.
+            drop(tracer.join());
+        }
     }
 }
 
@@ -154,8 +232,12 @@ fn started(
 
 /// Starts three members of `program` and waits until each is ready.
 pub(crate) fn start_three(program: &str, flags: &[&str]) -> [Member; 3] {
-    let url = || format!("http://127.0.0.1:{}", free_port());
-    let addresses = [0, 1, 2].map(|number| (format!("m{number}"), [url(), url()]));
+    start_three_at(program, Scheme::Http, flags)
+}
+
+/// The same, with URLs of `scheme`.
+pub(crate) fn start_three_at(program: &str, scheme: Scheme, flags: &[&str]) -> [Member; 3] {
+    let addresses = [0, 1, 2].map(|number| (format!("m{number}"), scheme.urls()));
     let cluster = addresses.each_ref().map(|(name, [_, peer])| format!("{name}={peer}")).join(",");
     // A member is ready when it has a leader, so they are started together.
     std::thread::scope(|scope| {
@@ -166,7 +248,7 @@ pub(crate) fn start_three(program: &str, flags: &[&str]) -> [Member; 3] {
                 let flags = [&["--name", &name, "--initial-cluster", cluster], flags].concat();
                 let (child, mut log) = started(program, &dir, [&endpoint, &peer], &flags);
                 std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-                Member { endpoint, process: Some((child, dir)), peer, flags: Vec::new() }
+                Member { endpoint, peer, process: Some((child, dir)), flags: Vec::new() }
             })
         });
         starting.map(|starting| starting.join().unwrap())

@@ -71,7 +71,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["watch"],
             &["quota"],
             &["engine", "storage"],
-            &["plant", "version"],
+            &["plant", "tls", "version"],
         ],
     },
     Package {
