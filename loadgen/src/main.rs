@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rusd_loadgen::agreement::{self, Agreement};
 use rusd_loadgen::client::etcd::Client;
+use rusd_loadgen::client::tls;
 use rusd_loadgen::cluster::{ClusterError, process};
 use rusd_loadgen::report::{Outcome, RunReport};
 use rusd_loadgen::runner::{self, Settings};
@@ -30,6 +31,8 @@ const RUN_FAILED: u8 = 4;
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    tls: tls::Options,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 valid, or done if nothing was recorded; 1 a promise was \
@@ -110,7 +113,14 @@ struct RunArguments {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().verb {
+    let Arguments { verb, tls } = Arguments::parse();
+    // A member is no client.
+    if !matches!(verb, Verb::BecomeMember { .. })
+        && let Err(error) = tls::install(&tls)
+    {
+        return refuse(BAD_INPUT, &error.to_string());
+    }
+    match verb {
         Verb::Run(arguments) => run(arguments),
         Verb::Model(arguments) => model(arguments),
         Verb::Conform(arguments) => conform_verb::run(*arguments),

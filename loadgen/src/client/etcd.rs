@@ -16,7 +16,7 @@ use tonic::codegen::{Body as HttpBody, Bytes, StdError};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-use super::convert;
+use super::{convert, tls};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub struct WatchStream {
 }
 
 impl Client {
-    /// Connects to `endpoint`: `http://host:port`, or `host:port`.
+    /// Connects to `endpoint`: `http://host:port`, `https://host:port`, or `host:port`.
     pub async fn connect(endpoint: &str) -> Result<Client, tonic::transport::Error> {
         Client::connect_through(endpoint, None).await
     }
@@ -50,16 +50,11 @@ impl Client {
         endpoint: &str,
         window_bytes: Option<u32>,
     ) -> Result<Client, tonic::transport::Error> {
-        let url = if endpoint.contains("://") {
-            endpoint.to_owned()
-        } else {
-            format!("http://{endpoint}")
-        };
-        let endpoint = Endpoint::from_shared(url)?
+        let endpoint = Endpoint::from_shared(tls::url(endpoint))?
             .connect_timeout(CONNECT_TIMEOUT)
             .initial_stream_window_size(window_bytes)
             .initial_connection_window_size(window_bytes);
-        let channel = endpoint.tcp_nodelay(true).connect().await?;
+        let channel = tls::connect(&endpoint.tcp_nodelay(true)).await?;
         Ok(Client { channel })
     }
 }

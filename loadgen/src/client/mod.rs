@@ -7,3 +7,4 @@ pub mod convert;
 pub mod etcd;
 pub mod failure;
 pub mod link;
+pub mod tls;

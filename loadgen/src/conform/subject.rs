@@ -7,6 +7,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::dynamic;
 use super::schema;
 use super::values::{Named, Values};
+use crate::client::tls;
 
 /// Connections to the members of one server.
 #[derive(Debug, Clone)]
@@ -96,10 +97,8 @@ impl Subject {
 }
 
 async fn connect(endpoint: &str) -> Result<Channel, tonic::transport::Error> {
-    let url =
-        if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
-    let endpoint = Endpoint::from_shared(url)?.connect_timeout(CONNECT_MAX);
-    endpoint.tcp_nodelay(true).connect().await
+    let endpoint = Endpoint::from_shared(tls::url(endpoint))?.connect_timeout(CONNECT_MAX);
+    tls::connect(&endpoint.tcp_nodelay(true)).await
 }
 
 /// How long a connection may take to come about.
