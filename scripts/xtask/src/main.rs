@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod bite;
+mod certificates;
 mod check;
 mod client;
 mod clients;

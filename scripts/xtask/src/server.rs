@@ -98,6 +98,7 @@ pub(crate) struct Options {
     /// Which of them it is.
     position: usize,
     core: Option<usize>,
+    is_https: bool,
     flags: Vec<String>,
 }
 
@@ -111,6 +112,7 @@ impl Options {
             members: vec![Addresses::free()?],
             position: 0,
             core: None,
+            is_https: false,
             flags: Vec::new(),
         })
     }
@@ -134,6 +136,12 @@ impl Options {
         self
     }
 
+    /// Clients come over secured links; the flags must say with which certificate.
+    pub(crate) fn https(mut self, is_https: bool) -> Self {
+        self.is_https = is_https;
+        self
+    }
+
     /// Keeps the server on one core.
     pub(crate) fn core(mut self, core: usize) -> Self {
         self.core = Some(core);
@@ -153,6 +161,7 @@ pub(crate) struct Server {
     child: Child,
     system: System,
     client: SocketAddr,
+    is_https: bool,
     log: PathBuf,
     scratch: Option<Scratch>,
 }
@@ -179,12 +188,13 @@ impl Server {
             .spawn()
             .with_context(|| format!("cannot start {}", options.binary.display()))?;
         let client = options.members[options.position].client;
-        Ok(Self { child, system: options.system, client, log, scratch: Some(scratch) })
+        let (system, is_https) = (options.system, options.is_https);
+        Ok(Self { child, system, client, is_https, log, scratch: Some(scratch) })
     }
 
     /// Where clients connect to.
     pub(crate) fn client_url(&self) -> String {
-        format!("http://{}", self.client)
+        format!("{}://{}", scheme(self.is_https), self.client)
     }
 
     /// The client address without a scheme.
@@ -232,6 +242,15 @@ impl Server {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
+    fn is_ready(&self) -> bool {
+        if self.is_https {
+            // We do not speak TLS; it says so itself.
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            return log.contains("ready to serve client requests");
+        }
+        self.http_get("/health").is_ok_and(|body| body.contains("true"))
+    }
+
     /// Waits until it answers `/health`.
     pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
@@ -239,7 +258,7 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status}\n{}", self.system.name(), self.log_tail());
             }
-            if self.http_get("/health").is_ok_and(|body| body.contains("true")) {
+            if self.is_ready() {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -304,7 +323,8 @@ fn command(options: &Options, data_dir: &Path) -> Command {
     };
     let name = |position: usize| format!("m{}", position + 1);
     let Addresses { client, peer } = options.members[options.position];
-    let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
+    let client = format!("{}://{client}", scheme(options.is_https));
+    let peer = format!("http://{peer}");
     let cluster: Vec<String> = (options.members.iter().enumerate())
         .map(|(position, member)| format!("{}=http://{}", name(position), member.peer))
         .collect();
@@ -316,6 +336,10 @@ fn command(options: &Options, data_dir: &Path) -> Command {
         .args(["--initial-cluster", &cluster.join(",")])
         .args(&options.flags);
     command
+}
+
+fn scheme(is_https: bool) -> &'static str {
+    if is_https { "https" } else { "http" }
 }
 
 /// `GET path` by HTTP/1.0, whose answers are never in chunks; the body of a 200.

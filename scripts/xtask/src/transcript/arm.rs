@@ -34,8 +34,14 @@ impl Exchange {
 
 /// Runs every step in order, with the given etcdctl; up to the first that times out, since what
 /// comes after it would wait for what did not happen.
-pub(super) fn run(script: &Script, etcdctl: &Path, members: &[Server]) -> Result<Vec<Exchange>> {
-    let mut arm = Arm { etcdctl, members, ids: BTreeMap::new(), started: BTreeMap::new() };
+pub(super) fn run(
+    script: &Script,
+    etcdctl: &Path,
+    members: &[Server],
+    certificates: &Path,
+) -> Result<Vec<Exchange>> {
+    let (ids, started) = (BTreeMap::new(), BTreeMap::new());
+    let mut arm = Arm { etcdctl, members, certificates, is_https: script.is_https, ids, started };
     arm.name_members()?;
     let mut exchanges = Vec::new();
     for step in &script.steps {
@@ -53,6 +59,8 @@ pub(super) fn run(script: &Script, etcdctl: &Path, members: &[Server]) -> Result
 struct Arm<'a> {
     etcdctl: &'a Path,
     members: &'a [Server],
+    certificates: &'a Path,
+    is_https: bool,
     /// Ids that a server chose, by the name that the script gives them.
     ids: BTreeMap<String, u64>,
     started: BTreeMap<String, (Command, Running)>,
@@ -98,7 +106,8 @@ impl Arm<'_> {
         let arguments: Vec<String> =
             command.arguments.iter().map(|argument| self.with_ids(argument)).collect();
         if !arguments.iter().any(|argument| argument.starts_with("--endpoints")) {
-            let all: Vec<String> = self.members.iter().map(Server::client_address).collect();
+            let address = if self.is_https { Server::client_url } else { Server::client_address };
+            let all: Vec<String> = self.members.iter().map(address).collect();
             etcdctl.args(["--endpoints", &all.join(",")]);
         }
         etcdctl.args(arguments);
@@ -138,7 +147,7 @@ impl Arm<'_> {
     }
 
     fn with_ids(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut text = with_certificates(text, self.certificates);
         for (position, member) in self.members.iter().enumerate() {
             let name = format!("{{m{}.address}}", position + 1);
             text = text.replace(&name, &member.client_address());
@@ -156,6 +165,11 @@ impl Arm<'_> {
                 .replace(&id.to_string(), &name)
         })
     }
+}
+
+/// The text with the folder of certificates in it.
+pub(super) fn with_certificates(text: &str, folder: &Path) -> String {
+    text.replace("{certificates}", &folder.display().to_string())
 }
 
 /// The id in "lease 694d7c1e9f2b3a11 granted with ...", or in the key "a/694d7c1e9f2b3a11".

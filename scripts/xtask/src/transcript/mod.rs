@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::difference::difference;
-use crate::server::{Addresses, Options, Server, System};
+use crate::server::{Addresses, Options, Scratch, Server, System};
 use crate::steps::{Outcome, Steps};
-use crate::{peers, report, workspace};
+use crate::{certificates, peers, report, workspace};
 
 mod arm;
 mod normalize;
@@ -127,9 +127,11 @@ fn all_scripts() -> Result<Vec<PathBuf>> {
 fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(usize, usize)> {
     let script = Script::parse(&fs::read_to_string(path)?)?;
     let addresses = Addresses::several(script.members)?;
+    let certificates = Scratch::new("certificates")?;
+    certificates::make(certificates.path())?;
     let run = |system: System, binary: &Path| {
-        start(&script, system, binary, &addresses)
-            .and_then(|members| arm::run(&script, etcdctl, &members))
+        start(&script, system, binary, &addresses, certificates.path())
+            .and_then(|members| arm::run(&script, etcdctl, &members, certificates.path()))
             .with_context(|| format!("on {}", system.name()))
     };
     let etcd = run(System::Etcd, &workspace::peer("etcd"))?;
@@ -161,10 +163,12 @@ fn start(
     system: System,
     binary: &Path,
     addresses: &[Addresses],
+    certificates: &Path,
 ) -> Result<Vec<Server>> {
     let mut members = Vec::new();
     for position in 0..addresses.len() {
         let mut options = Options::new(system, binary)?.member_of(addresses, position);
+        options = options.https(script.is_https);
         if addresses.len() > 1 {
             options = options
                 .flag("--heartbeat-interval", HEARTBEAT_MS)
@@ -175,7 +179,7 @@ fn start(
             }
         }
         for (name, value) in &script.flags {
-            options = options.flag(name, value);
+            options = options.flag(name, &arm::with_certificates(value, certificates));
         }
         members.push(Server::spawn(&options)?);
     }

@@ -35,6 +35,10 @@ const RULES: &[Rule] = &[
     Rule { pattern: r#""ts":"([^"]*)""#, why: "the time of a log line of etcdctl" },
     Rule { pattern: r#""target":"([^"]*)""#, why: "an address of etcdctl's memory" },
     Rule { pattern: r"LocalAddr: '([^']*)'", why: "the port etcdctl connects from" },
+    Rule {
+        pattern: r#"latest balancer error: ((?:write tcp|connection error: desc = \\"error (?:reading|writing)).*)"\}"#,
+        why: "what one sees first of a connection that the other side ends",
+    },
 ];
 
 static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -199,6 +203,18 @@ mod tests {
         assert_eq!(normalize("attached keys([])"), "attached keys([])");
         let fields = "\"TTL\" : 9\n\"Key\" : \"b\"\n\"Key\" : \"a\"\n";
         assert_eq!(normalize(fields), "\"TTL\" : *\n\"Key\" : \"a\"\n\"Key\" : \"b\"");
+    }
+
+    #[test]
+    fn how_a_refused_connection_ends_depends_on_time_and_why_it_is_not_believed_does_not() {
+        let with =
+            |reason: &str| normalize(&format!(r#"{{"error":"latest balancer error: {reason}"}}"#));
+        let ends = with("write tcp 127.0.0.1:1->127.0.0.1:2: write: broken pipe");
+        assert_eq!(ends, r#"{"error":"latest balancer error: *"}"#);
+        let read = r#"connection error: desc = \"error reading server preface: EOF\""#;
+        assert_eq!(with(read), ends);
+        let other = r#"connection error: desc = \"transport: authentication handshake failed\""#;
+        assert_ne!(with(other), ends);
     }
 
     #[test]

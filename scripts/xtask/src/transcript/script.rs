@@ -4,6 +4,7 @@
 //! # a comment
 //! ! members 3                   of the cluster; 1 without this line
 //! ! flag --quota-backend-bytes 1    a further flag of the servers
+//! ! https                       clients' links are secured
 //! $ put a 1                     a command; the next one starts when it has ended
 //! $ txn --interactive
 //! < value("a") = "1"            lines of its stdin
@@ -19,7 +20,7 @@
 //! ```
 //!
 //! With several members, `{m1}`, `{m2}` and so on are their ids; the first one leads at the start.
-//! `{m1.address}` is where a member is. Commands go to all members unless they name endpoints.
+//! `{m1.address}` is where a member is, `{certificates}` a folder of certificates. Commands go to all members unless they name endpoints.
 
 use anyhow::{Context, Result, bail};
 
@@ -28,6 +29,8 @@ use anyhow::{Context, Result, bail};
 pub(super) struct Script {
     /// Members of the cluster.
     pub(super) members: usize,
+    /// Whether clients' links are secured.
+    pub(super) is_https: bool,
     /// Flags of the servers.
     pub(super) flags: Vec<(String, String)>,
     /// In order.
@@ -76,7 +79,8 @@ pub(super) struct Command {
 impl Script {
     /// Parses a script; an error names the line.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let mut script = Script { members: 1, flags: Vec::new(), steps: Vec::new() };
+        let mut script =
+            Script { members: 1, is_https: false, flags: Vec::new(), steps: Vec::new() };
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_end();
             if !line.is_empty() && !line.starts_with('#') {
@@ -109,7 +113,8 @@ impl Script {
         match setting.split(' ').collect::<Vec<_>>()[..] {
             ["members", count] => self.members = count.parse().context("a number of members")?,
             ["flag", name, value] => self.flags.push((name.to_owned(), value.to_owned())),
-            _ => bail!("a setting is `members COUNT` or `flag NAME VALUE`"),
+            ["https"] => self.is_https = true,
+            _ => bail!("a setting is `members COUNT`, `flag NAME VALUE` or `https`"),
         }
         Ok(())
     }
