@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rusd_loadgen::agreement::{self, Agreement};
+use rusd_loadgen::client::describe;
 use rusd_loadgen::client::etcd::Client;
 use rusd_loadgen::client::tls;
 use rusd_loadgen::cluster::{ClusterError, process};
@@ -182,7 +183,7 @@ fn model(arguments: ModelArguments) -> ExitCode {
     eprintln!("comparing {operations} operations (seed {seed})");
     let compared = runtime.block_on(async {
         if let Some(endpoint) = &arguments.endpoints {
-            let client = Client::connect(endpoint).await.map_err(|error| error.to_string())?;
+            let client = Client::connect(endpoint).await.map_err(|error| describe(&error))?;
             return Ok(agreement::compare(&client, operations, seed).await);
         }
         let (system, binary) = (arguments.system, arguments.binary);

@@ -8,3 +8,14 @@ pub mod etcd;
 pub mod failure;
 pub mod link;
 pub mod tls;
+
+/// An error with its causes, which is where tonic says what went wrong.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

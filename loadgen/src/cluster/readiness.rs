@@ -8,6 +8,7 @@ use rusd_proto::etcdserverpb::StatusResponse;
 use tokio::time::Instant;
 
 use super::{Cluster, ClusterError};
+use crate::client::describe;
 use crate::client::etcd::Client;
 
 /// Longest wait for a member to become ready: covers a restart with a log to replay.
@@ -47,17 +48,6 @@ async fn serves(endpoint: &str) -> Result<StatusResponse, String> {
     let read = Request::Range(Range { key: Text::from("\0"), ..Range::default() });
     client.execute(&read).await.map_err(|status| status.message().to_owned())?;
     Ok(status)
-}
-
-/// An error with its causes, which is where tonic says what went wrong.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Waits until the members that answer agree on who leads in the newest term, and says who it is.

@@ -7,7 +7,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::dynamic;
 use super::schema;
 use super::values::{Named, Values};
-use crate::client::tls;
+use crate::client::{describe, tls};
 
 /// Connections to the members of one server.
 #[derive(Debug, Clone)]
@@ -34,8 +34,7 @@ impl Subject {
             Subject { channels: Vec::new(), values: Values::default(), version: String::new() };
         for (index, endpoint) in endpoints.iter().enumerate() {
             let unreachable = |problem: String| Unreachable { endpoint: endpoint.clone(), problem };
-            let channel =
-                connect(endpoint).await.map_err(|error| unreachable(error.to_string()))?;
+            let channel = connect(endpoint).await.map_err(|error| unreachable(describe(&error)))?;
             let named = subject.learn(index, &channel).await;
             named.map_err(|status| unreachable(status.message().to_owned()))?;
             subject.channels.push(channel);

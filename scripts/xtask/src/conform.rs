@@ -9,8 +9,12 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use crate::server::{Options, Scratch, Server, System};
 use crate::steps::{Outcome, Steps};
-use crate::{peers, report, workspace};
+use crate::{certificates, peers, report, workspace};
+
+/// How loadgen ends if a server cannot be reached.
+const RUN_FAILED: i32 = 4;
 
 /// Run the conformance scripts on rusd, etcd 3.7 and etcd 3.4; all must pass
 #[derive(clap::Args)]
@@ -35,6 +39,8 @@ pub(crate) enum Subject {
     OldEtcd,
 }
 
+const SECURED: &str = "conform: over secured links";
+
 const SUBJECTS: [Subject; 3] = [Subject::Rusd, Subject::Etcd, Subject::OldEtcd];
 
 /// Builds what is needed, runs the scripts, prints a summary.
@@ -46,6 +52,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             steps.run(subject.title(), || conform(subject, args.filter.as_deref()));
         }
     }
+    if args.only.is_none() && args.filter.is_none() {
+        steps.run(SECURED, secured);
+    }
     Ok(steps.finish("cargo xtask conform"))
 }
 
@@ -54,6 +63,7 @@ pub(crate) fn steps(steps: &mut Steps) {
     for subject in SUBJECTS {
         steps.run(subject.title(), || conform(subject, None));
     }
+    steps.run(SECURED, secured);
 }
 
 impl Subject {
@@ -88,6 +98,33 @@ impl Subject {
             }
         }
     }
+}
+
+/// Some scripts on a server that asks clients for a certificate: all hold with one, and nothing is
+/// asked without.
+fn secured() -> Result<Outcome> {
+    let certificates = Scratch::new("certificates")?;
+    certificates::make(certificates.path())?;
+    let file = |name: &str| certificates.path().join(name).display().to_string();
+    let options = Options::new(System::Rusd, &workspace::target().join("release/rusd"))?
+        .https(true)
+        .flag("--cert-file", &file("server.pem"))
+        .flag("--key-file", &file("server.key"))
+        .flag("--trusted-ca-file", &file("ca.pem"));
+    let server = Server::start(&options)?;
+    let conform = |shown: &[String]| {
+        let mut command = Command::new(workspace::target().join("release/loadgen"));
+        command.args(["conform", "--endpoints", &server.client_url(), "--wipe"]);
+        command.args(["--filter", "put/", "--cacert", &file("ca.pem")]).args(shown);
+        workspace::status(&mut command).map(|status| status.code())
+    };
+    let shown = ["--cert".to_owned(), file("client.pem"), "--key".to_owned(), file("client.key")];
+    Ok(match (conform(&shown)?, conform(&[])?) {
+        (Some(0), Some(RUN_FAILED)) => Outcome::Passed("let in with a certificate only".into()),
+        (with, without) => Outcome::Failed(format!(
+            "loadgen ends with {with:?}, without a certificate {without:?}"
+        )),
+    })
 }
 
 fn conform(subject: Subject, filter: Option<&str>) -> Result<Outcome> {
