@@ -88,7 +88,7 @@ impl LeaseExpiry {
             biased;
             _ = revocations.join_all() => {}
             // They may be lost. Whoever leads next has every lease's time to set first.
-            _ = leader_changes.changed() => {}
+            () = leader_changes.changed() => {}
         }
     }
 }

@@ -126,14 +126,14 @@ impl Leases {
         let asking = async {
             loop {
                 let mut leader_changes = self.shared.progress.leader_changes();
-                let leader = *leader_changes.borrow_and_update();
+                let leader = leader_changes.leader();
                 let answer = if self.shared.progress.is_leader() {
                     self.answer_as_leader(id, question).await?
                 } else if leader != 0 {
                     tokio::select! {
                         biased;
                         answer = self.ask_leader(leader, id, question) => answer?,
-                        _ = leader_changes.changed() => None,
+                        () = leader_changes.changed() => None,
                     }
                 } else {
                     None

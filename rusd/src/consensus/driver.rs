@@ -127,6 +127,11 @@ impl<L: LogStore> Driver<L> {
         }
     }
 
+    /// Something waits for a turn.
+    pub fn has_work(&self) -> bool {
+        !self.inbox.bell.is_empty()
+    }
+
     /// The node, to look at.
     pub fn node(&self) -> &Node<L> {
         &self.node
@@ -172,6 +177,8 @@ impl<L: LogStore> Driver<L> {
 
     /// One turn.
     pub fn poll_once(&mut self) -> Result<(), DriverError> {
+        // What rang it is seen in this turn.
+        self.inbox.bell.try_recv().ok();
         self.step_messages()?;
         self.step_proposals();
         self.step_reads();

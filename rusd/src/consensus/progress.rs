@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How far this member is.
@@ -22,8 +22,10 @@ pub struct Progress {
     learner: AtomicBool,
     /// When this member last became the leader.
     elected_at: Mutex<Option<Instant>>,
-    /// The leader changed, or went missing (0).
-    leader_changed: watch::Sender<u64>,
+    /// How often the leader has changed, or went missing (0).
+    leader_changes: AtomicU64,
+    /// Told of each; whoever waited longest is first, so that a simulation can be repeated.
+    leader_changed: Notify,
 }
 
 impl Progress {
@@ -38,7 +40,8 @@ impl Progress {
             last_index: AtomicU64::new(applied),
             learner: AtomicBool::new(false),
             elected_at: Mutex::new(None),
-            leader_changed: watch::Sender::new(0),
+            leader_changes: AtomicU64::new(0),
+            leader_changed: Notify::new(),
         }
     }
 
@@ -87,20 +90,18 @@ impl Progress {
         *self.elected_at.lock()
     }
 
-    /// Told of every change of the leader.
-    pub fn leader_changes(&self) -> watch::Receiver<u64> {
-        self.leader_changed.subscribe()
+    /// Told of every change of the leader from now on.
+    pub fn leader_changes(&self) -> LeaderChanges<'_> {
+        let seen = self.leader_changes.load(Ordering::Acquire);
+        LeaderChanges { progress: self, seen }
     }
 
     /// Returns when no leader has been known for `time`.
     pub async fn leaderless_for(&self, time: Duration) {
         let mut changes = self.leader_changes();
         loop {
-            // The sender lives as long as this.
-            if changes.wait_for(|leader| *leader == 0).await.is_err() {
-                return;
-            }
-            if tokio::time::timeout(time, changes.wait_for(|leader| *leader != 0)).await.is_err() {
+            changes.until(|leader| leader == 0).await;
+            if tokio::time::timeout(time, changes.until(|leader| leader != 0)).await.is_err() {
                 return;
             }
         }
@@ -124,13 +125,48 @@ impl Progress {
             if leader == self.member_id {
                 *self.elected_at.lock() = Some(Instant::now());
             }
-            self.leader_changed.send_replace(leader);
+            self.leader_changes.fetch_add(1, Ordering::AcqRel);
+            self.leader_changed.notify_waiters();
         }
     }
 
     /// The driver knows whether this member votes.
     pub(crate) fn set_learner(&self, learner: bool) {
         self.learner.store(learner, Ordering::Release);
+    }
+}
+
+/// Sees every change of the leader, but two that follow closely perhaps as one.
+#[derive(Debug)]
+pub struct LeaderChanges<'a> {
+    progress: &'a Progress,
+    seen: u64,
+}
+
+impl LeaderChanges<'_> {
+    /// Who leads; only what changes after this counts as a change.
+    pub fn leader(&mut self) -> u64 {
+        self.seen = self.progress.leader_changes.load(Ordering::Acquire);
+        self.progress.leader()
+    }
+
+    /// Returns after a change.
+    pub async fn changed(&mut self) {
+        loop {
+            let notified = self.progress.leader_changed.notified();
+            let changes = self.progress.leader_changes.load(Ordering::Acquire);
+            if changes != self.seen {
+                self.seen = changes;
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    async fn until(&mut self, is_it: impl Fn(u64) -> bool) {
+        while !is_it(self.leader()) {
+            self.changed().await;
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl LeaderTransfer {
     pub async fn to(&self, target: u64) -> Result<(), TransferTimeout> {
         let transferring = async {
             let mut leader_changes = self.progress.leader_changes();
-            while *leader_changes.borrow_and_update() != target {
+            while leader_changes.leader() != target {
                 // If the driver is busy or gone, the next attempt or the time-out tells.
                 self.inbox.message(PeerInput::TransferLeader(target)).ok();
                 let attempt = 2 * self.times.election_timeout;

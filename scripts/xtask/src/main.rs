@@ -28,6 +28,7 @@ mod report;
 mod run_folder;
 mod seeds;
 mod server;
+mod sim;
 mod steps;
 mod stress;
 mod test;
@@ -59,6 +60,7 @@ enum Verb {
     Generate(generate::Args),
     Bite(bite::Args),
     Crash(crash::Args),
+    Sim(sim::Args),
     Seeds(seeds::Args),
     Versus(versus::Args),
     #[command(name = "watch-stress")]
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Generate(args) => generate::run(&args),
         Verb::Bite(args) => bite::run(&args),
         Verb::Crash(args) => crash::run(&args),
+        Verb::Sim(args) => sim::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
         Verb::Versus(args) => versus::run(&args),
         Verb::WatchStress(args) => stress::run(&args),

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::run_folder::{Ended, Run};
 use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
-use crate::{check, clients, conform, generate, peers, report, transcript, workspace};
+use crate::{check, clients, conform, generate, peers, report, sim, transcript, workspace};
 
 /// Run everything: check, comparisons with etcd, and a judged cluster under faults
 #[derive(clap::Args)]
@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     clients::steps(&mut steps);
     conform::steps(&mut steps);
     generate::steps(&mut steps);
+    sim::steps(&mut steps);
     steps.run("model against etcd", || model(args.model_operations));
     steps.run("mixed-faults, judged", || judged(&kept, &args.duration));
 

@@ -94,6 +94,13 @@ impl Generations {
         Ok(Generations { folder: folder.to_path_buf(), kind, state: Mutex::new(state) })
     }
 
+    /// An engine without files as the first generation.
+    pub fn of_memory(engine: Arc<MemoryBackend>) -> Generations {
+        let current = Generation { number: FIRST, backend: engine };
+        let state = State { newest: FIRST, current, retired: Vec::new() };
+        Generations { folder: PathBuf::new(), kind: EngineKind::Memory, state: Mutex::new(state) }
+    }
+
     /// Where the files of the current generation are; `None` if there is none.
     pub fn current_in(folder: &Path) -> Result<Option<PathBuf>, StorageError> {
         Ok(read_pointer(folder)?.map(|number| path_of(folder, number)))

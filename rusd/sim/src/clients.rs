@@ -1,0 +1,313 @@
+//! Clients and watches, as tasks: they ask members through their doors, and everything that they
+//! saw goes into the history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rusd_checker::history::record::{
+    Header, Operation, Outcome, Record, WatchBody, WatchRequest, WatchResponse,
+};
+use rusd_loadgen::client::etcd::WatchStream;
+use rusd_loadgen::client::{convert, failure};
+use rusd_loadgen::generator::{Generator, Seen};
+use rusd_loadgen::keys::KeySpace;
+use rusd_proto::etcdserverpb as pb;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::doors::{Door, Doors};
+use crate::plan::Plan;
+
+/// How long a client waits for an answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause before a member is asked again that was not there.
+const RETRY: Duration = Duration::from_millis(40);
+/// How often a watch asks how far it has come.
+const PROGRESS_EVERY: Duration = Duration::from_millis(300);
+/// Longest way of a request to a member, and of its answer back, in milliseconds.
+const WAY_MS_MAX: u64 = 3;
+
+/// What was recorded.
+#[derive(Debug, Clone)]
+pub struct History {
+    records: Arc<Mutex<Vec<Record>>>,
+    origin: Instant,
+}
+
+impl History {
+    /// An empty history that begins now.
+    pub fn new(header: Header) -> History {
+        let records = Arc::new(Mutex::new(vec![Record::Header(header)]));
+        History { records, origin: Instant::now() }
+    }
+
+    /// Nanoseconds since it began.
+    pub fn now_ns(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).expect("schedules are short")
+    }
+
+    /// Adds what has just ended.
+    pub fn push(&self, record: Record) {
+        self.records.lock().push(record);
+    }
+
+    /// Everything so far.
+    pub fn records(&self) -> Vec<Record> {
+        self.records.lock().clone()
+    }
+}
+
+/// What all clients share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The way to the members.
+    pub doors: Doors,
+    /// Where everything goes.
+    pub history: History,
+    /// Set when the load ends.
+    pub stop: CancellationToken,
+}
+
+/// Starts the clients of a plan.
+pub fn start(plan: &Plan, shared: &Shared) -> Vec<tokio::task::JoinHandle<()>> {
+    let seen = Arc::new(Seen::new(KeySpace::new(&plan.workload.keys), 1, 1));
+    let client = |index: usize| {
+        let stream = u64::try_from(index).expect("clients are few");
+        let generator = Generator::new(&plan.workload, plan.seed, stream, Arc::clone(&seen));
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        rng.set_stream(1000 + stream);
+        let home = index % plan.members;
+        let client =
+            Client { home, generator, rng, think_ms: plan.think_ms, shared: shared.clone() };
+        tokio::spawn(client.run())
+    };
+    (0..plan.clients).map(client).collect()
+}
+
+struct Client {
+    home: usize,
+    generator: Generator,
+    rng: ChaCha8Rng,
+    think_ms: u64,
+    shared: Shared,
+}
+
+impl Client {
+    async fn run(mut self) {
+        let mut member = self.home;
+        while !self.shared.stop.is_cancelled() {
+            self.sleep(self.think_ms).await;
+            self.shared.doors.going_on(member).await;
+            let Some(door) = self.shared.doors.get(member) else {
+                member = (member + 1) % self.shared.doors.count();
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
+            let is_well = self.ask(member, &door).await;
+            if !is_well {
+                member = (member + 1) % self.shared.doors.count();
+            } else if self.rng.random_bool(0.05) {
+                member = self.home;
+            }
+        }
+    }
+
+    async fn sleep(&mut self, ms_max: u64) {
+        let ms = self.rng.random_range(0..=ms_max);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// Whether the member answered.
+    async fn ask(&mut self, member: usize, door: &Door) -> bool {
+        let (kind, request) = self.generator.next_request();
+        let process = self.generator.process();
+        let call_ns = self.shared.history.now_ns();
+        let ways = [0, 1].map(|_| self.rng.random_range(0..=WAY_MS_MAX));
+        let doors = self.shared.doors.clone();
+        let asking = async {
+            tokio::time::sleep(Duration::from_millis(ways[0])).await;
+            let answer = door.client.execute(&request).await;
+            doors.going_on(member).await;
+            tokio::time::sleep(Duration::from_millis(ways[1])).await;
+            answer
+        };
+        let asking = door.gone.run_until_cancelled(asking);
+        let (outcome, is_well) = match tokio::time::timeout(REQUEST_TIMEOUT, asking).await {
+            Ok(Some(Ok(response))) => (Outcome::Ok(response), true),
+            Ok(Some(Err(status))) => {
+                (failure::outcome(&request, &status), failure::is_refusal(&status))
+            }
+            Ok(None) => (failure::outcome(&request, &Status::unavailable("gone")), false),
+            Err(_elapsed) => (failure::timed_out(&request), false),
+        };
+        self.generator.observe(kind, &request, &outcome);
+        let history = &self.shared.history;
+        let is_known = !matches!(outcome, Outcome::Unknown(_));
+        let return_ns = is_known.then(|| history.now_ns());
+        let member = u32::try_from(member).expect("members are few");
+        history.push(Record::Op(Operation {
+            process,
+            member,
+            call_ns,
+            return_ns,
+            request,
+            outcome,
+        }));
+        is_well
+    }
+}
+
+/// A watch on all keys of one member, which goes on after every break.
+pub struct Watcher {
+    /// Index of the member.
+    pub member: usize,
+    /// Everything up to this revision has arrived.
+    pub reached: watch::Receiver<i64>,
+    /// The task.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+/// Starts a watch on all keys of a member.
+pub fn start_watch(
+    plan: &Plan,
+    member: usize,
+    shared: &Shared,
+    closing: CancellationToken,
+) -> Watcher {
+    let (key, range_end) = KeySpace::new(&plan.workload.keys).whole();
+    let request = WatchRequest {
+        key,
+        range_end,
+        start_revision: 1,
+        prev_kv: member == 0,
+        no_put: false,
+        no_delete: false,
+        resumes: None,
+    };
+    let (sender, reached) = watch::channel(0);
+    let id = u64::try_from(member).expect("members are few");
+    let following =
+        Following { member, request, id, reached: sender, shared: shared.clone(), closing };
+    Watcher { member, reached, task: tokio::spawn(following.run()) }
+}
+
+struct Following {
+    member: usize,
+    /// The next creation.
+    request: WatchRequest,
+    id: u64,
+    reached: watch::Sender<i64>,
+    shared: Shared,
+    /// Everything has arrived, and the watch is to end.
+    closing: CancellationToken,
+}
+
+/// Distance between the ids of a member's watches.
+const IDS_APART: u64 = 1000;
+
+impl Following {
+    async fn run(mut self) {
+        while !self.closing.is_cancelled() {
+            let Some(door) = self.shared.doors.get(self.member) else {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
+            let opening = door.client.watch(convert::watch_create(&self.request));
+            if let Some(Ok(stream)) = door.gone.run_until_cancelled(opening).await {
+                self.follow(stream, &door).await;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn follow(&mut self, mut stream: WatchStream, door: &Door) {
+        let mut is_created = false;
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = self.closing.cancelled() => {
+                    if is_created {
+                        self.record(0, WatchBody::Closed { by_client: true });
+                    }
+                    return;
+                }
+                () = door.gone.cancelled() => None,
+                received = stream.responses.message() => Some(received),
+                () = tokio::time::sleep(PROGRESS_EVERY) => {
+                    stream.ask_progress();
+                    continue;
+                }
+            };
+            self.shared.doors.going_on(self.member).await;
+            match received {
+                Some(Ok(Some(response))) if !door.gone.is_cancelled() => {
+                    if !self.take(response, &mut is_created) {
+                        return;
+                    }
+                }
+                _ => {
+                    if is_created {
+                        self.record(0, WatchBody::Closed { by_client: false });
+                        self.go_on(Some(self.id));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn go_on(&mut self, resumes: Option<u64>) {
+        let reached = *self.reached.borrow();
+        if reached > 0 {
+            self.request.start_revision = self.request.start_revision.max(reached + 1);
+        }
+        self.request.resumes = resumes;
+        self.id += IDS_APART;
+    }
+
+    /// Whether the stream goes on.
+    fn take(&mut self, response: pb::WatchResponse, is_created: &mut bool) -> bool {
+        let revision = convert::revision(response.header.as_ref());
+        if response.canceled {
+            let compact_revision = response.compact_revision;
+            let reason = response.cancel_reason;
+            self.record(revision, WatchBody::Canceled { reason, compact_revision });
+            self.go_on((compact_revision == 0).then_some(self.id));
+            if compact_revision > 0 {
+                self.request.start_revision = compact_revision;
+            }
+            return false;
+        }
+        if response.created {
+            *is_created = true;
+            self.record(revision, WatchBody::Created(self.request.clone()));
+        } else if response.events.is_empty() {
+            self.record(revision, WatchBody::Progress);
+            self.advance(revision);
+        } else {
+            let fragment = response.fragment;
+            let events: Vec<_> = response.events.into_iter().map(convert::event).collect();
+            let last = events.last().map_or(0, |event| event.kv.mod_revision);
+            self.record(revision, WatchBody::Events { events, fragment });
+            self.advance(if fragment { last - 1 } else { last });
+        }
+        true
+    }
+
+    fn advance(&self, revision: i64) {
+        self.reached.send_modify(|reached| *reached = revision.max(*reached));
+    }
+
+    fn record(&self, revision: i64, body: WatchBody) {
+        let history = &self.shared.history;
+        let member = u32::try_from(self.member).expect("members are few");
+        let arrived_ns = history.now_ns();
+        let response = WatchResponse { watch: self.id, member, arrived_ns, revision, body };
+        history.push(Record::Watch(response));
+    }
+}

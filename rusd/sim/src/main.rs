@@ -1,0 +1,144 @@
+//! `rusd-sim`: runs schedules of whole clusters, each from its seed, and stops at a violation.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+use rusd_sim::plan::{self, Plan};
+use rusd_sim::plants::Plant;
+use rusd_sim::schedule::{self, Counts, Outcome, Settings};
+
+/// Simulate whole clusters from seeds; a violation is printed with the seed that shows it
+#[derive(Debug, Parser)]
+#[command(name = "rusd-sim", version)]
+struct Args {
+    /// How many schedules
+    #[arg(long, default_value_t = 500)]
+    schedules: u64,
+    /// The first seed; the others follow it
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Threads; each runs schedules of its own
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Run the one schedule of `--seed` twice, show what happened, and that it was the same
+    #[arg(long)]
+    replay: bool,
+    /// Plant a bug, to see it found
+    #[arg(long)]
+    plant: Option<Plant>,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    if args.replay { replay(&args) } else { search(&args) }
+}
+
+fn search(args: &Args) -> Result<ExitCode> {
+    let config = plan::config()?;
+    let settings = Settings { plant: args.plant, ..Settings::default() };
+    let (started, next) = (Instant::now(), AtomicU64::new(0));
+    let all = Mutex::new((Counts::default(), 0_u64, Vec::<(u64, String)>::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let is_broken = !all.lock().expect("no panic").2.is_empty();
+                    if number >= args.schedules || is_broken {
+                        return;
+                    }
+                    let plan = Plan::of(args.seed + number);
+                    let outcome = schedule::run(&plan, &config, settings);
+                    let mut all = all.lock().expect("no panic");
+                    all.0 += outcome.counts;
+                    all.1 += 1;
+                    if let Some(violation) = outcome.violation {
+                        all.2.push((outcome.seed, violation.to_string()));
+                    }
+                }
+            });
+        }
+    });
+    let (counts, done, violations) = all.into_inner().expect("no panic");
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    for (seed, violation) in &violations {
+        say(&format!("seed {seed}: {violation}"));
+        say(&format!("again: rusd-sim --replay --seed {seed}"));
+    }
+    say(&headline(done, args.seed, counts, violations.len(), minutes));
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn headline(done: u64, seed: u64, counts: Counts, violations: usize, minutes: f64) -> String {
+    let Counts { simulated_ms, faults, elections, packets, operations, committed } = counts;
+    let rate = per_minute(done, minutes);
+    format!(
+        "{done} schedules from seed {seed}: {simulated_ms} simulated ms, {faults} faults, \
+         {elections} elections, {packets} packets, {operations} operations, {committed} entries; \
+         {violations} violations; {rate} schedules a minute"
+    )
+}
+
+fn per_minute(done: u64, minutes: f64) -> String {
+    let done = u32::try_from(done).map_or(f64::INFINITY, f64::from);
+    format!("{:.0}", done / minutes)
+}
+
+fn replay(args: &Args) -> Result<ExitCode> {
+    let config = plan::config()?;
+    let plan = Plan::of(args.seed);
+    let settings = Settings { in_words: true, plant: args.plant };
+    let runs = [0, 1].map(|_| schedule::run(&plan, &config, settings));
+    let [Outcome { trace, violation, counts, records, .. }, again] = &runs;
+    trace.log().iter().for_each(|line| say(line));
+    if violation.is_some() {
+        let path = std::env::temp_dir().join(format!("rusd-sim-{}.jsonl", args.seed));
+        let file = std::fs::File::create(&path)?;
+        write_history(file, records)?;
+        say(&format!("history: {}", path.display()));
+    }
+    say(&format!("{counts:?}"));
+    let hash = trace.hash();
+    say(&format!("trace {hash:016x} over {} steps", trace.steps()));
+    if again.trace.hash() != hash {
+        let lines = trace.log().iter().zip(again.trace.log());
+        let records = records.iter().zip(&again.records);
+        let records = records.map(|(one, other)| (format!("{one:?}"), format!("{other:?}")));
+        let mut both = lines.map(|(one, other)| (one.clone(), other.clone())).chain(records);
+        if let Some((one, other)) = both.find(|(one, other)| one != other) {
+            say(&format!("first: {one}\nthen:  {other}"));
+        }
+        say(&format!("NOT THE SAME in the second run: {:016x}", again.trace.hash()));
+        return Ok(ExitCode::from(2));
+    }
+    match violation {
+        None => say("no violation"),
+        Some(violation) => say(&format!("VIOLATION: {violation}")),
+    }
+    Ok(if violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_history(
+    file: std::fs::File,
+    records: &[rusd_checker::history::record::Record],
+) -> Result<()> {
+    use rusd_checker::history::jsonl::Writer;
+    use rusd_checker::history::record::Record;
+    let mut records = records.iter();
+    let Some(Record::Header(header)) = records.next() else {
+        anyhow::bail!("a history begins with its header");
+    };
+    let mut writer = Writer::new(std::io::BufWriter::new(file), header)?;
+    records.try_for_each(|record| writer.write(record))?;
+    writer.finish()?;
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result is the output")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,107 @@
+//! What a seed decides before a schedule begins.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rusd::config::{self, Config, Invocation};
+use rusd::consensus::membership::InitialCluster;
+use rusd_loadgen::workload::Workload;
+use rusd_raft::BootstrapMember;
+
+/// Who is in the cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Id of the cluster.
+    pub id: u64,
+    /// Ids of the members, by index.
+    pub ids: Vec<u64>,
+    /// What every log begins with.
+    pub bootstrap: Vec<BootstrapMember>,
+}
+
+impl Cluster {
+    /// Of so many members.
+    pub fn new(members: usize) -> Cluster {
+        let url = |index: usize| (format!("m{index}"), format!("http://m{index}:2380"));
+        let initial = InitialCluster::new((0..members).map(url), "sim");
+        let id_of = |index| initial.id_of(&format!("m{index}")).expect("it is one of them");
+        let bootstrap = initial.contexts().into_iter();
+        Cluster {
+            id: initial.cluster_id(),
+            ids: (0..members).map(id_of).collect(),
+            bootstrap: bootstrap.map(|(id, context)| BootstrapMember { id, context }).collect(),
+        }
+    }
+
+    /// The index of a member.
+    pub fn index_of(&self, id: u64) -> usize {
+        self.ids.iter().position(|other| *other == id).expect("ids are of members")
+    }
+}
+
+/// What a schedule is to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Decides everything.
+    pub seed: u64,
+    /// Members.
+    pub members: usize,
+    /// Clients.
+    pub clients: usize,
+    /// How long there is load, in milliseconds.
+    pub load_ms: u64,
+    /// Longest pause of a client between two operations, in milliseconds.
+    pub think_ms: u64,
+    /// Most time without a fault, in milliseconds.
+    pub calm_ms_max: u64,
+    /// What clients ask.
+    pub workload: Workload,
+}
+
+/// Mixes of operations; each is good at showing something else.
+const MIXES: [&str; 4] = [
+    "put = 6, get = 6, txn_cas = 2, txn_read_modify_write = 2",
+    "put = 4, get = 4, range = 2, range_limit = 1, delete = 2, delete_range = 1, txn_multi = 3, \
+     range_historical = 1, compact = 1",
+    "put = 3, get = 4, lease_grant = 3, put_lease = 4, lease_keep_alive = 6, lease_revoke = 1",
+    "put = 5, get = 5, get_serializable = 1, range = 1, range_historical = 1, delete = 1, \
+     txn_cas = 2, txn_multi = 1, lease_grant = 1, put_lease = 2, lease_keep_alive = 2, compact = 1",
+];
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Plan {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let members = *[1, 3, 3, 3, 3, 5].choose(&mut rng).expect("not empty");
+        let keys = rng.random_range(1..12);
+        let mix = MIXES.choose(&mut rng).expect("not empty");
+        let text = format!(
+            "name = \"sim\"\nduration = \"10s\"\nclients = 1\nkeys = {{ count = {keys} }}\n\
+             values = {{ size = \"16B\" }}\nmix = {{ {mix} }}\n\
+             leases = {{ ttl = \"2s\", per_client = 2 }}\ncompaction = {{ keep = 40 }}\n"
+        );
+        let workload = Workload::parse("sim", &text).expect("it is a good one");
+        Plan {
+            seed,
+            members,
+            clients: rng.random_range(2..8),
+            load_ms: rng.random_range(10_000..34_000),
+            think_ms: *[5, 20, 60, 200].choose(&mut rng).expect("not empty"),
+            calm_ms_max: *[2500, 2500, 800, 200].choose(&mut rng).expect("not empty"),
+            workload,
+        }
+    }
+}
+
+/// The settings of every member: those of a server without flags.
+pub fn config() -> Result<Arc<Config>> {
+    match config::parse([OsString::from("rusd")])?? {
+        Invocation::Serve(config) => Ok(Arc::new(*config)),
+        Invocation::Verify { .. } => Err(anyhow::anyhow!("no flags ask for no verification")),
+    }
+    .context("the default settings")
+}

@@ -1,0 +1,228 @@
+//! One schedule: load with faults, then peace, then the verdict.
+
+use std::sync::Arc;
+
+use rusd::config::Config;
+use rusd_checker::history::record::{
+    FORMAT_VERSION, FinalState, Header, Record, Request, ResponseBody,
+};
+use rusd_checker::{Options, Verdict, check_records};
+use rusd_loadgen::keys::KeySpace;
+use tokio_util::sync::CancellationToken;
+
+use crate::clients::{self, History, Shared, Watcher};
+use crate::doors::Doors;
+use crate::plan::Plan;
+use crate::plants::Plant;
+use crate::trace::Trace;
+use crate::world::{Violation, World};
+
+/// Longest time until the cluster must have recovered.
+const SETTLE_MS_MAX: u64 = 30_000;
+
+/// How to run a schedule.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Keep the trace in words.
+    pub in_words: bool,
+    /// A bug planted on purpose.
+    pub plant: Option<Plant>,
+}
+
+/// What came of a schedule.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// What was violated, if anything.
+    pub violation: Option<Violation>,
+    /// What happened.
+    pub trace: Trace,
+    /// Its history.
+    pub records: Vec<Record>,
+    /// What it was made of.
+    pub counts: Counts,
+}
+
+/// What a schedule was made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Faults.
+    pub faults: u64,
+    /// Terms that had a leader.
+    pub elections: u64,
+    /// Packets delivered.
+    pub packets: u64,
+    /// Operations of clients.
+    pub operations: u64,
+    /// Entries committed.
+    pub committed: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.simulated_ms += other.simulated_ms;
+        self.faults += other.faults;
+        self.elections += other.elections;
+        self.packets += other.packets;
+        self.operations += other.operations;
+        self.committed += other.committed;
+    }
+}
+
+/// Runs the schedule of a plan to its end, in a runtime of its own with a clock of its own.
+pub fn run(plan: &Plan, config: &Arc<Config>, settings: Settings) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without IO needs nothing");
+    runtime.block_on(schedule(plan, config, settings))
+}
+
+async fn schedule(plan: &Plan, config: &Arc<Config>, settings: Settings) -> Outcome {
+    let trace = if settings.in_words { Trace::in_words() } else { Trace::default() };
+    let history = History::new(header(plan));
+    let mut world = match World::start(plan, config, trace, settings.plant) {
+        Ok(world) => world,
+        Err(violation) => {
+            let (trace, records) = (Trace::default(), history.records());
+            let counts = Counts::default();
+            return Outcome { seed: plan.seed, violation: Some(violation), trace, records, counts };
+        }
+    };
+    let violation = play(plan, &mut world, &history).await.err();
+    let records = history.records();
+    let operations = records.iter().filter(|record| matches!(record, Record::Op(_))).count();
+    let wide = |count: usize| u64::try_from(count).expect("a count fits");
+    let counts = Counts {
+        simulated_ms: world.now_ms(),
+        faults: world.faults,
+        elections: wide(world.invariants.elections()),
+        packets: world.packets,
+        operations: wide(operations),
+        committed: wide(world.invariants.committed()),
+    };
+    let mut trace = std::mem::take(&mut world.trace);
+    for record in &records {
+        trace.bytes(&serde_json::to_vec(record).expect("records are JSON"));
+    }
+    Outcome { seed: plan.seed, violation, trace, records, counts }
+}
+
+fn header(plan: &Plan) -> Header {
+    Header {
+        version: FORMAT_VERSION,
+        workload: "sim".to_owned(),
+        seed: plan.seed,
+        system: "rusd, simulated".to_owned(),
+        first_revision: 1,
+        initial: Vec::new(),
+    }
+}
+
+async fn play(plan: &Plan, world: &mut World, history: &History) -> Result<(), Violation> {
+    let closing = CancellationToken::new();
+    let stop = CancellationToken::new();
+    let shared =
+        Shared { doors: world.doors.clone(), history: history.clone(), stop: stop.clone() };
+    let clients = clients::start(plan, &shared);
+    let watches = (0..plan.members)
+        .map(|member| clients::start_watch(plan, member, &shared, closing.clone()));
+    let watches: Vec<Watcher> = watches.collect();
+    while world.now_ms() < plan.load_ms {
+        world.step(true).await?;
+    }
+    world.heal()?;
+    stop.cancel();
+    until(world, "clients end, and all members have applied everything", |world| {
+        clients.iter().all(tokio::task::JoinHandle::is_finished) && world.is_settled()
+    })
+    .await?;
+    let reading = read_all(plan, world.doors.clone(), history.clone());
+    let mut reading = std::pin::pin!(reading);
+    let revision = loop {
+        tokio::select! {
+            biased;
+            read = reading.as_mut() => break read?,
+            stepped = world.step(false) => stepped?,
+        }
+        if world.now_ms() > plan.load_ms + 2 * SETTLE_MS_MAX {
+            return Err(Violation::Stuck("the last reads have no answer".to_owned()));
+        }
+    };
+    until(world, "watches have come to the last revision", |_| {
+        watches.iter().all(|watch| *watch.reached.borrow() >= revision)
+    })
+    .await?;
+    closing.cancel();
+    until(world, "watches end", |_| watches.iter().all(|watch| watch.task.is_finished())).await?;
+    judge(history.records())
+}
+
+async fn until(
+    world: &mut World,
+    what: &str,
+    mut is_so: impl FnMut(&World) -> bool,
+) -> Result<(), Violation> {
+    let until_ms = world.now_ms() + SETTLE_MS_MAX;
+    while !is_so(world) {
+        if world.now_ms() > until_ms {
+            return Err(Violation::Stuck(format!("{SETTLE_MS_MAX} ms, and not so: {what}")));
+        }
+        world.step(false).await?;
+    }
+    Ok(())
+}
+
+/// Reads everything from every member; returns the newest revision.
+async fn read_all(plan: &Plan, doors: Doors, history: History) -> Result<i64, Violation> {
+    let (key, range_end) = KeySpace::new(&plan.workload.keys).whole();
+    let mut newest = 0;
+    for member in 0..plan.members {
+        let stuck = |what: &str| Violation::Stuck(format!("m{member}: {what}"));
+        let door = doors.get(member).ok_or_else(|| stuck("gone"))?;
+        let range = rusd_checker::history::record::Range {
+            key: key.clone(),
+            range_end: range_end.clone(),
+            ..rusd_checker::history::record::Range::default()
+        };
+        let call_ns = history.now_ns();
+        let answer = door.client.execute(&Request::Range(range)).await;
+        let answer = answer.map_err(|status| stuck(status.message()))?;
+        let return_ns = history.now_ns();
+        let ResponseBody::Range(found) = answer.body else {
+            return Err(stuck("answers something else"));
+        };
+        let hash = door.client.hash_kv(0).await.map_err(|status| stuck(status.message()))?;
+        newest = newest.max(answer.revision);
+        history.push(Record::Final(FinalState {
+            member: u32::try_from(member).expect("members are few"),
+            call_ns,
+            return_ns,
+            revision: answer.revision,
+            kvs: found.kvs,
+            hash,
+        }));
+    }
+    Ok(newest)
+}
+
+fn judge(records: Vec<Record>) -> Result<(), Violation> {
+    let report = check_records(records, &Options::default());
+    let report = report.map_err(|error| Violation::Stuck(format!("bad history: {error}")))?;
+    match &report.verdict {
+        Verdict::Valid => Ok(()),
+        verdict => {
+            let violations = verdict.violations();
+            let mut rules: Vec<&str> =
+                violations.iter().map(|violation| violation.rule.id()).collect();
+            rules.dedup();
+            let rules = if rules.is_empty() { verdict.name().to_owned() } else { rules.join(", ") };
+            let what = violations.first().map(|violation| format!("{violation:?}"));
+            Err(Violation::History { rules, what: what.unwrap_or_default() })
+        }
+    }
+}
