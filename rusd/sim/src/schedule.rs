@@ -196,7 +196,8 @@ async fn read_all(plan: &Plan, doors: Doors, history: History) -> Result<i64, Vi
         let ResponseBody::Range(found) = answer.body else {
             return Err(stuck("answers something else"));
         };
-        let hash = door.client.hash_kv(0).await.map_err(|status| stuck(status.message()))?;
+        let hash = door.client.newest_hash().await.map_err(|status| stuck(status.message()))?;
+        let hash = hash.map(|(_revision, hash)| hash);
         newest = newest.max(answer.revision);
         history.push(Record::Final(FinalState {
             member: u32::try_from(member).expect("members are few"),
