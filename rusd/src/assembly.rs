@@ -12,20 +12,25 @@ use rusd_raft::{Config as RaftConfig, Index, Node};
 use rusd_state::StateMachine;
 use rusd_state::storage::{Generations, StorageError};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::applier::{Applier, CommittedRun};
 use crate::background::auto_compaction::AutoCompactor;
+use crate::background::cluster_version::ClusterVersion;
 use crate::background::lease_clock::LeaseClock;
 use crate::background::lease_expiry::LeaseExpiry;
 use crate::background::leases::Leases;
 use crate::background::space::SpaceAlarm;
 use crate::config::Config;
-use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Wiring};
+use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Membership, Wiring};
 use crate::consensus::inbox::{Inbox, InboxReceiver};
+use crate::consensus::peer_handler::Roster;
+use crate::consensus::peer_http::PeerAsker;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
 use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
+use crate::consensus::reconfigure::Reconfigurer;
 use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
 use crate::consensus::transport::Transport;
 use crate::engine::{Defragmenter, Engine, EngineMeter};
@@ -53,6 +58,10 @@ pub struct Materials<L> {
     pub transport: Transport,
     /// Both ends of the driver's queues.
     pub inbox: (Inbox, InboxReceiver),
+    /// Asks peers outside consensus.
+    pub asker: PeerAsker,
+    /// Cancelled when this member is removed from its cluster.
+    pub removed: CancellationToken,
     /// What makes this life of the member unlike any other.
     pub entropy: Entropy,
     /// Where reads are done that may block.
@@ -109,6 +118,8 @@ pub struct Assembly<L: LogStore> {
     pub member: Member,
     /// What is measured.
     pub metrics: Metrics,
+    /// The membership as the driver has it.
+    pub roster: Roster,
 }
 
 /// What a member does without being asked.
@@ -116,6 +127,7 @@ pub struct Assembly<L: LogStore> {
 pub struct Background {
     /// Revokes leases that have run out.
     pub lease_expiry: LeaseExpiry,
+    cluster_version: ClusterVersion,
     auto_compactor: Option<AutoCompactor>,
     space_alarm: SpaceAlarm,
     space: SpaceWatch,
@@ -125,6 +137,7 @@ impl Background {
     /// Starts all of it, until `stop`.
     pub fn spawn(self, runtime: &Handle, stop: &CancellationToken) {
         runtime.spawn(self.lease_expiry.run(stop.clone()));
+        runtime.spawn(self.cluster_version.run(stop.clone()));
         if let Some(compactor) = self.auto_compactor {
             runtime.spawn(compactor.run(stop.clone()));
         }
@@ -159,9 +172,12 @@ impl<L: LogStore> Assembly<L> {
             generations,
             transport,
             inbox,
+            removed,
+            asker,
             entropy,
             blocking_work,
         } = materials;
+        let (membership, roster) = membership(&state, removed);
         let (inbox, inbox_out) = inbox;
         let shared = Shared::new(config, &state, &identity, transport, inbox)?;
         let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
@@ -175,6 +191,7 @@ impl<L: LogStore> Assembly<L> {
             proven_reads: Arc::clone(&shared.proven_reads),
             waiters: Arc::clone(&shared.waiters),
             progress: Arc::clone(&shared.progress),
+            membership,
             first_read_context: entropy.nanos(),
             read_round_ticks_max: 2 * ticks(config.election_timeout),
         };
@@ -201,6 +218,7 @@ impl<L: LogStore> Assembly<L> {
         let (view, made) = (metrics.view.clone(), (proposer, hub, defragmenter));
         let mut member = shared.member(config, plant, identity, made, view);
         member.blocking_work = blocking_work;
+        member.asker = asker;
         Ok(Assembly {
             driver: planted(driver, plant),
             committed: committed_out,
@@ -210,6 +228,7 @@ impl<L: LogStore> Assembly<L> {
             background: shared.background(config, &member),
             member,
             metrics,
+            roster,
         })
     }
 }
@@ -281,6 +300,16 @@ impl Shared {
         };
         Member {
             identity,
+            asker: PeerAsker::unconnected(),
+            reconfigurer: Reconfigurer {
+                proposer: proposer.clone(),
+                inbox: self.inbox.clone(),
+                view: view.clone(),
+                progress: Arc::clone(&self.progress),
+                proven_reads: Arc::clone(&self.proven_reads),
+                links: self.transport.links(),
+                is_strict: config.membership.is_strict,
+            },
             space_alarm,
             proposer,
             read_barrier,
@@ -293,6 +322,7 @@ impl Shared {
                 request_bytes_max: config.max_request_bytes,
                 txn_ops_max: config.max_txn_ops,
                 leaderless_max: 3 * config.election_timeout,
+                request_timeout: timeout,
             },
             engine: Arc::clone(&self.engine),
             defragmenter,
@@ -312,6 +342,13 @@ impl Shared {
             progress: Arc::clone(&self.progress),
             proposer: member.proposer.clone(),
         });
+        let cluster_version = ClusterVersion {
+            view: member.view.clone(),
+            progress: Arc::clone(&self.progress),
+            read_barrier: member.read_barrier.clone(),
+            asker: member.asker.clone(),
+            proposer: member.proposer.clone(),
+        };
         let lease_expiry = LeaseExpiry {
             clock: self.lease_clock,
             progress: self.progress,
@@ -320,8 +357,16 @@ impl Shared {
             is_checkpointing: config.features.lease_checkpoint,
         };
         let space_alarm = member.space_alarm.clone();
-        Background { lease_expiry, auto_compactor, space_alarm, space: self.space }
+        let space = self.space;
+        Background { lease_expiry, cluster_version, auto_compactor, space_alarm, space }
     }
+}
+
+/// What the driver knows of the membership when it starts, and how others hear of its changes.
+fn membership(state: &StateMachine, removed: CancellationToken) -> (Membership, Roster) {
+    let members = state.view().membership();
+    let (roster, news) = watch::channel(Arc::new(members.clone()));
+    (Membership { members, roster, removed }, news)
 }
 
 fn raft_config(config: &Config, member_id: u64, seed: Option<u64>) -> RaftConfig {

@@ -18,10 +18,12 @@ use crate::tls::TlsOptions;
 use crate::version;
 
 mod auto_compaction;
+mod cluster;
 mod features;
 mod tls;
 
 pub use auto_compaction::AutoCompaction;
+pub use cluster::Membership;
 pub use features::{Features, FeaturesError};
 
 use tls::TlsFlags;
@@ -99,6 +101,8 @@ pub struct Config {
     pub peer_tls: TlsOptions,
     /// `--self-signed-cert-validity`, in years.
     pub self_signed_cert_years: u32,
+    /// `--strict-reconfig-check`, `--force-new-cluster`, `--max-learners`
+    pub membership: Membership,
 }
 
 /// The least time to live of a lease, in seconds, that etcd's default flags come to.
@@ -352,6 +356,8 @@ struct Flags {
     feature_gates: String,
     #[command(flatten)]
     tls: TlsFlags,
+    #[command(flatten)]
+    membership: Membership,
 }
 
 impl TryFrom<Flags> for Config {
@@ -413,6 +419,7 @@ impl TryFrom<Flags> for Config {
             client_tls,
             peer_tls,
             self_signed_cert_years: flags.tls.self_signed_cert_validity,
+            membership: flags.membership,
             name: flags.name,
         })
     }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod applier;
 pub mod assembly;
 pub mod background;
+pub mod bootstrap;
 pub mod config;
 pub mod consensus;
 pub mod engine;

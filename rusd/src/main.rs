@@ -38,14 +38,19 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     runtime.block_on(async { spawn_signal_handler(stop.clone()) })?;
     let server = match Server::start(config, &stop) {
-        Err(ServerError::StoppedEarly) => return Ok(()),
+        // As in etcd, a member that was removed has nothing to complain about.
+        Err(ServerError::StoppedEarly | ServerError::Removed) => return Ok(()),
         started => started?,
     };
     let failed = server.stopped();
     runtime.block_on(async {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = failed.cancelled() => tracing::error!("a part of the member failed; shutting down"),
+            () = failed.cancelled() => {
+                if !server.is_removed() {
+                    tracing::error!("a part of the member failed; shutting down");
+                }
+            }
         }
     });
     server.stop()?;

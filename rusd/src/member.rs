@@ -7,9 +7,11 @@ use rusd_state::View;
 
 use crate::background::leases::Leases;
 use crate::background::space::SpaceAlarm;
+use crate::consensus::peer_http::PeerAsker;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::Proposer;
 use crate::consensus::read_barrier::ReadBarrier;
+use crate::consensus::reconfigure::Reconfigurer;
 use crate::consensus::transfer::LeaderTransfer;
 use crate::engine::{Defragmenter, EngineMeter};
 use crate::quota::Quota;
@@ -35,6 +37,8 @@ pub struct Limits {
     pub txn_ops_max: usize,
     /// How long a stream that requires a leader outlives its loss.
     pub leaderless_max: Duration,
+    /// Longest wait for what the log decides.
+    pub request_timeout: Duration,
 }
 
 /// Where work is done that may block.
@@ -75,6 +79,10 @@ pub struct Member {
     pub quota: Quota,
     /// What to do when that is too much.
     pub space_alarm: SpaceAlarm,
+    /// Questions to peers.
+    pub asker: PeerAsker,
+    /// Changing who is a member.
+    pub reconfigurer: Reconfigurer,
     /// Handing leadership to another member.
     pub leader_transfer: LeaderTransfer,
 }

@@ -27,18 +27,24 @@ use rusd_raft::Metadata;
 #[cfg(feature = "planted-bugs")]
 use rusd_raft::log::LogStore;
 use rusd_raft::log::Wal;
+use rusd_state::View;
+use rusd_state::members::Member as ClusterMember;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::assembly::{Assembly, AssemblyError, Entropy, Materials};
-use crate::background::leases::Leases;
+use crate::bootstrap::{BootstrapError, Start};
 use crate::config::{Config, Url};
 use crate::consensus::inbox::{Inbox, inbox};
-use crate::consensus::membership::InitialCluster;
+use crate::consensus::join::JoinError;
+use crate::consensus::peer_handler::{PeerHandler, Roster};
+use crate::consensus::peer_http::PeerAsker;
+use crate::consensus::peer_link::GrpcCarrier;
 use crate::consensus::proposer::Proposer;
-use crate::consensus::transport::{PeerHandler, Transport};
-use crate::member::{BlockingWork, Identity};
+use crate::consensus::transfer::HandOver;
+use crate::consensus::transport::{Endpoint, Transport};
+use crate::member::{BlockingWork, Identity, Member};
 use crate::net;
 use crate::plant::Plant;
 use crate::storage::{OpenError, Storage, StorageOptions};
@@ -49,12 +55,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Pause between attempts to publish this member's attributes.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
+/// How long a member that was removed goes on, as in etcd: others may learn from it that it was.
+const REMOVED_DELAY: Duration = Duration::from_secs(1);
+
 /// Why a member could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The flags do not fit together.
-    #[error("{0}")]
-    Config(String),
+    /// It is not clear who this member is.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -76,12 +85,12 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
-    /// A peer URL is no URL.
-    #[error("bad peer URL: {0}")]
-    PeerUrl(#[from] tonic::transport::Error),
     /// It was stopped before there was a leader.
     #[error("stopped before the cluster had a leader")]
     StoppedEarly,
+    /// It is no member any more, and found that out before it was ready.
+    #[error("the member has been permanently removed from the cluster")]
+    Removed,
     /// A thread failed; its own log line says why.
     #[error("the member had to stop")]
     Failed,
@@ -92,7 +101,9 @@ pub enum ServerError {
 pub struct Server {
     stop_api: CancellationToken,
     stop_core: CancellationToken,
+    removed: CancellationToken,
     failed: Arc<AtomicBool>,
+    hand_over: HandOver,
     api: net::ApiThreads,
     core: Vec<JoinHandle<()>>,
     peer_runtime: Runtime,
@@ -104,30 +115,33 @@ impl Server {
     /// `stop` ends the wait for a leader; stop the server afterwards all the same.
     pub fn start(config: &Config, stop: &CancellationToken) -> Result<Self, ServerError> {
         let plant = Plant::from_env();
-        let cluster = InitialCluster::new(
-            config.initial_cluster.iter().map(|(name, url)| (name.clone(), url.to_string())),
-            &config.initial_cluster_token,
-        );
-        let member_id = cluster.id_of(&config.name).ok_or_else(|| {
-            ServerError::Config(format!(
-                "couldn't find local name {:?} in the initial cluster configuration",
-                config.name
-            ))
-        })?;
-        let cluster_id = cluster.cluster_id();
+        let peer_runtime = peer_runtime()?;
         let links = Links::open(config)?;
+        let asker = PeerAsker::new(links.dialer.clone());
+        let begin = peer_runtime.block_on(Start::find(config, &asker))?;
         let peer_listener = net::bind_peers(&config.listen_peer_urls, links.peers.as_ref())?;
         let client_listeners =
             net::bind_clients(&config.listen_client_urls, links.clients.as_ref())?;
-        let storage = Storage::open(
-            storage_options(config, plant),
-            &cluster,
-            Metadata { node_id: member_id, cluster_id },
-        )?;
+        let storage = Storage::open(storage_options(config, plant), &begin.origin, begin.ids)?;
+        if storage.state.view().membership().learners() > config.membership.learners_max {
+            return Err(BootstrapError::from(JoinError::TooManyLearners).into());
+        }
+        let Metadata { node_id: member_id, cluster_id } = begin.ids;
         let identity = Identity { cluster_id, member_id, name: config.name.clone() };
-        let (identity, dialer) = (Arc::new(identity), links.dialer);
-        let starting = Starting { config, cluster, identity, dialer, plant };
+        let starting = Starting {
+            config,
+            peers: begin.peers,
+            identity: Arc::new(identity),
+            dialer: links.dialer,
+            plant,
+            peer_runtime,
+        };
         starting.start(storage, peer_listener, client_listeners, stop)
+    }
+
+    /// The member stops because it was removed from its cluster.
+    pub fn is_removed(&self) -> bool {
+        self.removed.is_cancelled()
     }
 
     /// Cancelled when the member stops by itself, because a part of it failed.
@@ -139,6 +153,7 @@ impl Server {
     pub fn stop(self) -> Result<(), ServerError> {
         self.stop_api.cancel();
         self.api.join(GRACE);
+        self.peer_runtime.block_on(self.hand_over.run(&self.stop_core));
         self.stop_core.cancel();
         self.peer_runtime.shutdown_timeout(GRACE);
         for thread in self.core {
@@ -178,6 +193,7 @@ fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
     let state = rusd_state::Options {
         resident_bytes_max: config.backend_cache_bytes,
         lease_ttl_seconds_min: config.lease_ttl_seconds_min(),
+        learners_max: config.membership.learners_max,
         #[cfg(feature = "planted-bugs")]
         planted: rusd_state::options::PlantedBugs { split_txn: plant == Some(Plant::SplitTxn) },
     };
@@ -190,7 +206,7 @@ fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
     StorageOptions {
         data_dir: config.data_dir.clone(),
         backend: config.backend,
-        cluster_state: config.initial_cluster_state,
+        is_forced_new: config.membership.is_forced_new,
         state,
     }
 }
@@ -198,10 +214,12 @@ fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
 /// What is known before the first thread starts.
 struct Starting<'a> {
     config: &'a Config,
-    cluster: InitialCluster,
+    /// Members known besides those in the log.
+    peers: Vec<ClusterMember>,
     identity: Arc<Identity>,
     dialer: Dialer,
     plant: Option<Plant>,
+    peer_runtime: Runtime,
 }
 
 /// Starts threads that take the member down when they fail.
@@ -253,9 +271,9 @@ impl Starting<'_> {
             handles: Vec::new(),
         };
         let stop = threads.stop.clone();
-        let peer_runtime = peer_runtime()?;
         let (inbox, inbox_out) = inbox();
-        let transport = self.start_transport(&peer_runtime, &inbox, &stop)?;
+        let removed = CancellationToken::new();
+        let transport = self.transport(&state.view(), &inbox, &stop, &removed);
         let preparer = wal.preparer();
         threads.spawn("wal-segments", move || preparer.run())?;
         let materials = Materials {
@@ -263,14 +281,16 @@ impl Starting<'_> {
             log: noted(wal),
             state,
             generations,
-            transport,
+            transport: transport.clone(),
             inbox: (inbox.clone(), inbox_out),
+            removed: removed.clone(),
+            asker: PeerAsker::new(self.dialer.clone()),
             entropy: Entropy::of_system(),
             blocking_work: BlockingWork::OnThreads,
         };
         let assembly = Assembly::new(self.config, self.plant, materials)?;
         let Assembly { driver, committed, applier, dispatcher, engine, background, .. } = assembly;
-        let (member, metrics) = (assembly.member, assembly.metrics);
+        let (member, metrics, roster) = (assembly.member, assembly.metrics, assembly.roster);
         let stop_driver = stop.clone();
         threads.spawn("driver", move || driver.run(&stop_driver))?;
         threads.spawn("watch-hub", move || {
@@ -279,9 +299,19 @@ impl Starting<'_> {
         })?;
         threads.spawn("engine", move || engine.run())?;
         threads.spawn("applier", move || applier.run(&committed))?;
-        background.spawn(peer_runtime.handle(), &stop);
-        self.serve_peers(&peer_runtime, peer_listeners, &inbox, &member.leases, &stop)?;
-        self.publish(&peer_runtime, &member.proposer, [stop_waiting, &stop])?;
+        background.spawn(self.peer_runtime.handle(), &stop);
+        self.peer_runtime.spawn(stop_when_removed(removed.clone(), stop.clone()));
+        let hand_over = HandOver {
+            transfer: member.leader_transfer.clone(),
+            view: member.view.clone(),
+            links: transport.links(),
+        };
+        self.serve_peers(peer_listeners, &member, (inbox, transport, roster), &stop)?;
+        let published = self.publish(&member.proposer, [stop_waiting, &stop]);
+        if published.is_err() && removed.is_cancelled() {
+            return Err(ServerError::Removed);
+        }
+        published?;
 
         let stop_api = CancellationToken::new();
         let api = api::routes(&member)
@@ -293,10 +323,12 @@ impl Starting<'_> {
         Ok(Server {
             stop_api,
             stop_core: stop,
+            removed,
             failed: threads.failed,
+            hand_over,
             api,
             core: threads.handles,
-            peer_runtime,
+            peer_runtime: self.peer_runtime,
             _storage_lock: lock,
         })
     }
@@ -314,35 +346,48 @@ fn noted(wal: Wal) -> Wal {
 }
 
 impl Starting<'_> {
-    fn start_transport(
+    /// The way to the members of the log and to those known besides.
+    fn transport(
         &self,
-        runtime: &Runtime,
+        view: &View,
         inbox: &Inbox,
         stop: &CancellationToken,
-    ) -> Result<Transport, ServerError> {
+        removed: &CancellationToken,
+    ) -> Transport {
         let Identity { member_id, cluster_id, .. } = *self.identity;
-        let peers = self
-            .cluster
-            .members()
-            .filter(|(id, _)| *id != member_id)
-            .map(|(id, member)| (id, member.peer_urls[0].clone()));
-        let handle = runtime.handle();
-        let identity = (member_id, cluster_id);
-        Ok(Transport::start(handle, identity, &self.dialer, peers, inbox, stop)?)
+        let peer_urls = self.config.initial_advertise_peer_urls.iter().map(ToString::to_string);
+        let carrier = GrpcCarrier {
+            runtime: self.peer_runtime.handle().clone(),
+            own: Endpoint { member_id, cluster_id, peer_urls: peer_urls.collect() },
+            dialer: self.dialer.clone(),
+            inbox: inbox.clone(),
+            stop: stop.clone(),
+            removed: removed.clone(),
+        };
+        let transport = Transport::new((member_id, cluster_id), Arc::new(carrier));
+        for member in view.members() {
+            transport.set_peer(member.id, &member.peer_ur_ls);
+        }
+        for member in &self.peers {
+            transport.told_by_peer(member.id, &member.peer_ur_ls);
+        }
+        transport
     }
 
     fn serve_peers(
         &self,
-        runtime: &Runtime,
         listeners: Vec<net::Listener>,
-        inbox: &Inbox,
-        leases: &Leases,
+        member: &Member,
+        (inbox, transport, roster): (Inbox, Transport, Roster),
         stop: &CancellationToken,
     ) -> Result<(), ServerError> {
         let Identity { member_id, cluster_id, .. } = *self.identity;
-        let (handler, lease_messages) = PeerHandler::new((member_id, cluster_id), inbox.clone());
-        runtime.spawn(leases.clone().serve_peers(lease_messages, stop.clone()));
-        net::serve_peers(runtime.handle(), listeners, handler.into_service(), stop)
+        let ids = (member_id, cluster_id);
+        let (handler, lease_messages) = PeerHandler::new(ids, inbox, transport, roster);
+        let runtime = self.peer_runtime.handle();
+        runtime.spawn(member.leases.clone().serve_peers(lease_messages, stop.clone()));
+        let routes = api::peer_routes(member, handler.into_service());
+        net::serve_peers(runtime, listeners, routes, stop)
             .map_err(|source| ServerError::Start { what: "serve peers".into(), source })
     }
 
@@ -350,7 +395,6 @@ impl Starting<'_> {
     /// before it calls itself ready. Waits for a leader as long as it takes.
     fn publish(
         &self,
-        runtime: &Runtime,
         proposer: &Proposer,
         stops: [&CancellationToken; 2],
     ) -> Result<(), ServerError> {
@@ -372,7 +416,7 @@ impl Starting<'_> {
             }
         };
         let [by_us, by_failure] = stops;
-        runtime.block_on(async {
+        self.peer_runtime.block_on(async {
             tokio::select! {
                 () = publishing => Ok(()),
                 () = by_us.cancelled() => Err(ServerError::StoppedEarly),
@@ -380,6 +424,18 @@ impl Starting<'_> {
             }
         })
     }
+}
+
+/// Stops a member that was removed, a moment later.
+async fn stop_when_removed(removed: CancellationToken, stop: CancellationToken) {
+    if stop.run_until_cancelled(removed.cancelled()).await.is_none() {
+        return;
+    }
+    tokio::time::sleep(REMOVED_DELAY).await;
+    let error = ServerError::Removed;
+    tracing::warn!(%error, "server error");
+    tracing::warn!("data-dir used by this member must be removed");
+    stop.cancel();
 }
 
 fn peer_runtime() -> Result<Runtime, ServerError> {

@@ -14,15 +14,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusd_raft::log::{DataDirLock, LogStore, Wal, WalOptions};
-use rusd_raft::{BootstrapMember, Index, Metadata};
+use prost::Message as _;
+use rusd_proto::raftpb::EntryType;
+use rusd_raft::log::{DataDirLock, LogStore as _, Wal, WalOptions};
+use rusd_raft::{BootstrapMember, Entry, HardState, Index, Metadata};
 use rusd_state::storage::{
     Backend, EngineKind, Generations, HistoryOptions, SledBackend, SledOptions, StorageError,
 };
 use rusd_state::{Options, StateMachine};
 
-use crate::config::ClusterState;
 use crate::consensus::membership::InitialCluster;
+
+/// Bytes of log entries held at once.
+const ENTRIES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Which engine keeps the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -52,13 +56,9 @@ pub enum OpenError {
         .0.display()
     )]
     EngineWithoutLog(PathBuf),
-    /// Joining a running cluster needs membership changes.
-    #[error(
-        "data directory {} is empty, and joining a running cluster \
-         (--initial-cluster-state existing) is not supported yet",
-        .0.display()
-    )]
-    JoinUnsupported(PathBuf),
+    /// A member that was removed cannot make a cluster of its own.
+    #[error("member {0:x} was removed from its cluster and cannot go on alone")]
+    ForcedButRemoved(u64),
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] rusd_raft::Fatal),
@@ -77,8 +77,8 @@ pub struct StorageOptions {
     pub data_dir: PathBuf,
     /// `--backend`.
     pub backend: BackendKind,
-    /// `--initial-cluster-state`.
-    pub cluster_state: ClusterState,
+    /// `--force-new-cluster`.
+    pub is_forced_new: bool,
     /// Settings of the state machine.
     pub state: Options,
 }
@@ -106,26 +106,32 @@ pub fn engine_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("member").join("engine")
 }
 
+/// Where a member's log comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// It is there.
+    Log,
+    /// The member founds this cluster, with others.
+    Founding(InitialCluster),
+    /// The member joins a cluster, which will send it everything.
+    Joining,
+}
+
 impl Storage {
-    /// Opens what is there, or makes the storage of a new member of `cluster`.
+    /// Opens what is there, or makes the storage of a new member.
     pub fn open(
         options: StorageOptions,
-        cluster: &InitialCluster,
+        origin: &Origin,
         metadata: Metadata,
     ) -> Result<Self, OpenError> {
         let data_dir = &options.data_dir;
-        if !Wal::exists(&wal_dir(data_dir)) {
-            if engine_dir(data_dir).exists() {
-                return Err(OpenError::EngineWithoutLog(data_dir.clone()));
-            }
-            if options.cluster_state == ClusterState::Existing {
-                return Err(OpenError::JoinUnsupported(data_dir.clone()));
-            }
+        if !matches!(origin, Origin::Log) && engine_dir(data_dir).exists() {
+            return Err(OpenError::EngineWithoutLog(data_dir.clone()));
         }
         let create = |source| OpenError::Create { path: data_dir.clone(), source };
         fs::create_dir_all(data_dir.join("member")).map_err(create)?;
         let lock = DataDirLock::acquire(data_dir)?;
-        let wal = open_wal(&wal_dir(data_dir), cluster, metadata)?;
+        let mut wal = open_wal(&wal_dir(data_dir), origin, metadata)?;
         let kind = match options.backend {
             BackendKind::Sled => EngineKind::Sled(SledOptions::default()),
             BackendKind::Memory => EngineKind::Memory,
@@ -134,24 +140,63 @@ impl Storage {
         let generations = Generations::open(&engine_dir(data_dir), kind, is_log_whole)?;
         let backend = generations.current();
         let state = StateMachine::open(backend, HistoryOptions::default(), options.state)?;
+        if options.is_forced_new && matches!(origin, Origin::Log) {
+            force_new_cluster(&mut wal, &state)?;
+        }
         Ok(Storage { lock, wal, state, generations: Arc::new(generations) })
     }
 }
 
-fn open_wal(
-    dir: &Path,
-    cluster: &InitialCluster,
-    metadata: Metadata,
-) -> Result<Wal, rusd_raft::Fatal> {
-    if Wal::exists(dir) {
-        return Wal::open(dir, metadata, WalOptions::default());
+fn open_wal(dir: &Path, origin: &Origin, metadata: Metadata) -> Result<Wal, rusd_raft::Fatal> {
+    let options = WalOptions::default();
+    match origin {
+        Origin::Log => Wal::open(dir, metadata, options),
+        Origin::Joining => Wal::create(dir, metadata, options),
+        Origin::Founding(cluster) => {
+            let members: Vec<_> = cluster
+                .contexts()
+                .into_iter()
+                .map(|(id, context)| BootstrapMember { id, context })
+                .collect();
+            Wal::create_bootstrapped(dir, metadata, options, &members)
+        }
     }
-    let members: Vec<_> = cluster
-        .contexts()
-        .into_iter()
-        .map(|(id, context)| BootstrapMember { id, context })
+}
+
+/// Ends the log after what is committed with changes that leave this member alone.
+fn force_new_cluster(wal: &mut Wal, state: &StateMachine) -> Result<(), OpenError> {
+    let own = wal.metadata().node_id;
+    let (applied, _) = state.applied();
+    let before = wal.hard_state();
+    let commit = before.commit.max(applied);
+    let mut members = state.view().membership();
+    let mut next = Index(applied + 1);
+    while next.0 <= commit {
+        let entries = wal.entries(next, Index(commit + 1), ENTRIES_BYTES_MAX)?;
+        for entry in &entries {
+            // What is refused here is refused when it is applied.
+            members.change_by(entry)?.ok();
+        }
+        next = Index(next.0 + u64::try_from(entries.len()).expect("a length fits u64"));
+    }
+    if members.is_removed(own) {
+        return Err(OpenError::ForcedButRemoved(own));
+    }
+    let changes = members.changes_to_alone(own);
+    let entries: Vec<Entry> = (commit + 1..)
+        .zip(&changes)
+        .map(|(index, change)| Entry {
+            term: Some(before.term),
+            index: Some(index),
+            r#type: Some(EntryType::EntryConfChange.into()),
+            data: Some(change.encode_to_vec().into()),
+        })
         .collect();
-    Wal::create_bootstrapped(dir, metadata, WalOptions::default(), &members)
+    let commit = entries.last().map_or(commit, Entry::index);
+    tracing::info!(member = format!("{own:x}"), commit, "forcing restart member");
+    wal.append(&entries, Some(HardState { commit, ..before }))?;
+    wal.sync()?;
+    Ok(())
 }
 
 /// Opens the engine of a member that is not running; `None` if it has none.

@@ -10,6 +10,13 @@ pub const STORAGE_VERSION: &str = "3.7.0";
 /// rusd's own version.
 pub const RUSD_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The first two numbers of the etcd version.
+pub(crate) fn major_minor() -> (u64, u64) {
+    let mut numbers = ETCD_VERSION.split('.').flat_map(str::parse);
+    let (major, minor) = (numbers.next(), numbers.next());
+    major.zip(minor).expect("the version has two numbers")
+}
+
 /// What `--version` prints after the word `etcd`. Tools parse the first line.
 pub(crate) fn after_name() -> String {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);

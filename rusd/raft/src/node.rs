@@ -193,12 +193,17 @@ impl<L: LogStore> Node<L> {
     /// Proposes a membership change. A leader refuses a second one while one is pending; when a
     /// follower forwards it, a pending one makes it come out as an empty entry.
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), ProposeError> {
-        if self.is_leader() && self.raw.raft.has_pending_conf() {
+        if self.is_conf_change_pending() {
             return Err(ProposeError::ConfChangePending);
         }
         let data = Bytes::from(change.encode_to_vec());
         let kind = EntryType::EntryConfChange;
         self.propose_crate(convert::proposal(self.raw.raft.id, kind, [data]))
+    }
+
+    /// An earlier membership change is not handed out yet: this leader takes no other one.
+    pub fn is_conf_change_pending(&self) -> bool {
+        self.is_leader() && self.raw.raft.has_pending_conf()
     }
 
     /// Asks for the index that a linearizable read must wait for; the answer is in a later turn,
@@ -313,6 +318,17 @@ impl<L: LogStore> Node<L> {
             voters: conf_state.voters,
             learners: conf_state.learners,
         }
+    }
+
+    /// How far each member's log is known to reach, ascending by id. Only a leader knows.
+    pub fn matched(&self) -> Option<Vec<(u64, Index)>> {
+        self.is_leader().then(|| {
+            let progress = self.raw.raft.prs().iter();
+            let mut matched: Vec<_> =
+                progress.map(|(id, progress)| (*id, Index(progress.matched))).collect();
+            matched.sort_unstable();
+            matched
+        })
     }
 
     /// The current term.

@@ -6,6 +6,7 @@
 //! ```text
 //! preset N T/I:DATA ...   entries that node N's log holds before the start, after the bootstrap
 //! start N ...             a new cluster of these voters; everyone applies the bootstrap entries
+//! join N                  a node with an empty log, which knows of no member
 //! tick N [TIMES]          campaign N          propose N DATA        transfer N TO
 //! conf N KIND ID          KIND is add, learner, remove, update, as etcd has them
 //! read N CONTEXT          asks for a read index
@@ -112,6 +113,11 @@ impl Cluster {
                 self.presets.insert(number(1), entries);
             }
             "start" => self.start(&(1..words.len()).map(number).collect::<Vec<_>>()),
+            "join" => {
+                let metadata = Metadata { node_id: number(1), cluster_id: CLUSTER_ID };
+                self.engines.insert(number(1), Engine::default());
+                self.boot(number(1), MemoryLog::new(metadata));
+            }
             "tick" => {
                 for _ in 0..words.get(2).map_or(1, |_| number(2)) {
                     self.nodes.get_mut(&number(1)).unwrap().tick();

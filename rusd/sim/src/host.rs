@@ -1,6 +1,6 @@
 //! One member: its disk, and its lives.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Receiver;
@@ -10,7 +10,10 @@ use rusd::assembly::{Assembly, Entropy, Materials};
 use rusd::config::Config;
 use rusd::consensus::driver::Driver;
 use rusd::consensus::inbox::inbox;
-use rusd::consensus::transport::{Outbound, PeerHandler, Transport};
+use rusd::consensus::links::Links;
+use rusd::consensus::peer_handler::PeerHandler;
+use rusd::consensus::peer_http::PeerAsker;
+use rusd::consensus::transport::{Carrier, Outbound, Transport};
 use rusd::engine::Engine;
 use rusd::member::{BlockingWork, Identity, Member};
 use rusd::watch::hub::Dispatcher;
@@ -67,11 +70,21 @@ struct Life {
     applier: Applier,
     dispatcher: Dispatcher,
     engine: Engine,
-    outbound: Vec<Outbound>,
+    outbound: Arc<Outbounds>,
     handler: PeerHandler,
     member: Member,
     stop: CancellationToken,
     plant: Option<Plant>,
+}
+
+/// What a member has queued for its peers.
+#[derive(Debug, Default)]
+struct Outbounds(Mutex<Vec<Outbound>>);
+
+impl Carrier for Outbounds {
+    fn carry(&self, outbound: Outbound, _links: &Arc<Links>) {
+        self.0.lock().expect("one thread").push(outbound);
+    }
 }
 
 impl Host {
@@ -131,9 +144,13 @@ impl Host {
         let state = StateMachine::open(self.disk.engine(), HistoryOptions::default(), options)
             .map_err(|error| fail(&error))?;
         let identity = (self.id, self.identity.cluster_id);
-        let (transport, outbound) = Transport::queues(identity, &self.peers);
+        let outbound = Arc::<Outbounds>::default();
+        let carrier: Arc<dyn Carrier> = Arc::<Outbounds>::clone(&outbound);
+        let transport = Transport::new(identity, carrier);
+        for peer in &self.peers {
+            transport.set_peer(*peer, &[]);
+        }
         let (inbox, inbox_out) = inbox();
-        let (handler, lease_messages) = PeerHandler::new(identity, inbox.clone());
         let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) + now;
         let entropy = Entropy { started, seed: Some(self.seed ^ (self.lives << 32)) };
         let materials = Materials {
@@ -141,13 +158,17 @@ impl Host {
             log,
             state,
             generations: Arc::new(Generations::of_memory(self.disk.engine())),
-            transport,
-            inbox: (inbox, inbox_out),
+            transport: transport.clone(),
+            inbox: (inbox.clone(), inbox_out),
+            asker: PeerAsker::unconnected(),
+            removed: CancellationToken::new(),
             entropy,
             blocking_work: BlockingWork::InPlace,
         };
         let assembly =
             Assembly::new(&self.config, None, materials).map_err(|error| fail(&error))?;
+        let roster = assembly.roster.clone();
+        let (handler, lease_messages) = PeerHandler::new(identity, inbox, transport, roster);
         let stop = CancellationToken::new();
         let Assembly { driver, committed, applier, dispatcher, engine, .. } = assembly;
         let member = assembly.member;
@@ -215,7 +236,7 @@ impl Host {
             life.applier.apply_run(run)?;
             while life.dispatcher.step() {}
         }
-        for outbound in &mut life.outbound {
+        for outbound in life.outbound.0.lock().expect("one thread").iter_mut() {
             let to = cluster.index_of(outbound.peer);
             while let Ok(message) = outbound.messages.try_recv() {
                 let packet = Packet::Message(Box::new(message));

@@ -45,7 +45,7 @@ impl Plain {
         }
         match path {
             "/health" => self.health(query).await,
-            "/version" => self.version(),
+            "/version" => respond(StatusCode::OK, JSON, version_text(&self.member)),
             _ if let Some(checks) = checks => self.report(&checks, query).await,
             _ => {
                 let text = self.metrics.render(WatchCounts {
@@ -121,17 +121,18 @@ impl Plain {
             _ => Ok(()),
         }
     }
+}
 
-    fn version(&self) -> Response<Body> {
-        let cluster = self.member.view.cluster_version();
-        let cluster = if cluster.is_empty() { version::STORAGE_VERSION } else { &cluster };
-        let (etcd, rusd) = (version::ETCD_VERSION, version::RUSD_VERSION);
-        let storage = version::STORAGE_VERSION;
-        let text = format!(
-            r#"{{"etcdserver":"{etcd}","etcdcluster":"{cluster}","storage":"{storage}","rusd":"{rusd}"}}"#
-        );
-        respond(StatusCode::OK, JSON, text)
-    }
+/// The versions of this member and its cluster, as JSON.
+pub(super) fn version_text(member: &Member) -> String {
+    let cluster = member.view.cluster_version();
+    // As etcd shows a version that the leader has not decided yet.
+    let cluster = if cluster.is_empty() { "not_decided" } else { &cluster };
+    let (etcd, rusd) = (version::ETCD_VERSION, version::RUSD_VERSION);
+    let storage = version::STORAGE_VERSION;
+    format!(
+        r#"{{"etcdserver":"{etcd}","etcdcluster":"{cluster}","storage":"{storage}","rusd":"{rusd}"}}"#
+    )
 }
 
 /// The checks that a path asks for.

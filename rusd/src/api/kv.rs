@@ -159,6 +159,9 @@ impl Kv for KvService {
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
         let request = request.into_inner();
+        if !request.serializable && self.member.progress.is_learner() {
+            return Err(Rejection::NotSupportedForLearner.into());
+        }
         validate::range(&request)?;
         if !request.serializable {
             wait_for_barrier(&self.member).await?;

@@ -5,7 +5,7 @@
 //!
 //! [`Routes`] finds the service of a request. `KV` is looked for first and called directly: it is
 //! the hot path. Plain HTTP on the same port is in `http`. A service that is not built answers
-//! `Unimplemented`.
+//! `Unimplemented`. What peers may ask over HTTP is in `peers`.
 
 mod cluster;
 mod election;
@@ -18,10 +18,12 @@ mod lease;
 mod lock;
 mod maintenance;
 mod metadata;
+mod peers;
 mod range_stream;
 mod routes;
 mod status;
 mod validate;
 mod watch;
 
+pub use peers::{PeerRoutes, peer_routes};
 pub use routes::{Api, Routes, routes};

@@ -126,6 +126,10 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
             let plain = Arc::clone(&self.plain);
             return Answer(Box::pin(async move { Ok(plain.answer(&request).await) }));
         }
+        if self.plain.member.progress.is_learner() && !may_learner_serve(request.uri().path()) {
+            let refused = refused_with(Rejection::NotSupportedForLearner);
+            return Answer(Box::pin(std::future::ready(Ok(refused))));
+        }
         Answer(match Metadata::of(request.headers()) {
             Ok(metadata) if metadata.requires_leader => self.call_led(request),
             Ok(_) => self.call_service(request),
@@ -161,6 +165,17 @@ impl Routes {
             }))
         })
     }
+}
+
+/// What etcd's learners serve: of ranges only the serializable ones, which the service itself
+/// tells apart.
+fn may_learner_serve(path: &str) -> bool {
+    matches!(
+        path,
+        "/etcdserverpb.KV/Range"
+            | "/etcdserverpb.Maintenance/Status"
+            | "/etcdserverpb.Maintenance/Snapshot"
+    )
 }
 
 fn refused_with(rejection: Rejection) -> Response<Body> {

@@ -7,6 +7,7 @@ use rusd_state::error::{ApplyError, ReadError};
 use crate::background::leases::LeaseError;
 use crate::consensus::proposer::ProposeError;
 use crate::consensus::read_barrier::ReadBarrierError;
+use crate::consensus::reconfigure::ReconfigureError;
 use crate::consensus::transfer::TransferTimeout;
 use crate::engine::DefragmentError;
 
@@ -36,7 +37,11 @@ pub(super) enum Rejection {
     PeerUrlExists,
     MemberNotFound,
     MemberNotLearner,
+    MemberUrlsBad,
+    NotEnoughStartedMembers,
+    LearnerNotReady,
     TooManyLearners,
+    Unhealthy,
     RequestTooLarge,
     TooManyRequests,
     NoLeader,
@@ -49,6 +54,7 @@ pub(super) enum Rejection {
     Timeout,
     TimeoutLeaderLost,
     TimeoutConnectionLost,
+    ApplyTimeout,
     DeadlineExceeded,
     LockSessionExpired,
     NobodyElected,
@@ -58,6 +64,7 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
+    #[expect(clippy::too_many_lines, reason = "one arm per error of etcd's table")]
     fn row(self) -> (Code, &'static str) {
         use Code::{
             DataLoss, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, OutOfRange,
@@ -92,6 +99,16 @@ impl Rejection {
             Self::MemberNotLearner => {
                 (FailedPrecondition, "etcdserver: can only promote a learner member")
             }
+            Self::MemberUrlsBad => (InvalidArgument, "etcdserver: given member URLs are invalid"),
+            // The table has another code for it, which etcd loses on the way to the wire.
+            Self::NotEnoughStartedMembers => {
+                (Unknown, "etcdserver: re-configuration failed due to not enough started members")
+            }
+            Self::LearnerNotReady => (
+                FailedPrecondition,
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+            Self::Unhealthy => (Unavailable, "etcdserver: unhealthy cluster"),
             Self::TooManyLearners => {
                 (FailedPrecondition, "etcdserver: too many learner members in cluster")
             }
@@ -118,6 +135,10 @@ impl Rejection {
             Self::TimeoutConnectionLost => {
                 (Unavailable, "etcdserver: request timed out, possibly due to connection lost")
             }
+            Self::ApplyTimeout => (
+                Unavailable,
+                "etcdserver: request timed out, waiting for the applied index took too long",
+            ),
             // In the words of the gRPC library, which etcd leaves it to.
             Self::DeadlineExceeded => (DeadlineExceeded, "context deadline exceeded"),
             // Of etcd's client library, which the lock and election services are made of.
@@ -152,7 +173,8 @@ impl From<ApplyError> for Rejection {
             ApplyError::FutureRevision => Rejection::FutureRevision,
             ApplyError::KeyNotFound => Rejection::KeyNotFound,
             ApplyError::MemberExists => Rejection::MemberExists,
-            ApplyError::MemberNotFound => Rejection::MemberNotFound,
+            ApplyError::MemberNotFound | ApplyError::MemberRemoved => Rejection::MemberNotFound,
+            ApplyError::NotEnoughStartedMembers => Rejection::NotEnoughStartedMembers,
             ApplyError::PeerUrlExists => Rejection::PeerUrlExists,
             ApplyError::MemberNotLearner => Rejection::MemberNotLearner,
             ApplyError::TooManyLearners => Rejection::TooManyLearners,
@@ -183,6 +205,20 @@ impl From<ReadBarrierError> for Rejection {
             ReadBarrierError::TooManyRequests => Rejection::TooManyRequests,
             ReadBarrierError::Timeout => Rejection::Timeout,
             ReadBarrierError::Stopped => Rejection::Stopped,
+        }
+    }
+}
+
+impl From<ReconfigureError> for Rejection {
+    fn from(error: ReconfigureError) -> Rejection {
+        match error {
+            ReconfigureError::NotEnoughStartedMembers => Rejection::NotEnoughStartedMembers,
+            ReconfigureError::Unhealthy => Rejection::Unhealthy,
+            ReconfigureError::LearnerNotReady => Rejection::LearnerNotReady,
+            ReconfigureError::NotLeader => Rejection::NotLeader,
+            ReconfigureError::ApplyTimeout => Rejection::ApplyTimeout,
+            ReconfigureError::Refused(error) => error.into(),
+            ReconfigureError::Proposal(error) => error.into(),
         }
     }
 }

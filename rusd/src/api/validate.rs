@@ -129,6 +129,43 @@ fn written(ops: &[RequestOp]) -> Result<Written<'_>, Rejection> {
     Ok(all)
 }
 
+/// The peer URLs of a member that shall be added, sorted, if they are URLs as etcd takes them.
+pub(super) fn member_urls(urls: &[String]) -> Option<Vec<String>> {
+    let mut urls = urls.iter().map(|url| member_url(url.trim())).collect::<Option<Vec<_>>>()?;
+    urls.sort();
+    (!urls.is_empty()).then_some(urls)
+}
+
+fn member_url(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once(':')?;
+    let scheme = scheme.to_ascii_lowercase();
+    let is_network = match scheme.as_str() {
+        "http" | "https" => true,
+        "unix" | "unixs" => false,
+        _ => return None,
+    };
+    if is_network {
+        let rest = rest.strip_prefix("//")?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        if path.starts_with('/') || !is_host_and_port(host) {
+            return None;
+        }
+    }
+    Some(format!("{scheme}:{rest}"))
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let has_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = match bracketed {
+        Some(host) => !host.contains(['[', ']']),
+        None => !host.contains(['[', ']', ':']),
+    };
+    has_port && is_host && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
 #[cfg(test)]
 mod tests {
     use rusd_proto::etcdserverpb::Compare;

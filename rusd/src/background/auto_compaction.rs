@@ -212,7 +212,7 @@ mod tests {
             election_timeout: Duration::from_secs(1),
         };
         let (waiters, ids) = (Arc::default(), Arc::new(IdGenerator::new(1, UNIX_EPOCH)));
-        let links = Arc::new(Links::new(1, []));
+        let links = Arc::new(Links::new(1));
         let proposer = Proposer::new(inbox, waiters, Arc::clone(&progress), links, ids, limits);
         let keep = AutoCompaction::Revisions(3);
         let (view, stop) = (machine.view(), CancellationToken::new());

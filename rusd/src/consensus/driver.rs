@@ -14,6 +14,8 @@ use prost::Message as _;
 use rusd_proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
 use rusd_raft::log::LogStore;
 use rusd_raft::{Fatal, Index, Node, Outbox, Outgoing, StepError, Turn};
+use rusd_state::members::Members;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +43,9 @@ pub enum DriverError {
     /// The node or its log failed.
     #[error(transparent)]
     Raft(#[from] Fatal),
+    /// The member that a committed membership change carries cannot be read.
+    #[error(transparent)]
+    Membership(#[from] rusd_state::Fatal),
     /// A committed membership change cannot be read.
     #[error("entry {index} holds no membership change: {source}")]
     MalformedConfChange {
@@ -61,6 +66,7 @@ pub struct Driver<L: LogStore> {
     reads: Reads,
     waiters: Arc<Waiters>,
     progress: Arc<Progress>,
+    membership: Membership,
     clock: Clock,
 }
 
@@ -78,6 +84,8 @@ pub struct Wiring {
     pub waiters: Arc<Waiters>,
     /// Where the driver announces how far it is.
     pub progress: Arc<Progress>,
+    /// The membership as far as it is applied, and who is told how it goes on.
+    pub membership: Membership,
     /// Greater than any context of a read in an earlier life of this member.
     pub first_read_context: u64,
     /// Ticks after which a round of reads that nobody answered is given up for a new one.
@@ -107,7 +115,7 @@ struct Clock {
 impl<L: LogStore> Driver<L> {
     /// A driver of `node`, ticking every `tick_interval`. `applied` is what the applier has.
     pub fn new(node: Node<L>, wiring: Wiring, applied: u64, tick_interval: Duration) -> Self {
-        Driver {
+        let driver = Driver {
             node,
             inbox: wiring.inbox,
             transport: wiring.transport,
@@ -119,12 +127,15 @@ impl<L: LogStore> Driver<L> {
             },
             waiters: wiring.waiters,
             progress: wiring.progress,
+            membership: wiring.membership,
             clock: Clock {
                 interval: tick_interval,
                 ticks: 0,
                 next_at: Instant::now() + tick_interval,
             },
-        }
+        };
+        driver.announce_membership();
+        driver
     }
 
     /// Something waits for a turn.
@@ -181,6 +192,7 @@ impl<L: LogStore> Driver<L> {
         self.inbox.bell.try_recv().ok();
         self.step_messages()?;
         self.step_proposals();
+        self.step_conf_changes();
         self.step_reads();
         let mut outbox = TransportOutbox(&self.transport);
         let turn = self.node.poll(&mut outbox)?;
@@ -195,6 +207,11 @@ impl<L: LogStore> Driver<L> {
                 PeerInput::Vote(request) => self.node.step_vote(&request),
                 PeerInput::Unreachable(peer) => {
                     self.node.report_unreachable(peer);
+                    Ok(())
+                }
+                PeerInput::TellMatched(reply) => {
+                    // Who asked may have gone.
+                    drop(reply.send(self.node.matched()));
                     Ok(())
                 }
                 PeerInput::TransferLeader(peer) => {
@@ -241,6 +258,21 @@ impl<L: LogStore> Driver<L> {
         }
     }
 
+    /// A membership change waits, in its queue, for a leader and for the end of the one before it.
+    fn step_conf_changes(&mut self) {
+        while self.node.leader_id() != 0
+            && !self.node.is_transferring()
+            && !self.node.is_conf_change_pending()
+        {
+            let Ok(change) = self.inbox.conf_changes.try_recv() else { return };
+            if self.waiters.take_up(change.id())
+                && let Err(error) = self.node.propose_conf_change(&change)
+            {
+                tracing::warn!(%error, "a membership change was dropped");
+            }
+        }
+    }
+
     fn step_reads(&mut self) {
         if self.inbox.reads.is_empty() || !self.reads.has_room() {
             return;
@@ -281,23 +313,72 @@ impl<L: LogStore> Driver<L> {
             let waiters = self.reads.rounds.finish(read.context);
             self.reads.proven.proven(read.index, waiters);
         }
-        let node = &mut self.node;
         let mut conf_states = Vec::new();
         for entry in &turn.committed {
             if entry.r#type() == EntryType::EntryConfChange {
-                let index = entry.index();
-                let change = ConfChange::decode(entry.data.clone().unwrap_or_default())
-                    .map_err(|source| DriverError::MalformedConfChange { index, source })?;
-                conf_states.push((index, node.apply_conf_change(&change)?));
+                conf_states.push((entry.index(), self.change_membership(entry)?));
             }
-        }
-        if let Some((_, conf_state)) = conf_states.last() {
-            self.progress.set_learner(conf_state.learners.contains(&self.progress.member_id()));
         }
         self.committed.push(turn.committed, conf_states);
         self.committed.send(&self.node)?;
         Ok(())
     }
+
+    /// Does a committed membership change, unless it is none: the state machine will refuse the
+    /// same. Gives the voters and learners after it.
+    fn change_membership(&mut self, entry: &Entry) -> Result<ConfState, DriverError> {
+        let index = entry.index();
+        let change = ConfChange::decode(entry.data.clone().unwrap_or_default())
+            .map_err(|source| DriverError::MalformedConfChange { index, source })?;
+        match self.membership.members.change(&change, index)? {
+            Ok(member) => {
+                let conf_state = self.node.apply_conf_change(&change)?;
+                self.connect_as_changed(member);
+                self.announce_membership();
+                tracing::info!(
+                    kind = change.r#type().as_str_name(),
+                    member = format!("{member:x}"),
+                    voters = conf_state.voters.len(),
+                    learners = conf_state.learners.len(),
+                    "the membership changed"
+                );
+                Ok(conf_state)
+            }
+            Err(refusal) => {
+                tracing::error!(%refusal, index, "validation on configuration change failed");
+                Ok(self.node.conf_state())
+            }
+        }
+    }
+
+    /// The connections follow the membership.
+    fn connect_as_changed(&self, member: u64) {
+        let is_own = member == self.progress.member_id();
+        match self.membership.members.get(member) {
+            Some(changed) if !is_own => self.transport.set_peer(member, &changed.peer_ur_ls),
+            Some(_) => {}
+            None if is_own => self.membership.removed.cancel(),
+            None => self.transport.remove_peer(member),
+        }
+    }
+
+    fn announce_membership(&self) {
+        let members = &self.membership.members;
+        let own = members.get(self.progress.member_id());
+        self.progress.set_learner(own.is_some_and(|own| own.is_learner));
+        self.membership.roster.send_replace(Arc::new(members.clone()));
+    }
+}
+
+/// The membership as far as it is committed, and who is told of its changes.
+#[derive(Debug)]
+pub struct Membership {
+    /// The members.
+    pub members: Members,
+    /// Told of every change.
+    pub roster: watch::Sender<Arc<Members>>,
+    /// Cancelled when this member is removed.
+    pub removed: CancellationToken,
 }
 
 /// Hands messages to the transport in the order in which the node gives them.

@@ -1,16 +1,20 @@
 //! What waits for the driver: proposals, reads, messages of peers.
 //!
-//! Three bounded queues and one bell. A sender puts its item into a queue and rings; the driver
+//! Bounded queues and one bell. A sender puts its item into a queue and rings; the driver
 //! sleeps on the bell and then drains every queue, so a burst costs it one wake-up.
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rusd_proto::raftpb::ConfChange;
 use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
+use rusd_raft::Index;
 use tokio::sync::oneshot;
 
 /// Proposals waiting for the driver. Full means overload: the caller gets `TooManyRequests` at
 /// once, which a client can retry; waiting here would only hide the queue.
 const PROPOSALS_QUEUED_MAX: usize = 4096;
+/// Membership changes waiting for the driver, which takes one at a time. Full: refused.
+const CONF_CHANGES_QUEUED_MAX: usize = 64;
 /// Reads waiting for a ReadIndex round. Full: refused, as proposals are.
 const READS_QUEUED_MAX: usize = 16_384;
 /// Messages of peers waiting for the driver. Full: dropped, raft sends again.
@@ -27,6 +31,9 @@ pub struct Proposal {
     pub leader_term: Option<u64>,
 }
 
+/// A membership change on its way to the driver. It carries the id that its proposer waits for.
+pub type ConfProposal = ConfChange;
+
 /// A read that waits for the driver to prove how far it must see.
 pub type ReadWaiter = oneshot::Sender<()>;
 
@@ -39,6 +46,8 @@ pub enum PeerInput {
     Vote(VoteRequest),
     /// The stream to this peer broke.
     Unreachable(u64),
+    /// Nobody's message: how far does each member's log reach? Only a leader knows.
+    TellMatched(oneshot::Sender<Option<Vec<(u64, Index)>>>),
     /// Nobody's message: leadership shall go to this peer.
     TransferLeader(u64),
 }
@@ -58,6 +67,7 @@ pub enum Refused {
 #[derive(Debug, Clone)]
 pub struct Inbox {
     proposals: Sender<Proposal>,
+    conf_changes: Sender<ConfProposal>,
     reads: Sender<ReadWaiter>,
     messages: Sender<PeerInput>,
     bell: Sender<()>,
@@ -68,6 +78,8 @@ pub struct Inbox {
 pub struct InboxReceiver {
     /// Proposals, in the order of arrival.
     pub proposals: Receiver<Proposal>,
+    /// Membership changes, in the order of arrival.
+    pub conf_changes: Receiver<ConfProposal>,
     /// Reads that wait for a round.
     pub reads: Receiver<ReadWaiter>,
     /// Messages of peers.
@@ -79,13 +91,15 @@ pub struct InboxReceiver {
 /// A new inbox with both its ends.
 pub fn inbox() -> (Inbox, InboxReceiver) {
     let (proposals, proposals_out) = bounded(PROPOSALS_QUEUED_MAX);
+    let (conf_changes, conf_changes_out) = bounded(CONF_CHANGES_QUEUED_MAX);
     let (reads, reads_out) = bounded(READS_QUEUED_MAX);
     let (messages, messages_out) = bounded(MESSAGES_QUEUED_MAX);
     let (bell, bell_out) = bounded(1);
     (
-        Inbox { proposals, reads, messages, bell },
+        Inbox { proposals, conf_changes, reads, messages, bell },
         InboxReceiver {
             proposals: proposals_out,
+            conf_changes: conf_changes_out,
             reads: reads_out,
             messages: messages_out,
             bell: bell_out,
@@ -97,6 +111,11 @@ impl Inbox {
     /// Queues a proposal.
     pub fn propose(&self, proposal: Proposal) -> Result<(), Refused> {
         self.push(&self.proposals, proposal)
+    }
+
+    /// Queues a membership change.
+    pub fn propose_conf_change(&self, change: ConfProposal) -> Result<(), Refused> {
+        self.push(&self.conf_changes, change)
     }
 
     /// Queues a read.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Serialize;
+use rusd_state::members::MemberContext;
 use sha1::{Digest as _, Sha1};
 
 /// The members that a new cluster starts with.
@@ -49,6 +49,14 @@ impl InitialCluster {
         self.members().find(|(_, member)| member.name == name).map(|(id, _)| id)
     }
 
+    /// The peer URLs of all members but the one with this name, sorted.
+    pub fn urls_without(&self, name: &str) -> Vec<String> {
+        let others = self.members.values().filter(|member| member.name != name);
+        let mut urls: Vec<_> = others.flat_map(|member| member.peer_urls.clone()).collect();
+        urls.sort();
+        urls
+    }
+
     /// Id of the cluster.
     pub fn cluster_id(&self) -> u64 {
         let ids: Vec<u8> = self.members.keys().flat_map(|id| id.to_be_bytes()).collect();
@@ -57,26 +65,17 @@ impl InitialCluster {
 
     /// What the bootstrap entry of each member carries: etcd's JSON of the member.
     pub fn contexts(&self) -> Vec<(u64, Bytes)> {
-        self.members()
-            .map(|(id, member)| {
-                let context =
-                    MemberContext { id, peer_urls: &member.peer_urls, name: &member.name };
-                let json = serde_json::to_vec(&context).expect("strings and numbers are JSON");
-                (id, Bytes::from(json))
-            })
-            .collect()
+        let context = |(id, member): (u64, &InitialMember)| {
+            let InitialMember { name, peer_urls } = member.clone();
+            (id, MemberContext { id, peer_urls, name, ..MemberContext::default() }.to_json())
+        };
+        self.members().map(context).collect()
     }
 }
 
-#[derive(Serialize)]
-struct MemberContext<'a> {
-    id: u64,
-    #[serde(rename = "peerURLs")]
-    peer_urls: &'a [String],
-    name: &'a str,
-}
-
-fn member_id(sorted_peer_urls: &[String], token: &str) -> u64 {
+/// The id of a member with these peer URLs: in a new cluster with this token, or, of a member that is
+/// added later, with the time in seconds instead.
+pub(crate) fn member_id(sorted_peer_urls: &[String], token: &str) -> u64 {
     let mut bytes = sorted_peer_urls.concat().into_bytes();
     bytes.extend_from_slice(token.as_bytes());
     hash_id(&bytes)

@@ -12,10 +12,15 @@
 
 pub mod driver;
 pub mod inbox;
+pub mod join;
 pub mod links;
 pub mod membership;
+pub mod peer_handler;
+pub mod peer_http;
+pub mod peer_link;
 pub mod progress;
 pub mod proposer;
 pub mod read_barrier;
+pub mod reconfigure;
 pub mod transfer;
 pub mod transport;

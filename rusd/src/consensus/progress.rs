@@ -163,7 +163,8 @@ impl LeaderChanges<'_> {
         }
     }
 
-    async fn until(&mut self, is_it: impl Fn(u64) -> bool) {
+    /// Returns when `is_it` holds of who leads.
+    pub async fn until(&mut self, is_it: impl Fn(u64) -> bool) {
         while !is_it(self.leader()) {
             self.changed().await;
         }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use prost::Message as _;
 use rusd_proto::etcdserverpb::{InternalRaftRequest, RequestHeader};
+use rusd_proto::raftpb::ConfChange;
 use rusd_state::{ApplyError, Response};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -51,6 +52,15 @@ pub enum ProposeError {
     /// This member is stopping.
     #[error("server stopped")]
     Stopped,
+}
+
+impl ProposeError {
+    pub(crate) fn of_refusal(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => ProposeError::TooManyRequests,
+            Refused::Stopped => ProposeError::Stopped,
+        }
+    }
 }
 
 /// Proposes requests and waits for their outcomes. Cheap to clone.
@@ -103,6 +113,16 @@ impl Proposer {
         self.propose_within(request, Some(term)).await
     }
 
+    /// Proposes a membership change and waits until this member has applied or refused it. As in
+    /// etcd, only the caller knows how long: a change waits for the one before it.
+    pub async fn propose_conf_change(&self, change: ConfChange) -> Result<Outcome, ProposeError> {
+        let id = self.ids.next();
+        let waiting = self.waiters.register(id);
+        let change = ConfChange { id: Some(id), ..change };
+        self.inbox.propose_conf_change(change).map_err(ProposeError::of_refusal)?;
+        waiting.await.map_err(|_closed| ProposeError::Stopped)
+    }
+
     async fn propose_within(
         &self,
         mut request: InternalRaftRequest,
@@ -120,10 +140,7 @@ impl Proposer {
         let started = Instant::now();
         let mut waiting = self.waiters.register(id);
         let proposal = Proposal { id, payload, leader_term };
-        self.inbox.propose(proposal).map_err(|refused| match refused {
-            Refused::Full => ProposeError::TooManyRequests,
-            Refused::Stopped => ProposeError::Stopped,
-        })?;
+        self.inbox.propose(proposal).map_err(ProposeError::of_refusal)?;
         match tokio::time::timeout(self.limits.timeout, &mut waiting).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_closed)) => Err(ProposeError::Stopped),
@@ -287,10 +304,18 @@ mod tests {
         (Proposer::new(inbox, Arc::default(), progress, links, ids, limits), inbox_out)
     }
 
+    fn links<const N: usize>(peers: [u64; N]) -> Arc<Links> {
+        let links = Links::new(1);
+        for peer in peers {
+            links.added(peer);
+        }
+        Arc::new(links)
+    }
+
     #[tokio::test]
     async fn a_time_out_tells_whether_there_was_a_proposal() {
         let progress = Arc::new(Progress::new(1, 0));
-        let (proposer, inbox_out) = proposer(&progress, &Arc::new(Links::new(1, [2])));
+        let (proposer, inbox_out) = proposer(&progress, &links([2]));
         let never = proposer.propose(InternalRaftRequest::default()).await;
         assert_eq!(never, Err(ProposeError::NeverProposed));
         let id = inbox_out.proposals.recv().unwrap().id;
@@ -305,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_time_out_has_etcds_reason() {
-        let (progress, links) = (Arc::new(Progress::new(1, 0)), Arc::new(Links::new(1, [2, 3])));
+        let (progress, links) = (Arc::new(Progress::new(1, 0)), links([2, 3]));
         let (proposer, _inbox_out) = proposer(&progress, &links);
         let started = Instant::now();
         assert_eq!(proposer.why_late(started), ProposeError::Timeout, "no leader");

@@ -234,6 +234,9 @@ pub(crate) const COMPACTED_TO_ZERO: &str = "compacted-to-zero";
 /// Name of the record of the raised alarms.
 pub(crate) const ALARMS: &str = "alarms";
 
+/// Name of the record of the former members.
+pub(crate) const MEMBERS_REMOVED: &str = "members-removed";
+
 /// Keys that the eviction hand visits per batch.
 const KEYS_EVICTED_MAX: usize = 4096;
 
@@ -445,6 +448,10 @@ impl Run<'_> {
         let outcome = self.state.members.change(change, self.changes.index)?;
         if let Ok(id) = outcome {
             self.save_member(id);
+            if self.state.members.is_removed(id) {
+                let record = Some(self.state.members.removed_record());
+                self.changes.meta.push(MetaChange::Named(MEMBERS_REMOVED.to_owned(), record));
+            }
         }
         Ok(outcome.map(|_| Response::Members(self.state.members.list())))
     }

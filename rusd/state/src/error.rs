@@ -32,6 +32,12 @@ pub enum ApplyError {
     /// There is no member with this id.
     #[error("member not found")]
     MemberNotFound,
+    /// This was a member once and cannot be one again.
+    #[error("member removed")]
+    MemberRemoved,
+    /// Too few members would be left.
+    #[error("not enough started members")]
+    NotEnoughStartedMembers,
     /// Another member has one of these peer URLs.
     #[error("peer URL exists")]
     PeerUrlExists,

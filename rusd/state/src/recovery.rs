@@ -9,7 +9,7 @@ use prost::Message;
 use rusd_proto::raftpb::ConfState;
 
 use crate::alarm::Alarms;
-use crate::apply::{ALARMS, COMPACTED_TO_ZERO};
+use crate::apply::{ALARMS, COMPACTED_TO_ZERO, MEMBERS_REMOVED};
 use crate::error::Fatal;
 use crate::hash::CompactionHashes;
 use crate::lease::lessor::Lessor;
@@ -51,7 +51,10 @@ pub(crate) fn load(
         lessor.load(lease, options.lease_ttl_seconds_min);
     }
     attach(&store, &mut lessor);
-    let mut members = Members::default();
+    let mut members = Members::new(options.learners_max);
+    if let Some(removed) = recovered.named.get(MEMBERS_REMOVED) {
+        members.load_removed(removed);
+    }
     for record in recovered.members.values() {
         members.load(record.clone())?;
     }

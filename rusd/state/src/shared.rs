@@ -55,6 +55,7 @@ impl State {
         for member in self.members.list() {
             add(&self.members.record(member.id).unwrap_or_default());
         }
+        add(&self.members.removed_record());
         add(&self.alarms.record().unwrap_or_default());
         crc
     }

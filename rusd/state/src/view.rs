@@ -13,7 +13,7 @@ use crate::error::ReadError;
 use crate::event::{EntryKind, Event, Events, Prev};
 use crate::hash::{HashKv, HashScan, HashSpan};
 use crate::lease::grant::LeaseInfo;
-use crate::members::Member;
+use crate::members::{Member, Members};
 use crate::mvcc::key_index::At;
 use crate::mvcc::key_range::KeyRange;
 use crate::mvcc::read::{self, KEYS_VISITED_MAX, Scan, Source, Want};
@@ -205,6 +205,11 @@ impl View {
     /// All members in ascending order of id.
     pub fn members(&self) -> Vec<Member> {
         self.shared.read().members.list()
+    }
+
+    /// All members, with the ids of those that were removed.
+    pub fn membership(&self) -> Members {
+        self.shared.read().members.clone()
     }
 
     /// All raised alarms, by kind and member.

@@ -14,6 +14,7 @@ mod leaderless;
 mod locks;
 mod log;
 mod maintenance;
+mod members;
 mod process;
 mod refusals;
 mod tls;

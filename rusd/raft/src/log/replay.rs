@@ -2,7 +2,8 @@
 //!
 //! Gives all that is needed to go on writing, or the place and the reason why nobody should.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
@@ -14,6 +15,9 @@ use crate::log::index::LogIndex;
 use crate::log::record::{self, Found, Kind, Record};
 use crate::log::segment::{self, SegmentName};
 use crate::types::{HardState, Metadata};
+
+/// More than the CRC and metadata records of a segment take.
+const HEAD_BYTES: u64 = 512;
 
 /// A log as it stands on disk.
 #[derive(Debug)]
@@ -52,6 +56,30 @@ pub(super) fn replay(dir: &Path) -> Result<Replayed, Fatal> {
         return Err(Fatal::LogTooShort { last_index, needed });
     }
     Ok(Replayed { metadata, hard_state, index, segments, crc, tail, garbage_bytes, records })
+}
+
+/// Whose log is in `dir`, by the head of its oldest segment.
+pub(super) fn metadata(dir: &Path) -> Result<Metadata, Fatal> {
+    let segments = segment::list(dir)?;
+    let unusable = |reason: &str| Fatal::Unusable { path: dir.into(), reason: reason.into() };
+    let name = segments.first().ok_or_else(|| unusable("it holds no segment"))?;
+    let file = File::open(&name.path).map_err(Fatal::io("open", &name.path))?;
+    let mut content = Vec::new();
+    file.take(HEAD_BYTES).read_to_end(&mut content).map_err(Fatal::io("read", &name.path))?;
+    let mut replay = Replay::default();
+    let mut at = 0;
+    for in_segment in 0..2 {
+        let site = Site { path: &name.path, offset: at };
+        match record::read(&content, at, replay.crc, false) {
+            Found::Record(record) => {
+                at = record.end;
+                replay.record(&record, in_segment, &site)?;
+            }
+            Found::End | Found::Torn => return Err(site.corrupt("the segment has no head")),
+            Found::Corrupt(reason) => return Err(site.corrupt(reason)),
+        }
+    }
+    replay.metadata.ok_or_else(|| unusable("no record says whose it is"))
 }
 
 struct Replay {

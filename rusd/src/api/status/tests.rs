@@ -38,15 +38,15 @@ const ETCD: [(i32, &str, Here); 63] = [
     (
         9,
         "etcdserver: re-configuration failed due to not enough started members",
-        NotYet("membership"),
+        Never("goes out without its code"),
     ),
-    (3, "etcdserver: given member URLs are invalid", NotYet("membership")),
+    (3, "etcdserver: given member URLs are invalid", Is(Rejection::MemberUrlsBad)),
     (5, "etcdserver: member not found", Is(Rejection::MemberNotFound)),
     (9, "etcdserver: can only promote a learner member", Is(Rejection::MemberNotLearner)),
     (
         9,
         "etcdserver: can only promote a learner member which is in sync with leader",
-        NotYet("membership"),
+        Is(Rejection::LearnerNotReady),
     ),
     (9, "etcdserver: too many learner members in cluster", Is(Rejection::TooManyLearners)),
     (
@@ -92,9 +92,9 @@ const ETCD: [(i32, &str, Here); 63] = [
     (
         14,
         "etcdserver: request timed out, waiting for the applied index took too long",
-        Never("whoever waits for it is told that the time is over"),
+        Is(Rejection::ApplyTimeout),
     ),
-    (14, "etcdserver: unhealthy cluster", NotYet("membership")),
+    (14, "etcdserver: unhealthy cluster", Is(Rejection::Unhealthy)),
     (15, "etcdserver: corrupt cluster", Is(Rejection::Corrupt)),
     (9, "etcdserver: rpc not supported for learner", Is(Rejection::NotSupportedForLearner)),
     (9, "etcdserver: bad leader transferee", Is(Rejection::BadLeaderTransferee)),
@@ -111,11 +111,15 @@ const ETCD: [(i32, &str, Here); 63] = [
     ),
 ];
 
-/// What etcd's servers say with the code `Unknown`: `too many requests` loses its code because the
+/// What etcd's servers say with the code `Unknown`: the first two lose their code because the
 /// server takes the client's form of the error, a late transfer was never given one, the others are
 /// errors of the client library.
-const WITHOUT_CODE: [(&str, Rejection); 6] = [
+const WITHOUT_CODE: [(&str, Rejection); 7] = [
     ("etcdserver: too many requests", Rejection::TooManyRequests),
+    (
+        "etcdserver: re-configuration failed due to not enough started members",
+        Rejection::NotEnoughStartedMembers,
+    ),
     (
         "etcdserver: request timed out, leader transfer took too long",
         Rejection::LeaderTransferTimeout,
@@ -148,14 +152,22 @@ fn codes_and_texts_are_etcds() {
 
 /// Errors that no conformance script gets from a server, and where they are tested instead, or why
 /// nowhere over the wire: the name of a file of `rusd/tests/e2e`, or a reason in words.
-const UNSCRIPTED: [(&str, &str); 16] = [
+const UNSCRIPTED: [(&str, &str); 21] = [
     ("etcdserver: invalid client api version", "api.rs"),
     ("etcdserver: member ID already exist", "the answer to an id that was used, which is drawn"),
-    ("etcdserver: Peer URLs already exists", "membership is not served yet"),
-    ("etcdserver: member not found", "membership is not served yet"),
-    ("etcdserver: can only promote a learner member", "membership is not served yet"),
-    ("etcdserver: too many learner members in cluster", "membership is not served yet"),
-    ("etcdserver: rpc not supported for learner", "membership is not served yet"),
+    ("etcdserver: Peer URLs already exists", "members.rs"),
+    ("etcdserver: member not found", "members.rs"),
+    ("etcdserver: can only promote a learner member", "members.rs"),
+    ("etcdserver: too many learner members in cluster", "members.rs"),
+    ("etcdserver: rpc not supported for learner", "members.rs"),
+    ("etcdserver: given member URLs are invalid", "members.rs"),
+    ("etcdserver: re-configuration failed due to not enough started members", "members.rs"),
+    ("etcdserver: can only promote a learner member which is in sync with leader", "members.rs"),
+    ("etcdserver: unhealthy cluster", "members.rs"),
+    (
+        "etcdserver: request timed out, waiting for the applied index took too long",
+        "the answer of a leader whose applier is late",
+    ),
     // How far a real etcd falls behind depends on its disk, so that no script can be recorded.
     ("etcdserver: too many requests", "log.rs"),
     ("etcdserver: no leader", "leaderless.rs"),

@@ -60,6 +60,7 @@ pub(super) const PACKAGES: &[Package] = &[
         tiers: &[
             &["main"],
             &["server"],
+            &["bootstrap"],
             &["net"],
             &["api"],
             &["assembly"],

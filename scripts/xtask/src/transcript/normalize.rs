@@ -67,8 +67,13 @@ const COLUMNS: [&str; 9] = [
 const STATUS_COLUMNS: [(usize, &[usize]); 2] =
     [(16, &[2, 3, 4, 5, 6, 10, 11, 12]), (10, &[2, 3, 6, 7, 8])];
 
-/// Lists without an order (a hash map in etcd): what stands before one, and what separates it.
-const SETS: [(&str, &str, char); 2] = [("attached keys([", " ", ']'), ("\"keys\":[", ",", ']')];
+/// Lists without an order (a hash map in etcd, or sorted by ids that are made of the time): what
+/// stands before one, and what separates it.
+const SETS: [(&str, &str, char); 3] = [
+    ("attached keys([", " ", ']'),
+    ("\"keys\":[", ",", ']'),
+    ("ETCD_INITIAL_CLUSTER=\"", ",", '"'),
+];
 
 /// Takes out what may differ.
 pub(super) fn normalize(text: &str) -> String {
@@ -110,10 +115,10 @@ fn sorted(text: &str, before: &str, separator: &str, end: char) -> String {
     sorted
 }
 
-/// Lists without an order, a line each: the keys of a lease in `-w fields`, and members that were
-/// asked at the same time.
+/// Lists without an order, a line each: the keys of a lease in `-w fields`, members that were asked
+/// at the same time, and members by ids that are made of the time.
 fn sorted_lines(mut lines: Vec<String>) -> Vec<String> {
-    for mark in ["\"Key\" : ", " is healthy: "] {
+    for mark in ["\"Key\" : ", " is healthy: ", "started, "] {
         let is_item = |line: &String| line.contains(mark);
         for items in lines.chunk_by_mut(|one, next| is_item(one) && is_item(next)) {
             items.sort_unstable();
