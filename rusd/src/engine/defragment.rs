@@ -69,6 +69,8 @@ pub(super) struct Defragmentation {
     under_way: Option<UnderWay>,
     /// Size of the files after the last one; 0 before the first.
     bytes_after_last: u64,
+    /// Smaller files are left alone unless somebody asks.
+    unasked_bytes_min: u64,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Defragmentation {
             requests: requests_out,
             under_way: None,
             bytes_after_last: 0,
+            unasked_bytes_min: UNASKED_BYTES_MIN,
         };
         (defragmentation, Defragmenter { requests })
     }
@@ -123,7 +126,7 @@ impl Defragmentation {
     /// Whether there is a reason to begin one unasked.
     fn is_due(&self) -> bool {
         let (bytes, in_use) = (self.meter.bytes(), self.meter.bytes_in_use());
-        bytes >= UNASKED_BYTES_MIN && in_use < bytes / 2 && bytes / 2 >= self.bytes_after_last
+        bytes >= self.unasked_bytes_min && in_use < bytes / 2 && bytes / 2 >= self.bytes_after_last
     }
 
     fn begin(&mut self, waiting: Vec<Reply>) -> Result<(), StorageError> {
@@ -187,5 +190,129 @@ impl Defragmentation {
             // Who does not wait any more need not know.
             reply.send(outcome.clone()).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rusd_proto::mvccpb::KeyValue;
+    use rusd_state::storage::change::{Changes, HistoryEntry, MetaChange};
+    use rusd_state::storage::{EngineKind, HistoryOptions, SledOptions};
+    use rusd_state::{EntryKind, Revision};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const VALUE_BYTES: usize = 100_000;
+
+    struct World {
+        folder: TempDir,
+        history: Arc<History>,
+        meter: Arc<EngineMeter>,
+        defragmentation: Defragmentation,
+        defragmenter: Defragmenter,
+        revision: i64,
+    }
+
+    impl World {
+        fn new() -> World {
+            let folder = tempfile::tempdir().unwrap();
+            let kind = EngineKind::Sled(SledOptions::default());
+            let generations = Arc::new(Generations::open(folder.path(), kind, true).unwrap());
+            let (history, _) =
+                History::open(generations.current(), HistoryOptions::default()).unwrap();
+            let meter = Arc::new(EngineMeter::new(Arc::clone(&history)).unwrap());
+            let (mut defragmentation, defragmenter) =
+                Defragmentation::new(Arc::clone(&history), generations, Arc::clone(&meter));
+            defragmentation.unasked_bytes_min = 0;
+            World { folder, history, meter, defragmentation, defragmenter, revision: 1 }
+        }
+
+        /// Writes one key so many times, and then removes all but the last `kept` of its revisions.
+        fn write(&mut self, times: i64, kept: i64) {
+            for _ in 0..times {
+                self.revision += 1;
+                let revision = Revision::first_of(self.revision);
+                let value = vec![7; VALUE_BYTES].into();
+                let kv = KeyValue { key: "key".into(), value, ..KeyValue::default() };
+                let entry = HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::new(kv) };
+                self.append(Changes { history: vec![entry], ..Changes::default() });
+            }
+            let compact = self.revision - kept;
+            self.append(Changes {
+                meta: vec![MetaChange::CompactRevision(compact)],
+                ..Changes::default()
+            });
+            let keep = |revision: &Revision, _: &[u8]| revision.main >= compact;
+            self.history.compact_step(compact, &keep, usize::MAX).unwrap();
+            self.history.flush().unwrap();
+            self.meter.measure_disk().unwrap();
+        }
+
+        fn append(&self, changes: Changes) {
+            let index = self.history.appended().applied_index + 1;
+            self.history.append(Changes { index, term: 1, ..changes });
+            self.history.flush().unwrap();
+        }
+
+        fn turn_until_idle(&mut self) {
+            self.defragmentation.turn().unwrap();
+            while self.defragmentation.under_way.is_some() {
+                self.defragmentation.turn().unwrap();
+            }
+            self.defragmentation.generations.sweep().unwrap();
+        }
+
+        fn generations(&self) -> Vec<String> {
+            let names = fs::read_dir(self.folder.path()).unwrap();
+            let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name != "CURRENT").collect()
+        }
+    }
+
+    #[test]
+    fn waste_is_given_back_unasked_but_not_over_and_over() {
+        let mut world = World::new();
+        world.write(200, 10);
+        assert!(world.meter.bytes_in_use() < world.meter.bytes() / 2);
+        let before = world.meter.bytes();
+        world.turn_until_idle();
+        assert_eq!(world.generations(), ["2"]);
+        let after = world.meter.bytes();
+        assert!(after < before / 2, "{before} {after}");
+        world.write(5, 1);
+        assert!(world.meter.bytes_in_use() < world.meter.bytes() / 2);
+        world.turn_until_idle();
+        assert_eq!(world.generations(), ["2"], "it has not grown much since");
+        world.write(100, 1);
+        world.turn_until_idle();
+        assert_eq!(world.generations(), ["3"]);
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_cannot_be_written_changes_nothing() {
+        let mut world = World::new();
+        world.write(10, 1);
+        fs::write(world.folder.path().join("2"), b"in the way").unwrap();
+        let asked = world.defragmenter.clone();
+        let asked = tokio::spawn(async move { asked.defragment().await });
+        while world.defragmentation.requests.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        world.turn_until_idle();
+        let refused = asked.await.unwrap().unwrap_err();
+        assert!(matches!(refused, DefragmentError::Failed(_)), "{refused}");
+        world.write(10, 1);
+        let asked = world.defragmenter.clone();
+        let asked = tokio::spawn(async move { asked.defragment().await });
+        while world.defragmentation.requests.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        world.turn_until_idle();
+        asked.await.unwrap().unwrap();
+        let found = world.history.get(Revision::first_of(world.revision), b"key").unwrap();
+        assert_eq!(found.unwrap().kv.value.len(), VALUE_BYTES);
     }
 }
