@@ -19,7 +19,7 @@ use rusd_proto::raftpb::EntryType;
 use rusd_raft::log::{DataDirLock, LogStore as _, Wal, WalOptions};
 use rusd_raft::{BootstrapMember, Entry, HardState, Index, Metadata};
 use rusd_state::storage::{
-    Backend, EngineKind, Generations, HistoryOptions, SledBackend, SledOptions, StorageError,
+    Backend, EngineKind, FjallOptions, Generations, HistoryOptions, SledOptions, StorageError,
 };
 use rusd_state::{Options, StateMachine};
 
@@ -33,6 +33,8 @@ const ENTRIES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub enum BackendKind {
     /// sled, in the data directory.
     Sled,
+    /// fjall, in the data directory.
+    Fjall,
     /// Memory only, for tests: what the log does not hold is lost with the process.
     Memory,
 }
@@ -134,6 +136,7 @@ impl Storage {
         let mut wal = open_wal(&wal_dir(data_dir), origin, metadata)?;
         let kind = match options.backend {
             BackendKind::Sled => EngineKind::Sled(SledOptions::default()),
+            BackendKind::Fjall => EngineKind::Fjall(FjallOptions::default()),
             BackendKind::Memory => EngineKind::Memory,
         };
         let is_log_whole = wal.first_index() == Index(1);
@@ -201,6 +204,5 @@ fn force_new_cluster(wal: &mut Wal, state: &StateMachine) -> Result<(), OpenErro
 
 /// Opens the engine of a member that is not running; `None` if it has none.
 pub(crate) fn open_engine_of(data_dir: &Path) -> Result<Option<Arc<dyn Backend>>, StorageError> {
-    let Some(folder) = Generations::current_in(&engine_dir(data_dir))? else { return Ok(None) };
-    Ok(Some(Arc::new(SledBackend::open(&folder, SledOptions::default())?)))
+    Generations::open_current_of(&engine_dir(data_dir))
 }

@@ -26,8 +26,7 @@ struct Member {
     generations: Arc<Generations>,
 }
 
-fn open(folder: &Path) -> Member {
-    let kind = EngineKind::Sled(SledOptions { cache_bytes: 1 << 20 });
+fn open(folder: &Path, kind: EngineKind) -> Member {
     let generations = Arc::new(Generations::open(folder, kind, true).unwrap());
     let history_options = HistoryOptions { block_bytes: 1000, ..HistoryOptions::default() };
     let state = StateMachine::open(generations.current(), history_options, Options::default());
@@ -79,8 +78,16 @@ impl Member {
 
 #[test]
 fn a_snapshot_taken_on_the_way_is_the_state_at_its_point() {
+    let [sled, fjall] = EngineKind::ON_DISK.map(|make| make());
+    take_on_the_way(sled, sled);
+    take_on_the_way(sled, fjall);
+    take_on_the_way(fjall, sled);
+}
+
+/// From a member with one engine to one with another.
+fn take_on_the_way(from: EngineKind, to: EngineKind) {
     let [there, here] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let mut member = open(there.path());
+    let mut member = open(there.path(), from);
     member.state.set_conf_state(ConfState { voters: vec![1, 2, 3], ..ConfState::default() });
     member.apply_to(2000);
     let history = member.state.history();
@@ -96,7 +103,7 @@ fn a_snapshot_taken_on_the_way_is_the_state_at_its_point() {
     assert_eq!(export.conf_state().unwrap().voters, [1, 2, 3]);
     let hash = member.hash();
 
-    let receiver = open(here.path());
+    let receiver = open(here.path(), to);
     let mut installation = Installation::begin(&receiver.generations).unwrap();
     let mut chunks = 0;
     while let Some(chunk) = export.next_chunk(2000).unwrap() {
@@ -114,7 +121,7 @@ fn a_snapshot_taken_on_the_way_is_the_state_at_its_point() {
     drop(receiver);
     incoming::accept(here.path()).unwrap();
 
-    let mut receiver = open(here.path());
+    let mut receiver = open(here.path(), to);
     assert_eq!(receiver.state.applied(), (2000, 3));
     assert_eq!(receiver.state.conf_state().voters, [1, 2, 3]);
     assert_eq!(receiver.hash(), hash);
@@ -133,14 +140,15 @@ fn a_snapshot_taken_on_the_way_is_the_state_at_its_point() {
 #[test]
 fn no_bit_of_a_snapshot_may_be_another() {
     let [there, here] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let mut member = open(there.path());
+    let kind = EngineKind::Sled(SledOptions::default());
+    let mut member = open(there.path(), kind);
     member.apply_to(30);
     let history = member.state.history();
     history.flush().unwrap();
     let mut export = history.export().unwrap();
     let chunks: Vec<Bytes> =
         std::iter::from_fn(|| export.next_chunk(usize::MAX).unwrap()).collect();
-    let receiver = open(here.path());
+    let receiver = open(here.path(), kind);
     let installed = |chunks: &[Bytes]| {
         let mut installation = Installation::begin(&receiver.generations).unwrap();
         chunks.iter().try_for_each(|chunk| installation.add(chunk.clone()))?;

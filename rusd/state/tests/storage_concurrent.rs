@@ -14,8 +14,7 @@ use rusd_proto::mvccpb::KeyValue;
 use rusd_state::mvcc::revision::Revision;
 use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry};
 use rusd_state::storage::{
-    Backend, DefragmentProgress, History, HistoryOptions, MemoryBackend, SledBackend, SledOptions,
-    verify,
+    Backend, DefragmentProgress, EngineKind, History, HistoryOptions, MemoryBackend, verify,
 };
 
 const LAST: i64 = 6000;
@@ -106,12 +105,13 @@ fn readers_see_everything_over_memory() {
 }
 
 #[test]
-fn readers_see_everything_over_sled() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut made = 0;
-    run(|| {
-        made += 1;
-        let folder = folder.path().join(made.to_string());
-        Arc::new(SledBackend::open(&folder, SledOptions::default()).unwrap())
-    });
+fn readers_see_everything_over_engines_on_disk() {
+    for make in EngineKind::ON_DISK {
+        let folder = tempfile::tempdir().unwrap();
+        let mut made = 0;
+        run(|| {
+            made += 1;
+            make().open(&folder.path().join(made.to_string())).unwrap()
+        });
+    }
 }

@@ -20,8 +20,8 @@ use rusd_proto::mvccpb::KeyValue;
 use rusd_state::mvcc::revision::Revision;
 use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry, LeaseChange, MetaChange};
 use rusd_state::storage::{
-    Backend, Batch, CompactProgress, DefragmentProgress, Export, FoldProgress, History,
-    HistoryOptions, Import, MemoryBackend, Recovered, Replayed, SledBackend, SledOptions,
+    Backend, Batch, CompactProgress, DefragmentProgress, EngineKind, Export, FjallOptions,
+    FoldProgress, History, HistoryOptions, Import, MemoryBackend, Recovered, Replayed, SledOptions,
     StartFrom, StorageError, Tree, Visit, verify,
 };
 use tempfile::TempDir;
@@ -144,10 +144,15 @@ impl Backend for Faulty {
 #[derive(Debug)]
 enum Engine {
     Memory(Arc<Faulty>),
-    Sled(Arc<SledBackend>, TempDir),
+    Disk(EngineKind, Arc<dyn Backend>, TempDir),
 }
 
 impl Engine {
+    fn on_disk(kind: EngineKind) -> Engine {
+        let folder = tempfile::tempdir().unwrap();
+        Engine::Disk(kind, kind.open(folder.path()).unwrap(), folder)
+    }
+
     /// An empty one of the same kind, which fails after so many writes if it can.
     fn fresh(&self, writes: Option<u8>) -> Engine {
         match self {
@@ -155,23 +160,16 @@ impl Engine {
                 let writes = writes.map_or(NEVER, usize::from);
                 Engine::Memory(Faulty::after(MemoryBackend::crashable(), writes))
             }
-            Engine::Sled(..) => {
-                let folder = tempfile::tempdir().unwrap();
-                Engine::Sled(open_sled(folder.path()), folder)
-            }
+            Engine::Disk(kind, ..) => Engine::on_disk(*kind),
         }
     }
 
     fn backend(&self) -> Arc<dyn Backend> {
         match self {
             Engine::Memory(faulty) => faulty.clone(),
-            Engine::Sled(sled, _) => sled.clone(),
+            Engine::Disk(_, backend, _) => backend.clone(),
         }
     }
-}
-
-fn open_sled(folder: &Path) -> Arc<SledBackend> {
-    Arc::new(SledBackend::open(folder, SledOptions::default()).unwrap())
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -498,11 +496,11 @@ impl World {
                 let kept = faulty.inner.unsynced() * usize::from(kept_percent) / 100;
                 *faulty = Faulty::over(faulty.inner.after_crash(kept));
             }
-            Engine::Sled(sled, folder) => {
+            Engine::Disk(kind, backend, folder) => {
                 // As after a kill: what the process had handed to the system, and no more.
                 let copy = tempfile::tempdir().unwrap();
                 copy_folder(folder.path(), copy.path());
-                *sled = open_sled(copy.path());
+                *backend = kind.open(copy.path()).unwrap();
                 *folder = copy;
             }
         }
@@ -654,11 +652,25 @@ proptest! {
 
     #[test]
     fn sled_history_is_the_model(steps in vec(step(), 1..100)) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut world = World::open(Engine::Sled(open_sled(folder.path()), folder));
-        for step in &steps {
-            world.run(step);
-        }
-        world.finish();
+        run_on_disk(EngineKind::Sled(SledOptions::default()), &steps);
     }
+
+}
+
+proptest! {
+    // An open of fjall takes many syncs.
+    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fjall_history_is_the_model(steps in vec(step(), 1..100)) {
+        run_on_disk(EngineKind::Fjall(FjallOptions::default()), &steps);
+    }
+}
+
+fn run_on_disk(kind: EngineKind, steps: &[Step]) {
+    let mut world = World::open(Engine::on_disk(kind));
+    for step in steps {
+        world.run(step);
+    }
+    world.finish();
 }

@@ -67,7 +67,13 @@ async fn assert_holds(kv: &mut KvClient<Channel>, writes: usize) {
 
 #[tokio::test]
 async fn a_full_member_is_emptied_and_writes_again() {
-    let member = Member::start(&["--quota-backend-bytes", "16000000"]);
+    for backend in ["sled", "fjall"] {
+        fill_and_empty(Member::start(&["--quota-backend-bytes", "16000000", "--backend", backend]))
+            .await;
+    }
+}
+
+async fn fill_and_empty(member: Member) {
     let (mut kv, mut maintenance) = (member.kv().await, Maintenance::new(member.channel().await));
     let mut writes = 0;
     let refused = loop {
@@ -104,7 +110,12 @@ async fn writes_go_on_and_a_kill_in_the_middle_loses_nothing() {
     if std::env::var("RUSD_E2E_ENDPOINT").is_ok() {
         return;
     }
-    let mut member = Member::start(&[]);
+    for backend in ["sled", "fjall"] {
+        write_and_kill(Member::start(&["--backend", backend])).await;
+    }
+}
+
+async fn write_and_kill(mut member: Member) {
     let (mut kv, mut maintenance) = (member.kv().await, Maintenance::new(member.channel().await));
     let is_over = Arc::new(AtomicBool::new(false));
     let writing = {

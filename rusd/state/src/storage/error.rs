@@ -37,6 +37,16 @@ pub enum StorageError {
         /// What is wrong.
         reason: String,
     },
+    /// The engine is of another kind than asked for.
+    #[error("{path}: the engine here is {found}, not {wanted}")]
+    OtherEngine {
+        /// The engine's folder.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What was asked for.
+        wanted: &'static str,
+    },
     /// A file operation of our own failed.
     #[error("{path}: {source}")]
     Io {

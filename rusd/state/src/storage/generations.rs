@@ -3,7 +3,7 @@
 //! ```text
 //! <folder>/7/          the files of generation 7
 //! <folder>/8/          a generation that is being made, or one whose readers are not gone yet
-//! <folder>/CURRENT     "7" and a checksum
+//! <folder>/CURRENT     "7 sled", and a checksum
 //! <folder>/CURRENT.new on its way to be CURRENT
 //! ```
 //!
@@ -25,19 +25,10 @@ use parking_lot::Mutex;
 use crate::storage::error::StorageError;
 use crate::storage::incoming;
 use crate::storage::pointer;
-use crate::storage::{Backend, MemoryBackend, SledBackend, SledOptions};
+use crate::storage::{Backend, EngineKind, MemoryBackend};
 
 const POINTER: &str = "CURRENT";
 const FIRST: u64 = 1;
-
-/// Which engine, and how it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineKind {
-    /// sled.
-    Sled(SledOptions),
-    /// Memory; nothing is on disk.
-    Memory,
-}
 
 /// The generations of one engine.
 #[derive(Debug)]
@@ -88,7 +79,7 @@ impl Generations {
     ) -> Result<Generations, StorageError> {
         let current = match kind {
             EngineKind::Memory => open_one(folder, kind, FIRST)?,
-            EngineKind::Sled(_) => open_current(folder, kind, is_log_whole)?,
+            EngineKind::Sled(_) | EngineKind::Fjall(_) => open_current(folder, kind, is_log_whole)?,
         };
         let state = State { newest: current.number, current, retired: Vec::new() };
         Ok(Generations { folder: folder.to_path_buf(), kind, state: Mutex::new(state) })
@@ -101,14 +92,25 @@ impl Generations {
         Generations { folder: PathBuf::new(), kind: EngineKind::Memory, state: Mutex::new(state) }
     }
 
-    /// Where the files of the current generation are; `None` if there is none.
-    pub fn current_in(folder: &Path) -> Result<Option<PathBuf>, StorageError> {
-        Ok(read_pointer(folder)?.map(|number| path_of(folder, number)))
+    /// Opens the current generation of a member that is not running, of whichever kind it is.
+    pub fn open_current_of(folder: &Path) -> Result<Option<Arc<dyn Backend>>, StorageError> {
+        let Some(Pointer { number, engine }) = read_pointer(folder)? else { return Ok(None) };
+        let unknown = || StorageError::Damaged {
+            path: folder.to_path_buf(),
+            reason: format!("names an engine that is not known: {engine}"),
+        };
+        let kind = EngineKind::named(&engine).ok_or_else(unknown)?;
+        open_one(folder, kind, number).map(|generation| Some(generation.backend))
     }
 
     /// Where they are.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What they are.
+    pub(crate) fn kind(&self) -> EngineKind {
+        self.kind
     }
 
     /// The engine of the current generation.
@@ -130,7 +132,7 @@ impl Generations {
     /// nobody knows which one is current, and the member must stop.
     pub fn switch_to(&self, generation: Generation) -> Result<(), StorageError> {
         if self.kind != EngineKind::Memory {
-            point_to(&self.folder, generation.number)?;
+            point_to(&self.folder, generation.number, self.kind.name())?;
         }
         let mut state = self.state.lock();
         let old = std::mem::replace(&mut state.current, generation);
@@ -166,7 +168,12 @@ fn open_current(
     is_log_whole: bool,
 ) -> Result<Generation, StorageError> {
     make_folder(folder)?;
-    let current = read_pointer(folder)?;
+    let pointer = read_pointer(folder)?;
+    if let Some(Pointer { engine, .. }) = pointer.as_ref().filter(|it| it.engine != kind.name()) {
+        let (path, found, wanted) = (folder.to_path_buf(), engine.clone(), kind.name());
+        return Err(StorageError::OtherEngine { path, found, wanted });
+    }
+    let current = pointer.map(|pointer| pointer.number);
     let damaged = |reason| StorageError::Damaged { path: folder.to_path_buf(), reason };
     if current.is_none() && !is_log_whole && !numbers_in(folder)?.is_empty() {
         return Err(damaged(format!("there is an engine, but no {POINTER} that names it")));
@@ -178,39 +185,45 @@ fn open_current(
     remove_all_but(folder, current)?;
     let generation = open_one(folder, kind, current.unwrap_or(FIRST))?;
     if current.is_none() {
-        point_to(folder, generation.number)?;
+        point_to(folder, generation.number, kind.name())?;
     }
     Ok(generation)
 }
 
 fn open_one(folder: &Path, kind: EngineKind, number: u64) -> Result<Generation, StorageError> {
-    let backend: Arc<dyn Backend> = match kind {
-        EngineKind::Memory => Arc::new(MemoryBackend::new()),
-        EngineKind::Sled(options) => {
-            let path = path_of(folder, number);
-            make_folder(&path)?;
-            Arc::new(SledBackend::open(&path, options)?)
-        }
-    };
-    Ok(Generation { number, backend })
+    let path = path_of(folder, number);
+    if kind != EngineKind::Memory {
+        make_folder(&path)?;
+    }
+    Ok(Generation { number, backend: kind.open(&path)? })
 }
 
 /// Makes a generation the current one of the folder.
-pub(crate) fn point_to(folder: &Path, number: u64) -> Result<(), StorageError> {
-    pointer::write(folder, POINTER, &number.to_string())
+pub(crate) fn point_to(folder: &Path, number: u64, engine: &str) -> Result<(), StorageError> {
+    pointer::write(folder, POINTER, &format!("{number} {engine}"))
 }
 
 fn path_of(folder: &Path, number: u64) -> PathBuf {
     folder.join(number.to_string())
 }
 
-fn read_pointer(folder: &Path) -> Result<Option<u64>, StorageError> {
+/// Which generation counts, and what it is.
+struct Pointer {
+    number: u64,
+    engine: String,
+}
+
+fn read_pointer(folder: &Path) -> Result<Option<Pointer>, StorageError> {
     let Some(text) = pointer::read(folder, POINTER)? else { return Ok(None) };
-    let damaged = |_| StorageError::Damaged {
+    let read = || {
+        let (number, engine) = text.split_once(' ')?;
+        Some(Pointer { number: number.parse().ok()?, engine: engine.to_owned() })
+    };
+    let damaged = || StorageError::Damaged {
         path: folder.join(POINTER),
         reason: format!("names no generation: \"{text}\""),
     };
-    text.parse().map(Some).map_err(damaged)
+    read().map(Some).ok_or_else(damaged)
 }
 
 /// The generations that have a folder.
@@ -254,8 +267,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::storage::Batch;
     use crate::storage::schema::{self, Tree};
+    use crate::storage::{Batch, SledOptions};
 
     const SLED: EngineKind = EngineKind::Sled(SledOptions { cache_bytes: 1 << 20 });
 
@@ -313,7 +326,7 @@ mod tests {
         images.push(("a whole engine", image_of(folder), "old"));
         fs::write(folder.join(pointer::new_name(POINTER)), b"").unwrap();
         images.push(("an empty pointer", image_of(folder), "old"));
-        pointer::write_new(folder, POINTER, &new.number.to_string()).unwrap();
+        pointer::write_new(folder, POINTER, "2 sled").unwrap();
         images.push(("a pointer on its way", image_of(folder), "old"));
         generations.switch_to(new).unwrap();
         images.push(("the pointer", image_of(folder), "new"));
@@ -339,7 +352,7 @@ mod tests {
         let refused = found(folder, false).unwrap_err();
         assert!(refused.ends_with("there is an engine, but no CURRENT that names it"), "{refused}");
         assert!(folder.join("1").join("conf").exists(), "what may be all there is stays");
-        pointer::write_new(folder, POINTER, "1").unwrap();
+        pointer::write_new(folder, POINTER, "1 sled").unwrap();
         assert_eq!(found(folder, true), Ok(None));
         assert_eq!(found(folder, false), Ok(None), "from now on there is a pointer");
     }
@@ -373,7 +386,7 @@ mod tests {
             let refused = found(folder, true).unwrap_err();
             assert!(refused.contains("CURRENT: names nothing"), "{refused}");
         }
-        point_to(folder, 3).unwrap();
+        point_to(folder, 3, "sled").unwrap();
         let refused = found(folder, true).unwrap_err();
         assert!(refused.ends_with("CURRENT names generation 3, which is not there"), "{refused}");
         assert!(folder.join("1").exists());

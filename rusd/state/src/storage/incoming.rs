@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! <folder>/8/         the generation
-//! <folder>/INCOMING   "8 5000 3": number, applied index and term, and a checksum
+//! <folder>/INCOMING   "8 sled 5000 3": number, engine, applied index, term, and a checksum
 //! ```
 //!
 //! Order of a snapshot's installation: an [`Installation`] leaves a generation and
@@ -26,9 +26,10 @@ const MARKER: &str = "INCOMING";
 const UNFINISHED: &str = "it is there until it is finished";
 
 /// What waits to be accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming {
     number: u64,
+    engine: String,
     /// Index of the last entry of the log whose effects are in it.
     pub applied_index: u64,
     /// Its term.
@@ -73,6 +74,7 @@ impl Installation {
         };
         let incoming = Incoming {
             number: generation.number(),
+            engine: self.generations.kind().name().to_owned(),
             applied_index: position.applied_index,
             term: position.term,
         };
@@ -94,21 +96,25 @@ impl Drop for Installation {
 /// What waits in the engine's folder.
 pub fn find(folder: &Path) -> Result<Option<Incoming>, StorageError> {
     let Some(text) = pointer::read(folder, MARKER)? else { return Ok(None) };
+    let read = || {
+        let mut words = text.split(' ');
+        let number = words.next()?.parse().ok()?;
+        let engine = words.next()?.to_owned();
+        let applied_index = words.next()?.parse().ok()?;
+        let term = words.next()?.parse().ok()?;
+        Some(Incoming { number, engine, applied_index, term })
+    };
     let damaged = || StorageError::Damaged {
         path: folder.join(MARKER),
         reason: format!("names no generation: \"{text}\""),
     };
-    let numbers: Result<Vec<u64>, _> = text.split(' ').map(str::parse).collect();
-    match numbers.as_deref() {
-        Ok(&[number, applied_index, term]) => Ok(Some(Incoming { number, applied_index, term })),
-        _ => Err(damaged()),
-    }
+    read().map(Some).ok_or_else(damaged)
 }
 
 /// Makes what waits the current generation.
 pub fn accept(folder: &Path) -> Result<(), StorageError> {
     if let Some(incoming) = find(folder)? {
-        generations::point_to(folder, incoming.number)?;
+        generations::point_to(folder, incoming.number, &incoming.engine)?;
     }
     discard(folder)
 }
@@ -120,8 +126,8 @@ pub fn discard(folder: &Path) -> Result<(), StorageError> {
 
 /// Lets a generation wait, which is whole and synced.
 fn mark(folder: &Path, incoming: &Incoming) -> Result<(), StorageError> {
-    let Incoming { number, applied_index, term } = incoming;
-    pointer::write(folder, MARKER, &format!("{number} {applied_index} {term}"))
+    let Incoming { number, engine, applied_index, term } = incoming;
+    pointer::write(folder, MARKER, &format!("{number} {engine} {applied_index} {term}"))
 }
 
 #[cfg(test)]
@@ -194,7 +200,7 @@ mod tests {
         let generations = Arc::new(Generations::open(folder, SLED, true).unwrap());
         let incoming = install(&generations, 50);
         drop(generations);
-        generations::point_to(folder, incoming.number).unwrap();
+        generations::point_to(folder, incoming.number, &incoming.engine).unwrap();
         assert_eq!(find(folder).unwrap(), Some(incoming));
         accept(folder).unwrap();
         assert_eq!(applied(folder), 50);
