@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message as _;
 use rusd_proto::raftpb::EntryType;
@@ -27,6 +28,9 @@ use crate::consensus::membership::InitialCluster;
 
 /// Bytes of log entries held at once.
 const ENTRIES_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long, and how often, an engine's lock is waited for.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+const LOCK_ATTEMPTS: usize = 100;
 
 /// Which engine keeps the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -140,7 +144,7 @@ impl Storage {
             BackendKind::Memory => EngineKind::Memory,
         };
         let is_log_whole = wal.first_index() == Index(1);
-        let generations = Generations::open(&engine_dir(data_dir), kind, is_log_whole)?;
+        let generations = open_generations(&engine_dir(data_dir), kind, is_log_whole)?;
         let backend = generations.current();
         let state = StateMachine::open(backend, HistoryOptions::default(), options.state)?;
         if options.is_forced_new && matches!(origin, Origin::Log) {
@@ -200,6 +204,22 @@ fn force_new_cluster(wal: &mut Wal, state: &StateMachine) -> Result<(), OpenErro
     wal.append(&entries, Some(HardState { commit, ..before }))?;
     wal.sync()?;
     Ok(())
+}
+
+/// An engine that this process has just let go of may give its lock back a little later. No other
+/// process has it: the data directory is locked.
+fn open_generations(
+    folder: &Path,
+    kind: EngineKind,
+    is_log_whole: bool,
+) -> Result<Generations, StorageError> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match Generations::open(folder, kind, is_log_whole) {
+            Err(StorageError::Locked { .. }) => std::thread::sleep(LOCK_RETRY),
+            opened => return opened,
+        }
+    }
+    Generations::open(folder, kind, is_log_whole)
 }
 
 /// Opens the engine of a member that is not running; `None` if it has none.

@@ -67,7 +67,7 @@ pub(super) struct Defragmentation {
     meter: Arc<EngineMeter>,
     requests: Receiver<Reply>,
     under_way: Option<UnderWay>,
-    /// Size of the files after the last one; 0 before the first.
+    /// Size of the files after the last one, also of an earlier life; 0 before the first.
     bytes_after_last: u64,
     /// Smaller files are left alone unless somebody asks.
     unasked_bytes_min: u64,
@@ -91,11 +91,11 @@ impl Defragmentation {
         let (requests, requests_out) = bounded(REQUESTS_QUEUED_MAX);
         let defragmentation = Defragmentation {
             history,
-            generations,
             meter,
             requests: requests_out,
             under_way: None,
-            bytes_after_last: 0,
+            bytes_after_last: generations.bytes_when_made(),
+            generations,
             unasked_bytes_min: UNASKED_BYTES_MIN,
         };
         (defragmentation, Defragmenter { requests })

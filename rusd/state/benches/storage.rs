@@ -19,8 +19,8 @@ use rusd_proto::mvccpb::KeyValue;
 use rusd_state::mvcc::revision::Revision;
 use rusd_state::storage::change::{Changes, EntryKind, HistoryEntry, MetaChange};
 use rusd_state::storage::{
-    Backend, CompactProgress, FoldProgress, History, HistoryOptions, MemoryBackend, SledBackend,
-    SledOptions, StartFrom,
+    Backend, CompactProgress, DefragmentProgress, EngineKind, FjallOptions, FoldProgress, History,
+    HistoryOptions, MemoryBackend, SledOptions, StartFrom,
 };
 use tempfile::TempDir;
 
@@ -39,15 +39,23 @@ fn memory() -> Engine {
     Engine { backend: Arc::new(MemoryBackend::new()), _folder: None }
 }
 
-fn sled() -> Engine {
+fn on_disk(kind: EngineKind) -> Engine {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let backend = SledBackend::open(folder.path(), SledOptions::default()).expect("sled opens");
-    Engine { backend: Arc::new(backend), _folder: Some(folder) }
+    let backend = kind.open(folder.path()).expect("it opens");
+    Engine { backend, _folder: Some(folder) }
+}
+
+fn sled() -> Engine {
+    on_disk(EngineKind::Sled(SledOptions::default()))
+}
+
+fn fjall() -> Engine {
+    on_disk(EngineKind::Fjall(FjallOptions::default()))
 }
 
 type OpenEngine = fn() -> Engine;
 
-const ENGINES: [(&str, OpenEngine); 2] = [("memory", memory), ("sled", sled)];
+const ENGINES: [(&str, OpenEngine); 3] = [("memory", memory), ("sled", sled), ("fjall", fjall)];
 
 fn open(engine: &Engine) -> Arc<History> {
     History::open(Arc::clone(&engine.backend), HistoryOptions::default()).expect("it opens").0
@@ -203,6 +211,35 @@ fn folding(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn defragmentation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("storage/defragment_100k_keys");
+    group.throughput(Throughput::Elements(100_000)).sample_size(10);
+    for (name, engine) in ENGINES {
+        group.bench_function(name, |bencher| {
+            let setup = || {
+                let from = engine();
+                let history = open(&from);
+                fill(&history, 2..=100_001, &mut ChaCha8Rng::seed_from_u64(5));
+                fold(&history);
+                (from, engine(), history)
+            };
+            let copy = |(from, to, history): (Engine, Engine, Arc<History>)| {
+                history.begin_defragment(Arc::clone(&to.backend)).expect("it begins");
+                loop {
+                    match history.defragment_step(256 << 10, || Ok(())).expect("it copies") {
+                        DefragmentProgress::Busy => {}
+                        DefragmentProgress::Done => break,
+                        other => panic!("{other:?}"),
+                    }
+                }
+                (from, to, history)
+            };
+            bencher.iter_batched(setup, copy, BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
 /// A million keys, each written once, and folded.
 fn folded_million() -> Engine {
     let engine = sled();
@@ -248,5 +285,5 @@ fn cold_start(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, put_path, reads, compaction, folding, cold_start);
+criterion_group!(benches, put_path, reads, compaction, folding, defragmentation, cold_start);
 criterion_main!(benches);

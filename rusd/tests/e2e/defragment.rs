@@ -89,7 +89,6 @@ async fn fill_and_empty(member: Member) {
     let (revision, id) = full.header.map(|header| (header.revision, header.member_id)).unwrap();
     compact(&mut kv, revision).await;
     let compacted = status(&mut maintenance).await;
-    assert!(compacted.db_size >= full.db_size, "a compaction gives nothing back");
     assert!(compacted.db_size_in_use < full.db_size_in_use / 2, "{compacted:?}");
     let hash_before = hash(&mut maintenance, 0).await;
     defragment(&mut maintenance).await;

@@ -3,7 +3,7 @@
 //! ```text
 //! <folder>/7/          the files of generation 7
 //! <folder>/8/          a generation that is being made, or one whose readers are not gone yet
-//! <folder>/CURRENT     "7 sled", and a checksum
+//! <folder>/CURRENT     "7 sled 4096": its number, engine, and bytes when it was made; a checksum
 //! <folder>/CURRENT.new on its way to be CURRENT
 //! ```
 //!
@@ -51,6 +51,8 @@ struct State {
 #[derive(Debug)]
 pub struct Generation {
     number: u64,
+    /// What its files took when it became current; 0 for one that was not made by a copy.
+    bytes_when_made: u64,
     backend: Arc<dyn Backend>,
 }
 
@@ -87,14 +89,14 @@ impl Generations {
 
     /// An engine without files as the first generation.
     pub fn of_memory(engine: Arc<MemoryBackend>) -> Generations {
-        let current = Generation { number: FIRST, backend: engine };
+        let current = Generation { number: FIRST, bytes_when_made: 0, backend: engine };
         let state = State { newest: FIRST, current, retired: Vec::new() };
         Generations { folder: PathBuf::new(), kind: EngineKind::Memory, state: Mutex::new(state) }
     }
 
     /// Opens the current generation of a member that is not running, of whichever kind it is.
     pub fn open_current_of(folder: &Path) -> Result<Option<Arc<dyn Backend>>, StorageError> {
-        let Some(Pointer { number, engine }) = read_pointer(folder)? else { return Ok(None) };
+        let Some(Pointer { number, engine, .. }) = read_pointer(folder)? else { return Ok(None) };
         let unknown = || StorageError::Damaged {
             path: folder.to_path_buf(),
             reason: format!("names an engine that is not known: {engine}"),
@@ -118,6 +120,11 @@ impl Generations {
         Arc::clone(&self.state.lock().current.backend)
     }
 
+    /// What the files of the current generation took when it was copied; 0 if it was not.
+    pub fn bytes_when_made(&self) -> u64 {
+        self.state.lock().current.bytes_when_made
+    }
+
     /// Makes an empty generation. It is nothing but leftovers until [`Generations::switch_to`].
     pub fn begin(&self) -> Result<Generation, StorageError> {
         let number = {
@@ -130,9 +137,11 @@ impl Generations {
 
     /// Makes a generation the current one; the caller has filled and synced it. After an error
     /// nobody knows which one is current, and the member must stop.
-    pub fn switch_to(&self, generation: Generation) -> Result<(), StorageError> {
+    pub fn switch_to(&self, mut generation: Generation) -> Result<(), StorageError> {
+        generation.bytes_when_made = generation.backend.size_on_disk()?;
         if self.kind != EngineKind::Memory {
-            point_to(&self.folder, generation.number, self.kind.name())?;
+            let (number, bytes) = (generation.number, generation.bytes_when_made);
+            point_to(&self.folder, number, self.kind.name(), bytes)?;
         }
         let mut state = self.state.lock();
         let old = std::mem::replace(&mut state.current, generation);
@@ -150,7 +159,7 @@ impl Generations {
     pub fn sweep(&self) -> Result<(), StorageError> {
         let is_unread = |generation: &mut Generation| Arc::strong_count(&generation.backend) == 1;
         let unread: Vec<_> = self.state.lock().retired.extract_if(.., is_unread).collect();
-        for Generation { number, backend } in unread {
+        for Generation { number, backend, .. } in unread {
             // The engine closes its files before they go.
             drop(backend);
             if self.kind != EngineKind::Memory {
@@ -173,7 +182,7 @@ fn open_current(
         let (path, found, wanted) = (folder.to_path_buf(), engine.clone(), kind.name());
         return Err(StorageError::OtherEngine { path, found, wanted });
     }
-    let current = pointer.map(|pointer| pointer.number);
+    let current = pointer.as_ref().map(|pointer| pointer.number);
     let damaged = |reason| StorageError::Damaged { path: folder.to_path_buf(), reason };
     if current.is_none() && !is_log_whole && !numbers_in(folder)?.is_empty() {
         return Err(damaged(format!("there is an engine, but no {POINTER} that names it")));
@@ -183,9 +192,10 @@ fn open_current(
         return Err(damaged(reason));
     }
     remove_all_but(folder, current)?;
-    let generation = open_one(folder, kind, current.unwrap_or(FIRST))?;
+    let mut generation = open_one(folder, kind, current.unwrap_or(FIRST))?;
+    generation.bytes_when_made = pointer.map_or(0, |pointer| pointer.bytes_when_made);
     if current.is_none() {
-        point_to(folder, generation.number, kind.name())?;
+        point_to(folder, generation.number, kind.name(), 0)?;
     }
     Ok(generation)
 }
@@ -195,12 +205,17 @@ fn open_one(folder: &Path, kind: EngineKind, number: u64) -> Result<Generation, 
     if kind != EngineKind::Memory {
         make_folder(&path)?;
     }
-    Ok(Generation { number, backend: kind.open(&path)? })
+    Ok(Generation { number, bytes_when_made: 0, backend: kind.open(&path)? })
 }
 
 /// Makes a generation the current one of the folder.
-pub(crate) fn point_to(folder: &Path, number: u64, engine: &str) -> Result<(), StorageError> {
-    pointer::write(folder, POINTER, &format!("{number} {engine}"))
+pub(crate) fn point_to(
+    folder: &Path,
+    number: u64,
+    engine: &str,
+    bytes_when_made: u64,
+) -> Result<(), StorageError> {
+    pointer::write(folder, POINTER, &format!("{number} {engine} {bytes_when_made}"))
 }
 
 fn path_of(folder: &Path, number: u64) -> PathBuf {
@@ -211,13 +226,17 @@ fn path_of(folder: &Path, number: u64) -> PathBuf {
 struct Pointer {
     number: u64,
     engine: String,
+    bytes_when_made: u64,
 }
 
 fn read_pointer(folder: &Path) -> Result<Option<Pointer>, StorageError> {
     let Some(text) = pointer::read(folder, POINTER)? else { return Ok(None) };
     let read = || {
-        let (number, engine) = text.split_once(' ')?;
-        Some(Pointer { number: number.parse().ok()?, engine: engine.to_owned() })
+        let mut words = text.split(' ');
+        let number = words.next()?.parse().ok()?;
+        let engine = words.next()?.to_owned();
+        let bytes_when_made = words.next()?.parse().ok()?;
+        Some(Pointer { number, engine, bytes_when_made })
     };
     let damaged = || StorageError::Damaged {
         path: folder.join(POINTER),
@@ -326,7 +345,7 @@ mod tests {
         images.push(("a whole engine", image_of(folder), "old"));
         fs::write(folder.join(pointer::new_name(POINTER)), b"").unwrap();
         images.push(("an empty pointer", image_of(folder), "old"));
-        pointer::write_new(folder, POINTER, "2 sled").unwrap();
+        pointer::write_new(folder, POINTER, "2 sled 0").unwrap();
         images.push(("a pointer on its way", image_of(folder), "old"));
         generations.switch_to(new).unwrap();
         images.push(("the pointer", image_of(folder), "new"));
@@ -352,7 +371,7 @@ mod tests {
         let refused = found(folder, false).unwrap_err();
         assert!(refused.ends_with("there is an engine, but no CURRENT that names it"), "{refused}");
         assert!(folder.join("1").join("conf").exists(), "what may be all there is stays");
-        pointer::write_new(folder, POINTER, "1 sled").unwrap();
+        pointer::write_new(folder, POINTER, "1 sled 0").unwrap();
         assert_eq!(found(folder, true), Ok(None));
         assert_eq!(found(folder, false), Ok(None), "from now on there is a pointer");
     }
@@ -371,6 +390,11 @@ mod tests {
         generations.retire(generations.begin().unwrap());
         generations.sweep().unwrap();
         assert_eq!(numbers_in(folder.path()).unwrap(), [2]);
+        let bytes = generations.bytes_when_made();
+        assert!(bytes > 0);
+        drop(generations);
+        let generations = Generations::open(folder.path(), SLED, true).unwrap();
+        assert_eq!(generations.bytes_when_made(), bytes);
     }
 
     #[test]
@@ -386,7 +410,7 @@ mod tests {
             let refused = found(folder, true).unwrap_err();
             assert!(refused.contains("CURRENT: names nothing"), "{refused}");
         }
-        point_to(folder, 3, "sled").unwrap();
+        point_to(folder, 3, "sled", 0).unwrap();
         let refused = found(folder, true).unwrap_err();
         assert!(refused.ends_with("CURRENT names generation 3, which is not there"), "{refused}");
         assert!(folder.join("1").exists());

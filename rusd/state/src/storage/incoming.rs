@@ -114,7 +114,7 @@ pub fn find(folder: &Path) -> Result<Option<Incoming>, StorageError> {
 /// Makes what waits the current generation.
 pub fn accept(folder: &Path) -> Result<(), StorageError> {
     if let Some(incoming) = find(folder)? {
-        generations::point_to(folder, incoming.number, &incoming.engine)?;
+        generations::point_to(folder, incoming.number, &incoming.engine, 0)?;
     }
     discard(folder)
 }
@@ -200,7 +200,7 @@ mod tests {
         let generations = Arc::new(Generations::open(folder, SLED, true).unwrap());
         let incoming = install(&generations, 50);
         drop(generations);
-        generations::point_to(folder, incoming.number, &incoming.engine).unwrap();
+        generations::point_to(folder, incoming.number, &incoming.engine, 0).unwrap();
         assert_eq!(find(folder).unwrap(), Some(incoming));
         accept(folder).unwrap();
         assert_eq!(applied(folder), 50);
