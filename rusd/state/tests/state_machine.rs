@@ -82,15 +82,20 @@ fn members_and_versions_survive_a_restart() {
 fn a_removed_member_stays_removed() {
     let backend = Arc::new(MemoryBackend::default());
     let mut machine = open(&backend);
-    let add = conf_change(1, ConfChangeType::ConfChangeAddNode, 1, r#"{"peerURLs":["a"]}"#);
-    machine.apply(&add).unwrap();
+    for (id, context) in [(1, r#"{"peerURLs":["a"]}"#), (2, r#"{"peerURLs":["b"]}"#)] {
+        let add = conf_change(id, ConfChangeType::ConfChangeAddNode, id, context);
+        machine.apply(&add).unwrap();
+    }
     machine.history().flush().unwrap();
     let mut machine = open(&backend);
     let remove = |index| conf_change(index, ConfChangeType::ConfChangeRemoveNode, 1, "");
-    assert_eq!(machine.apply(&remove(2)).unwrap().outcome, Ok(Response::Members(Vec::new())));
-    assert_eq!(machine.apply(&remove(3)).unwrap().outcome, Err(ApplyError::MemberNotFound));
+    let removed = machine.apply(&remove(3)).unwrap().outcome;
+    let left = machine.view().members();
+    assert_eq!(left.iter().map(|member| member.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(removed, Ok(Response::Members(left.clone())));
+    assert_eq!(machine.apply(&remove(4)).unwrap().outcome, Err(ApplyError::MemberRemoved));
     machine.history().flush().unwrap();
-    assert!(open(&backend).view().members().is_empty());
+    assert_eq!(open(&backend).view().members(), left);
 }
 
 #[test]
