@@ -11,6 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
+    if let Err(error) = rusd_failpoint::start() {
+        drop(writeln!(std::io::stderr(), "rusd: {error}"));
+        return ExitCode::FAILURE;
+    }
     let outcome = match config::parse(std::env::args_os()) {
         Ok(Ok(Invocation::Serve(config))) => serve(&config),
         Ok(Ok(Invocation::Verify { data_dir })) => verify_and_print(&data_dir),

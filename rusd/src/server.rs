@@ -409,6 +409,7 @@ impl Starting<'_> {
             }),
             ..InternalRaftRequest::default()
         };
+        rusd_failpoint::hit("beforePublishing");
         let publishing = async {
             while let Err(error) = proposer.propose(request.clone()).await {
                 tracing::warn!(%error, "failed to publish local member to cluster through raft");

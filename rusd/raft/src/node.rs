@@ -267,6 +267,9 @@ impl<L: LogStore> Node<L> {
         let mut ready = self.raw.ready();
         self.take_failure()?;
         let messages = self.persist(&mut ready, outbox)?;
+        if !messages.is_empty() {
+            rusd_failpoint::hit("raftBeforeFollowerSend");
+        }
         send_all(messages, self.cluster_id(), outbox);
 
         let mut turn = Turn {
@@ -275,6 +278,7 @@ impl<L: LogStore> Node<L> {
             committed: Vec::new(),
         };
         self.hand_out(ready.take_committed_entries(), &mut turn);
+        rusd_failpoint::hit("raftBeforeAdvance");
         let mut light = self.raw.advance_append(ready);
         self.take_failure()?;
         self.is_commit_unsaved |= light.commit_index().is_some();
@@ -387,6 +391,7 @@ impl<L: LogStore> Node<L> {
             None if self.is_commit_unsaved => Some(self.hard_state()),
             None => None,
         };
+        rusd_failpoint::hit("raftBeforeSave");
         if !entries.is_empty() || hard_state.is_some() {
             self.log_mut().append(&entries, hard_state)?;
             self.is_commit_unsaved = false;
@@ -400,10 +405,14 @@ impl<L: LogStore> Node<L> {
         if (before.term, before.vote) != (after.term, after.vote) {
             late.splice(0..0, early.drain(..));
         }
+        if !early.is_empty() {
+            rusd_failpoint::hit("raftBeforeLeaderSend");
+        }
         send_all(early, self.cluster_id(), outbox);
         if ready.must_sync() {
             self.sync_turn()?;
         }
+        rusd_failpoint::hit("raftAfterSave");
         Ok(late)
     }
 

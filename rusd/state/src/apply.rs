@@ -212,8 +212,14 @@ impl StateMachine {
             lease: None,
         };
         let (request_id, outcome) = match payload {
-            Payload::Command(command) => (command.request_id, run.command(command.body)?),
-            Payload::ConfChange(change) => (change.id(), run.conf_change(&change)?),
+            Payload::Command(command) => {
+                rusd_failpoint::hit("beforeApplyOneEntryNormal");
+                (command.request_id, run.command(command.body)?)
+            }
+            Payload::ConfChange(change) => {
+                rusd_failpoint::hit("beforeApplyOneConfChange");
+                (change.id(), run.conf_change(&change)?)
+            }
             Payload::Unsupported => (0, Err(ApplyError::Unimplemented)),
         };
         let Run { mut changes, mut events, lease, .. } = run;
@@ -383,12 +389,14 @@ impl Run<'_> {
             return Err(ApplyError::FutureRevision);
         }
         self.state.compaction_hashes.want(request.revision, store.compact());
+        rusd_failpoint::hit("compactBeforeCommitScheduledCompact");
         store.set_compact(request.revision);
         self.changes.meta.push(MetaChange::CompactRevision(request.revision));
         if request.revision == 0 {
             let mark = Some(Bytes::new());
             self.changes.meta.push(MetaChange::Named(COMPACTED_TO_ZERO.to_owned(), mark));
         }
+        rusd_failpoint::hit("compactAfterCommitScheduledCompact");
         Ok(Response::Compact(CompactionResponse { header: Some(header(store.current())) }))
     }
 

@@ -9,6 +9,8 @@ mod api;
 mod certificates;
 mod cluster;
 mod defragment;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod hashes;
 mod leaderless;
 mod locks;

@@ -67,7 +67,26 @@ impl Member {
 
     /// The same of `program`, with URLs of `scheme`.
     pub(crate) fn start_at(program: &str, scheme: Scheme, flags: &[&str]) -> Member {
-        let (member, mut log) = Member::spawn(program, scheme, flags);
+        Member::start_command(Command::new(program), scheme, flags)
+    }
+
+    /// Starts a member with these variables.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn start_with_env(variables: &[(&str, &str)]) -> Member {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rusd"));
+        command.envs(variables.iter().copied());
+        Member::start_command(command, Scheme::Http, &[])
+    }
+
+    /// Waits for the end of a member of our own, which comes by itself.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let (child, _) = self.process.as_mut().expect("only a member of our own has a process");
+        child.wait().unwrap()
+    }
+
+    fn start_command(command: Command, scheme: Scheme, flags: &[&str]) -> Member {
+        let (member, mut log) = Member::spawn(command, scheme, flags);
         // What it logs later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         member
@@ -75,17 +94,17 @@ impl Member {
 
     /// Starts a member whose log nobody reads once it is ready: each further line is a write error.
     pub(crate) fn start_unheard() -> Member {
-        Member::spawn(env!("CARGO_BIN_EXE_rusd"), Scheme::Http, &[]).0
+        Member::spawn(Command::new(env!("CARGO_BIN_EXE_rusd")), Scheme::Http, &[]).0
     }
 
     /// Starts a member, waits until it is ready, and gives the rest of its log.
-    fn spawn(program: &str, scheme: Scheme, flags: &[&str]) -> (Member, BufReader<ChildStderr>) {
+    fn spawn(command: Command, scheme: Scheme, flags: &[&str]) -> (Member, BufReader<ChildStderr>) {
         let dir = TempDir::new().unwrap();
         let [endpoint, peer] = scheme.urls();
         // Said aloud for etcd.
         let own = format!("default={peer}");
         let flags = [&["--initial-cluster", &own], flags].concat();
-        let (child, log) = started(program, &dir, [&endpoint, &peer], &flags);
+        let (child, log) = started(command, &dir, [&endpoint, &peer], &flags);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         (Member { endpoint, peer, process: Some((child, dir)), flags }, log)
     }
@@ -96,7 +115,7 @@ impl Member {
         child.kill().unwrap();
         child.wait().unwrap();
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let program = env!("CARGO_BIN_EXE_rusd");
+        let program = Command::new(env!("CARGO_BIN_EXE_rusd"));
         let (child, mut log) = started(program, &dir, [&self.endpoint, &self.peer], &flags);
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         self.process = Some((child, dir));
@@ -207,12 +226,12 @@ fn pid_of(child: &Child) -> Pid {
 /// Starts a member of `program` at these client and peer addresses, waits until it is ready, and
 /// gives the rest of its log.
 fn started(
-    program: &str,
+    mut command: Command,
     dir: &TempDir,
     [endpoint, peer]: [&str; 2],
     flags: &[&str],
 ) -> (Child, BufReader<ChildStderr>) {
-    let mut child = Command::new(program)
+    let mut child = command
         .arg("--data-dir")
         .arg(dir.path().join("data"))
         .args(["--listen-client-urls", endpoint, "--advertise-client-urls", endpoint])
@@ -246,6 +265,7 @@ pub(crate) fn start_three_at(program: &str, scheme: Scheme, flags: &[&str]) -> [
             scope.spawn(move || {
                 let dir = TempDir::new().unwrap();
                 let flags = [&["--name", &name, "--initial-cluster", cluster], flags].concat();
+                let program = Command::new(program);
                 let (child, mut log) = started(program, &dir, [&endpoint, &peer], &flags);
                 std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
                 Member { endpoint, peer, process: Some((child, dir)), flags: Vec::new() }

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     conform::steps(&mut steps);
     generate::steps(&mut steps);
     sim::steps(&mut steps);
+    steps.run("failpoints: a crash at each place loses nothing", failpoints);
     steps.run("model against etcd", || model(args.model_operations));
     steps.run("mixed-faults, judged", || judged(&kept, &args.duration));
 
@@ -63,6 +64,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let code = steps.finish(title);
     report::progress(&format!("kept in {}", kept.display()));
     Ok(code)
+}
+
+/// A build of its own, in which members can be made to end, wait and fail at named places.
+fn failpoints() -> Result<Outcome> {
+    let tests = ["test", "-p", "rusd", "--features", "failpoints", "--test", "e2e", "failpoints::"];
+    workspace::must(&mut workspace::cargo(tests))?;
+    let own = ["test", "-p", "rusd-failpoint", "--features", "enabled"];
+    workspace::must(&mut workspace::cargo(own))?;
+    Ok(Outcome::Passed("ends, waits and failures".to_owned()))
 }
 
 /// The checker's model of etcd against etcd itself, on random sequential operations.

@@ -9,6 +9,7 @@
 //! - After a failed write or sync the log takes nothing more: nobody knows what is on the disk.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -323,7 +324,11 @@ impl LogStore for Wal {
 
     fn append(&mut self, entries: &[Entry], hard_state: Option<HardState>) -> Result<(), Fatal> {
         self.check_usable()?;
-        self.append_batch(entries, hard_state).inspect_err(|_error| self.has_failed = true)
+        let written = match rusd_failpoint::failed("walWriteError") {
+            Some(reason) => Err(Fatal::io("write", &self.dir)(io::Error::other(reason))),
+            None => self.append_batch(entries, hard_state),
+        };
+        written.inspect_err(|_error| self.has_failed = true)
     }
 
     fn sync(&mut self) -> Result<(), Fatal> {
@@ -332,7 +337,13 @@ impl LogStore for Wal {
             return Ok(());
         }
         let last = self.last_segment();
-        let done = last.file.sync_data().map_err(Fatal::io("sync", &last.path));
+        rusd_failpoint::hit("walBeforeSync");
+        let done = match rusd_failpoint::failed("walSyncError") {
+            Some(reason) => Err(io::Error::other(reason)),
+            None => last.file.sync_data(),
+        };
+        let done = done.map_err(Fatal::io("sync", &last.path));
+        rusd_failpoint::hit("walAfterSync");
         self.has_failed = done.is_err();
         done?;
         self.synced = self.position;

@@ -152,8 +152,14 @@ impl Compaction {
         if chunk.is_last {
             put_number(&mut chunk.batch, &MetaKey::Compacted, compact);
         }
-        backend.commit(&chunk.batch)?;
+        rusd_failpoint::hit("compactBeforeCommitBatch");
         if chunk.is_last {
+            rusd_failpoint::hit("compactBeforeSetFinishedCompact");
+        }
+        backend.commit(&chunk.batch)?;
+        rusd_failpoint::hit("compactAfterCommitBatch");
+        if chunk.is_last {
+            rusd_failpoint::hit("compactAfterSetFinishedCompact");
             self.finished = compact;
             self.walk = None;
             Ok(CompactProgress::Finished { removed, rewritten })

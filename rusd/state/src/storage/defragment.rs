@@ -56,6 +56,7 @@ pub(crate) enum CopyError {
 impl Defragmentation {
     /// Into an empty engine.
     pub(crate) fn new(target: Arc<dyn Backend>, export: Export) -> Self {
+        rusd_failpoint::hit("defragBeforeCopy");
         let image = Some((Tree::Index, Vec::new()));
         Defragmentation { target, export, image, unsynced_bytes: 0 }
     }
@@ -88,6 +89,7 @@ impl Defragmentation {
             self.export.move_to(durable).map_err(CopyError::Source)?;
             return Ok(true);
         }
+        rusd_failpoint::hit("defragBeforeRename");
         self.complete().map_err(CopyError::Target)?;
         Ok(false)
     }

@@ -281,8 +281,13 @@ impl History {
         history += Tally { count: buffer.entries(), bytes: batch.put_bytes(Tree::KvRev) };
         history.put(Kept::History, &mut batch);
         let backend = self.backend();
+        rusd_failpoint::hit("beforeCommit");
+        if let Some(reason) = rusd_failpoint::failed("engineCommitError") {
+            return Err(StorageError::Engine(reason.into()));
+        }
         backend.commit(&batch)?;
         backend.sync()?;
+        rusd_failpoint::hit("afterCommit");
         background.history = history;
         self.note_size(&background);
         let durable = buffer.position;

@@ -24,9 +24,16 @@ pub(super) const OUTSIDE: &[&str] = &["scripts/clients/"];
 pub(super) const PACKAGES: &[Package] = &[
     Package { name: "rusd-proto", folder: "rusd/proto", may_use: &[], is_pure: false, tiers: &[] },
     Package {
+        name: "rusd-failpoint",
+        folder: "rusd/failpoint",
+        may_use: &[],
+        is_pure: false,
+        tiers: &[],
+    },
+    Package {
         name: "rusd-raft",
         folder: "rusd/raft",
-        may_use: &["rusd-proto"],
+        may_use: &["rusd-failpoint", "rusd-proto"],
         is_pure: true,
         tiers: &[
             &["node"],
@@ -41,7 +48,7 @@ pub(super) const PACKAGES: &[Package] = &[
     Package {
         name: "rusd-state",
         folder: "rusd/state",
-        may_use: &["rusd-proto"],
+        may_use: &["rusd-failpoint", "rusd-proto"],
         is_pure: true,
         tiers: &[
             &["apply", "recovery"],
@@ -55,7 +62,7 @@ pub(super) const PACKAGES: &[Package] = &[
     Package {
         name: "rusd",
         folder: "rusd",
-        may_use: &["rusd-proto", "rusd-raft", "rusd-state"],
+        may_use: &["rusd-failpoint", "rusd-proto", "rusd-raft", "rusd-state"],
         is_pure: false,
         tiers: &[
             &["main"],
