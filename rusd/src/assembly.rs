@@ -25,6 +25,7 @@ use crate::background::space::SpaceAlarm;
 use crate::config::Config;
 use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Membership, Wiring};
 use crate::consensus::inbox::{Inbox, InboxReceiver};
+use crate::consensus::log_keeper::{KeptLog, SnapshotsUnderWay};
 use crate::consensus::peer_handler::Roster;
 use crate::consensus::peer_http::PeerAsker;
 use crate::consensus::progress::Progress;
@@ -38,6 +39,7 @@ use crate::member::{BlockingWork, Identity, Limits, Member};
 use crate::metrics::Metrics;
 use crate::plant::Plant;
 use crate::quota::{Quota, SpaceWatch};
+use crate::storage::BackendKind;
 use crate::watch::hub::{Dispatcher, Hub};
 
 /// The node's clock: etcd's flags in milliseconds are counted in ticks of this.
@@ -60,6 +62,8 @@ pub struct Materials<L> {
     pub inbox: (Inbox, InboxReceiver),
     /// Asks peers outside consensus.
     pub asker: PeerAsker,
+    /// Snapshots on their way to peers.
+    pub snapshots_under_way: SnapshotsUnderWay,
     /// Cancelled when this member is removed from its cluster.
     pub removed: CancellationToken,
     /// What makes this life of the member unlike any other.
@@ -174,6 +178,7 @@ impl<L: LogStore> Assembly<L> {
             inbox,
             removed,
             asker,
+            snapshots_under_way,
             entropy,
             blocking_work,
         } = materials;
@@ -192,6 +197,9 @@ impl<L: LogStore> Assembly<L> {
             waiters: Arc::clone(&shared.waiters),
             progress: Arc::clone(&shared.progress),
             membership,
+            kept_log: kept_log(config),
+            snapshots_under_way,
+            history: state.history(),
             first_read_context: entropy.nanos(),
             read_round_ticks_max: 2 * ticks(config.election_timeout),
         };
@@ -367,6 +375,14 @@ fn membership(state: &StateMachine, removed: CancellationToken) -> (Membership, 
     let members = state.view().membership();
     let (roster, news) = watch::channel(Arc::new(members.clone()));
     (Membership { members, roster, removed }, news)
+}
+
+/// What a memory engine has is lost with the process, so that its log is never cut.
+fn kept_log(config: &Config) -> KeptLog {
+    match config.backend {
+        BackendKind::Memory => KeptLog { entries_per_mark: u64::MAX, catch_up_entries: 0 },
+        _ => config.log_keeping.kept_log(),
+    }
 }
 
 fn raft_config(config: &Config, member_id: u64, seed: Option<u64>) -> RaftConfig {

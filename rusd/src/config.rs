@@ -23,7 +23,7 @@ mod features;
 mod tls;
 
 pub use auto_compaction::AutoCompaction;
-pub use cluster::Membership;
+pub use cluster::{LogKeeping, Membership};
 pub use features::{Features, FeaturesError};
 
 use tls::TlsFlags;
@@ -103,6 +103,8 @@ pub struct Config {
     pub self_signed_cert_years: u32,
     /// `--strict-reconfig-check`, `--force-new-cluster`, `--max-learners`
     pub membership: Membership,
+    /// `--snapshot-count`, `--snapshot-catchup-entries`, `--max-wals`
+    pub log_keeping: LogKeeping,
 }
 
 /// The least time to live of a lease, in seconds, that etcd's default flags come to.
@@ -358,6 +360,8 @@ struct Flags {
     tls: TlsFlags,
     #[command(flatten)]
     membership: Membership,
+    #[command(flatten)]
+    log_keeping: LogKeeping,
 }
 
 impl TryFrom<Flags> for Config {
@@ -420,6 +424,7 @@ impl TryFrom<Flags> for Config {
             peer_tls,
             self_signed_cert_years: flags.tls.self_signed_cert_validity,
             membership: flags.membership,
+            log_keeping: flags.log_keeping,
             name: flags.name,
         })
     }

@@ -41,9 +41,22 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         .build()?;
     let stop = CancellationToken::new();
     runtime.block_on(async { spawn_signal_handler(stop.clone()) })?;
-    let server = match Server::start(config, &stop) {
+    while serve_once(config, &runtime, &stop)? {
+        tracing::info!("starting again from a snapshot");
+    }
+    Ok(())
+}
+
+/// True if the member must start again.
+fn serve_once(
+    config: &Config,
+    runtime: &tokio::runtime::Runtime,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let server = match Server::start(config, stop) {
+        Err(ServerError::Restarting) => return Ok(true),
         // As in etcd, a member that was removed has nothing to complain about.
-        Err(ServerError::StoppedEarly | ServerError::Removed) => return Ok(()),
+        Err(ServerError::StoppedEarly | ServerError::Removed) => return Ok(false),
         started => started?,
     };
     let failed = server.stopped();
@@ -51,14 +64,15 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         tokio::select! {
             () = stop.cancelled() => {}
             () = failed.cancelled() => {
-                if !server.is_removed() {
+                if !server.is_removed() && !server.is_restarting() {
                     tracing::error!("a part of the member failed; shutting down");
                 }
             }
         }
     });
+    let is_restarting = server.is_restarting();
     server.stop()?;
-    Ok(())
+    Ok(is_restarting)
 }
 
 /// Cancels `stop` on the first SIGTERM or SIGINT.

@@ -24,30 +24,34 @@ use std::time::Duration;
 use rusd_proto::etcdserverpb::InternalRaftRequest;
 use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 use rusd_raft::Metadata;
-#[cfg(feature = "planted-bugs")]
-use rusd_raft::log::LogStore;
-use rusd_raft::log::Wal;
-use rusd_state::View;
+use rusd_raft::log::{LogStore, Wal};
 use rusd_state::members::Member as ClusterMember;
+use rusd_state::storage::Generations;
+use rusd_state::{StateMachine, View};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::assembly::{Assembly, AssemblyError, Entropy, Materials};
+use crate::assembly::{Assembly, AssemblyError, Background, Entropy, Materials};
 use crate::bootstrap::{BootstrapError, Start};
 use crate::config::{Config, Url};
+use crate::consensus::driver::{DriverEnd, DriverError};
 use crate::consensus::inbox::{Inbox, inbox};
 use crate::consensus::join::JoinError;
+use crate::consensus::log_keeper::SnapshotsUnderWay;
 use crate::consensus::peer_handler::{PeerHandler, Roster};
 use crate::consensus::peer_http::PeerAsker;
 use crate::consensus::peer_link::GrpcCarrier;
 use crate::consensus::proposer::Proposer;
+use crate::consensus::snapshot_io::{SnapshotSink, SnapshotSource};
 use crate::consensus::transfer::HandOver;
 use crate::consensus::transport::{Endpoint, Transport};
 use crate::member::{BlockingWork, Identity, Member};
+use crate::metrics::Metrics;
 use crate::net;
 use crate::plant::Plant;
-use crate::storage::{OpenError, Storage, StorageOptions};
+use crate::storage::{BackendKind, OpenError, Storage, StorageOptions};
 use crate::tls::{Acceptor, Dialer, NameCheck, Tls, TlsError, TlsOptions};
 
 /// How long a stop waits for open requests.
@@ -91,6 +95,9 @@ pub enum ServerError {
     /// It is no member any more, and found that out before it was ready.
     #[error("the member has been permanently removed from the cluster")]
     Removed,
+    /// It got the state of another member before it was ready, and must start again.
+    #[error("the member starts again from a snapshot")]
+    Restarting,
     /// A thread failed; its own log line says why.
     #[error("the member had to stop")]
     Failed,
@@ -102,6 +109,7 @@ pub struct Server {
     stop_api: CancellationToken,
     stop_core: CancellationToken,
     removed: CancellationToken,
+    restarting: Arc<AtomicBool>,
     failed: Arc<AtomicBool>,
     hand_over: HandOver,
     api: net::ApiThreads,
@@ -147,6 +155,11 @@ impl Server {
     /// Cancelled when the member stops by itself, because a part of it failed.
     pub fn stopped(&self) -> CancellationToken {
         self.stop_core.clone()
+    }
+
+    /// The member stops to start again from a state that it got from another one.
+    pub fn is_restarting(&self) -> bool {
+        self.restarting.load(Ordering::Acquire)
     }
 
     /// Stops the member: open requests get a moment, and everything applied becomes durable.
@@ -207,6 +220,7 @@ fn storage_options(config: &Config, plant: Option<Plant>) -> StorageOptions {
         data_dir: config.data_dir.clone(),
         backend: config.backend,
         is_forced_new: config.membership.is_forced_new,
+        segments_kept: config.log_keeping.segments_kept,
         state,
     }
 }
@@ -226,10 +240,59 @@ struct Starting<'a> {
 struct Threads {
     stop: CancellationToken,
     failed: Arc<AtomicBool>,
+    /// The driver has installed a state.
+    restarting: Arc<AtomicBool>,
     handles: Vec<JoinHandle<()>>,
 }
 
+/// What is left of an assembly when its parts have their threads.
+struct Running {
+    member: Member,
+    metrics: Metrics,
+    roster: Roster,
+    background: Background,
+}
+
 impl Threads {
+    fn new() -> Self {
+        Threads {
+            stop: CancellationToken::new(),
+            failed: Arc::default(),
+            restarting: Arc::default(),
+            handles: Vec::new(),
+        }
+    }
+
+    /// Gives the parts their threads.
+    fn spawn_core<L: LogStore + Send + 'static>(
+        &mut self,
+        assembly: Assembly<L>,
+    ) -> Result<Running, ServerError> {
+        let Assembly { driver, committed, applier, dispatcher, engine, background, .. } = assembly;
+        let (member, metrics, roster) = (assembly.member, assembly.metrics, assembly.roster);
+        let (stop, restarting) = (self.stop.clone(), Arc::clone(&self.restarting));
+        self.spawn("driver", move || {
+            // The end of this thread stops the member either way.
+            let end = driver.run(&stop)?;
+            restarting.store(end == DriverEnd::Installed, Ordering::Release);
+            Ok::<_, DriverError>(())
+        })?;
+        self.spawn("watch-hub", move || {
+            dispatcher.run();
+            Ok::<_, Infallible>(())
+        })?;
+        self.spawn("engine", move || engine.run())?;
+        self.spawn("applier", move || applier.run(&committed))?;
+        Ok(Running { member, metrics, roster, background })
+    }
+
+    /// Waits for all to end. What a thread failed of is in the log.
+    fn join(self) {
+        for handle in self.handles {
+            drop(handle.join());
+        }
+    }
+
     fn spawn<E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -265,40 +328,30 @@ impl Starting<'_> {
         stop_waiting: &CancellationToken,
     ) -> Result<Server, ServerError> {
         let Storage { lock, wal, state, generations } = storage;
-        let mut threads = Threads {
-            stop: CancellationToken::new(),
-            failed: Arc::new(AtomicBool::new(false)),
-            handles: Vec::new(),
-        };
+        let mut threads = Threads::new();
         let stop = threads.stop.clone();
         let (inbox, inbox_out) = inbox();
         let removed = CancellationToken::new();
-        let transport = self.transport(&state.view(), &inbox, &stop, &removed);
+        let snapshots = self.snapshots(&state);
+        let snapshots_under_way = snapshots.under_way.clone();
+        let transport = self.transport(&state.view(), &inbox, snapshots, &stop, &removed);
         let preparer = wal.preparer();
         threads.spawn("wal-segments", move || preparer.run())?;
         let materials = Materials {
             identity: Arc::clone(&self.identity),
             log: noted(wal),
             state,
-            generations,
+            generations: Arc::clone(&generations),
             transport: transport.clone(),
             inbox: (inbox.clone(), inbox_out),
             removed: removed.clone(),
             asker: PeerAsker::new(self.dialer.clone()),
+            snapshots_under_way,
             entropy: Entropy::of_system(),
             blocking_work: BlockingWork::OnThreads,
         };
         let assembly = Assembly::new(self.config, self.plant, materials)?;
-        let Assembly { driver, committed, applier, dispatcher, engine, background, .. } = assembly;
-        let (member, metrics, roster) = (assembly.member, assembly.metrics, assembly.roster);
-        let stop_driver = stop.clone();
-        threads.spawn("driver", move || driver.run(&stop_driver))?;
-        threads.spawn("watch-hub", move || {
-            dispatcher.run();
-            Ok::<_, Infallible>(())
-        })?;
-        threads.spawn("engine", move || engine.run())?;
-        threads.spawn("applier", move || applier.run(&committed))?;
+        let Running { member, metrics, roster, background } = threads.spawn_core(assembly)?;
         background.spawn(self.peer_runtime.handle(), &stop);
         self.peer_runtime.spawn(stop_when_removed(removed.clone(), stop.clone()));
         let hand_over = HandOver {
@@ -306,24 +359,26 @@ impl Starting<'_> {
             view: member.view.clone(),
             links: transport.links(),
         };
-        self.serve_peers(peer_listeners, &member, (inbox, transport, roster), &stop)?;
+        let sink = self.sink(generations, &member, &inbox);
+        let ends = (inbox, transport, roster, sink);
+        self.serve_peers(peer_listeners, &member, ends, &stop)?;
         let published = self.publish(&member.proposer, [stop_waiting, &stop]);
         if published.is_err() && removed.is_cancelled() {
             return Err(ServerError::Removed);
         }
+        if published.is_err() && threads.restarting.load(Ordering::Acquire) {
+            threads.join();
+            return Err(ServerError::Restarting);
+        }
         published?;
 
-        let stop_api = CancellationToken::new();
-        let api = api::routes(&member)
-            .with_progress_notify_interval(self.config.watch_progress_notify_interval);
-        let streams_max = self.config.max_concurrent_streams;
-        let serving = net::Serving { stop: stop_api.clone(), streams_max };
-        let api = net::serve_clients(client_listeners, &api, metrics, &serving)?;
+        let (stop_api, api) = self.serve_clients(client_listeners, &member, metrics)?;
         tracing::info!("ready to serve client requests");
         Ok(Server {
             stop_api,
             stop_core: stop,
             removed,
+            restarting: threads.restarting,
             failed: threads.failed,
             hand_over,
             api,
@@ -331,6 +386,41 @@ impl Starting<'_> {
             peer_runtime: self.peer_runtime,
             _storage_lock: lock,
         })
+    }
+
+    /// What the state is sent from.
+    fn snapshots(&self, state: &StateMachine) -> SnapshotSource {
+        SnapshotSource {
+            history: state.history(),
+            under_way: SnapshotsUnderWay::default(),
+            cluster_id: self.identity.cluster_id,
+        }
+    }
+
+    /// Where the state of another member goes. A memory engine would lose it with the restart.
+    fn sink(&self, generations: Arc<Generations>, member: &Member, inbox: &Inbox) -> SnapshotSink {
+        let has_files = self.config.backend != BackendKind::Memory;
+        SnapshotSink {
+            generations: has_files.then_some(generations),
+            progress: Arc::clone(&member.progress),
+            inbox: inbox.clone(),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    fn serve_clients(
+        &self,
+        listeners: net::ClientListeners,
+        member: &Member,
+        metrics: Metrics,
+    ) -> Result<(CancellationToken, net::ApiThreads), net::NetError> {
+        let stop = CancellationToken::new();
+        let api = api::routes(member)
+            .with_progress_notify_interval(self.config.watch_progress_notify_interval);
+        let streams_max = self.config.max_concurrent_streams;
+        let serving = net::Serving { stop: stop.clone(), streams_max };
+        let threads = net::serve_clients(listeners, &api, metrics, &serving)?;
+        Ok((stop, threads))
     }
 }
 
@@ -351,6 +441,7 @@ impl Starting<'_> {
         &self,
         view: &View,
         inbox: &Inbox,
+        snapshots: SnapshotSource,
         stop: &CancellationToken,
         removed: &CancellationToken,
     ) -> Transport {
@@ -361,6 +452,7 @@ impl Starting<'_> {
             own: Endpoint { member_id, cluster_id, peer_urls: peer_urls.collect() },
             dialer: self.dialer.clone(),
             inbox: inbox.clone(),
+            snapshots,
             stop: stop.clone(),
             removed: removed.clone(),
         };
@@ -378,12 +470,12 @@ impl Starting<'_> {
         &self,
         listeners: Vec<net::Listener>,
         member: &Member,
-        (inbox, transport, roster): (Inbox, Transport, Roster),
+        (inbox, transport, roster, sink): (Inbox, Transport, Roster, SnapshotSink),
         stop: &CancellationToken,
     ) -> Result<(), ServerError> {
         let Identity { member_id, cluster_id, .. } = *self.identity;
         let ids = (member_id, cluster_id);
-        let (handler, lease_messages) = PeerHandler::new(ids, inbox, transport, roster);
+        let (handler, lease_messages) = PeerHandler::new(ids, inbox, transport, roster, sink);
         let runtime = self.peer_runtime.handle();
         runtime.spawn(member.leases.clone().serve_peers(lease_messages, stop.clone()));
         let routes = api::peer_routes(member, handler.into_service());

@@ -4,6 +4,7 @@
 //! <data-dir>/rusd.lock
 //! <data-dir>/member/wal/*.wal      the log, in etcd's format
 //! <data-dir>/member/engine/        the engine's generations, and which one counts
+//! <data-dir>/member/snap/          empty: where etcd's tools look for snapshots
 //! ```
 //!
 //! Opening refuses, with everything on disk left as it was, a directory that is in use, that
@@ -18,9 +19,10 @@ use std::time::Duration;
 use prost::Message as _;
 use rusd_proto::raftpb::EntryType;
 use rusd_raft::log::{DataDirLock, LogStore as _, Wal, WalOptions};
-use rusd_raft::{BootstrapMember, Entry, HardState, Index, Metadata};
+use rusd_raft::{BootstrapMember, Entry, HardState, Index, Metadata, Term};
 use rusd_state::storage::{
     Backend, EngineKind, FjallOptions, Generations, HistoryOptions, SledOptions, StorageError,
+    incoming,
 };
 use rusd_state::{Options, StateMachine};
 
@@ -85,6 +87,8 @@ pub struct StorageOptions {
     pub backend: BackendKind,
     /// `--force-new-cluster`.
     pub is_forced_new: bool,
+    /// `--max-wals`.
+    pub segments_kept: usize,
     /// Settings of the state machine.
     pub state: Options,
 }
@@ -135,14 +139,16 @@ impl Storage {
             return Err(OpenError::EngineWithoutLog(data_dir.clone()));
         }
         let create = |source| OpenError::Create { path: data_dir.clone(), source };
-        fs::create_dir_all(data_dir.join("member")).map_err(create)?;
+        // Where etcd's tools look for snapshots. There are none: the engine is the snapshot.
+        fs::create_dir_all(data_dir.join("member").join("snap")).map_err(create)?;
         let lock = DataDirLock::acquire(data_dir)?;
-        let mut wal = open_wal(&wal_dir(data_dir), origin, metadata)?;
+        let mut wal = open_wal(&options, origin, metadata)?;
         let kind = match options.backend {
             BackendKind::Sled => EngineKind::Sled(SledOptions::default()),
             BackendKind::Fjall => EngineKind::Fjall(FjallOptions::default()),
             BackendKind::Memory => EngineKind::Memory,
         };
+        accept_incoming(&engine_dir(data_dir), &wal)?;
         let is_log_whole = wal.first_index() == Index(1);
         let generations = open_generations(&engine_dir(data_dir), kind, is_log_whole)?;
         let backend = generations.current();
@@ -154,8 +160,13 @@ impl Storage {
     }
 }
 
-fn open_wal(dir: &Path, origin: &Origin, metadata: Metadata) -> Result<Wal, rusd_raft::Fatal> {
-    let options = WalOptions::default();
+fn open_wal(
+    options: &StorageOptions,
+    origin: &Origin,
+    metadata: Metadata,
+) -> Result<Wal, rusd_raft::Fatal> {
+    let dir = &wal_dir(&options.data_dir);
+    let options = WalOptions { segments_kept: options.segments_kept, ..WalOptions::default() };
     match origin {
         Origin::Log => Wal::open(dir, metadata, options),
         Origin::Joining => Wal::create(dir, metadata, options),
@@ -167,6 +178,19 @@ fn open_wal(dir: &Path, origin: &Origin, metadata: Metadata) -> Result<Wal, rusd
                 .collect();
             Wal::create_bootstrapped(dir, metadata, options, &members)
         }
+    }
+}
+
+/// A state that came from another member counts if the log begins after it. Otherwise the member
+/// ended before the log knew of it.
+fn accept_incoming(folder: &Path, wal: &Wal) -> Result<(), StorageError> {
+    let Some(waiting) = incoming::find(folder)? else { return Ok(()) };
+    let base = Index(waiting.applied_index);
+    if wal.first_index() == base.next() && wal.term(base) == Some(Term(waiting.term)) {
+        tracing::info!(index = base.0, "the state that was received is the current one");
+        incoming::accept(folder)
+    } else {
+        incoming::discard(folder)
     }
 }
 

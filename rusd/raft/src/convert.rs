@@ -19,7 +19,8 @@ use rusd_proto::rusdpeerpb::{
 };
 
 use crate::error::StepError;
-use crate::ready::Outgoing;
+use crate::ready::{Outgoing, SnapshotOrder};
+use crate::types::{Index, Term};
 
 /// An entry of ours as the crate's.
 pub(crate) fn entry_to_crate(entry: &Entry) -> eraftpb::Entry {
@@ -119,9 +120,16 @@ pub(crate) fn outgoing(mut message: Message, cluster_id: u64) -> Option<Outgoing
         }),
         MessageType::MsgTimeoutNow => Body::TimeoutNow(TimeoutNow {}),
         MessageType::MsgTransferLeader => Body::TransferLeader(TransferLeader {}),
-        // Local steps never leave, and the log is never cut, so no snapshot is due.
-        MessageType::MsgSnapshot
-        | MessageType::MsgHup
+        MessageType::MsgSnapshot => {
+            return Some(Outgoing::Snapshot(SnapshotOrder {
+                to: message.to,
+                from: message.from,
+                term: Term(message.term),
+                index: Index(message.get_snapshot().get_metadata().index),
+            }));
+        }
+        // Local steps never leave.
+        MessageType::MsgHup
         | MessageType::MsgBeat
         | MessageType::MsgUnreachable
         | MessageType::MsgSnapStatus

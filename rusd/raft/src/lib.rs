@@ -27,7 +27,12 @@
 //! - A `ReadIndex` context is used once; a retry takes a fresh one.
 //! - Same seed, same calls, same log: same messages.
 //!
-//! Left out on purpose: sending snapshots, joint membership changes, leases on reads.
+//! - The log is forgotten only up to a mark, which the caller sets where the state is durable.
+//!
+//! A node whose log is too far behind gets the whole state: see [`Outgoing::Snapshot`] and
+//! [`Node::install`]. The state itself never passes through here.
+//!
+//! Left out on purpose: joint membership changes, leases on reads.
 
 mod types;
 
@@ -53,6 +58,6 @@ pub use error::{Fatal, ProposeError, StepError};
 pub use node::Plant;
 pub use node::{Config, Node};
 pub use read_index::ReadState;
-pub use ready::{Outbox, Outgoing, Turn};
+pub use ready::{Outbox, Outgoing, SnapshotOrder, Turn};
 pub use rusd_proto::raftpb::{ConfChange, ConfState, Entry};
 pub use types::{HardState, Index, Metadata, NodeStatus, Role, Term};

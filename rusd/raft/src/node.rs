@@ -13,11 +13,11 @@ use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
 use crate::conf_change;
 use crate::convert;
 use crate::error::{Fatal, ProposeError, StepError};
-use crate::log::LogStore;
+use crate::log::{LogStore, SnapshotMark};
 use crate::read_index::{self, ReadState};
 use crate::ready::{Outbox, Turn};
 use crate::storage::Store;
-use crate::types::{HardState, Index, NodeStatus, Role};
+use crate::types::{HardState, Index, NodeStatus, Role, Term};
 
 /// Data that one turn hands out as committed, at most twice: a long backlog comes out over many
 /// turns, so that heartbeats go on in between.
@@ -135,7 +135,12 @@ impl<L: LogStore> Node<L> {
         }
         // The crate starts from its first index when nothing is applied.
         let handed_out = applied.max(Index(log.first_index().0 - 1));
-        let store = Store::new(log, hard_state, &conf_state);
+        let mark = log.term(applied).map(|term| SnapshotMark {
+            index: applied,
+            term,
+            conf_state: conf_state.clone(),
+        });
+        let store = Store::new(log, hard_state, &conf_state, mark);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config.to_crate(applied), store, &logger)?;
         let mut node = Self {
@@ -245,6 +250,62 @@ impl<L: LogStore> Node<L> {
     /// A transfer of leadership is under way: this node leads and takes no proposals.
     pub fn is_transferring(&self) -> bool {
         self.raw.raft.lead_transferee.is_some()
+    }
+
+    /// Notes that the state up to `index` is kept elsewhere, durably: a member that needs more than
+    /// the log has gets that state or a later one.
+    pub fn mark(&mut self, index: Index, conf_state: ConfState) -> Result<(), Fatal> {
+        assert!(index <= self.handed_out, "the state goes no further than what was handed out");
+        let term = self.log().term(index).expect("what was handed out lately is in the log");
+        let mark = SnapshotMark { index, term, conf_state };
+        self.log_mut().append_mark(&mark)?;
+        self.log_mut().sync()?;
+        self.raw.mut_store().mark = Some(mark);
+        Ok(())
+    }
+
+    /// Forgets the entries up to and with `base`, if they are before the last mark.
+    pub fn forget(&mut self, base: Index) -> Result<(), Fatal> {
+        let marked = self.raw.store().mark.as_ref().map(|mark| mark.index);
+        if marked.is_some_and(|marked| base <= marked) {
+            self.log_mut().cut(base)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what became of a snapshot for `peer`.
+    pub fn report_snapshot(&mut self, peer: u64, is_installed: bool) {
+        let status =
+            if is_installed { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
+        self.raw.report_snapshot(peer, status);
+    }
+
+    /// True if a state up to `mark`, sent by the leader of `term`, is newer than what this node has,
+    /// and the log does not lead there by itself. A log that does must not be thrown away: others
+    /// may count on entries in it that come after.
+    pub fn may_install(&self, mark: &SnapshotMark, term: Term) -> bool {
+        let raft = &self.raw.raft;
+        let is_of_leader = term.0 > raft.term || (term.0 == raft.term && !self.is_leader());
+        is_of_leader
+            && mark.term <= term
+            && mark.index > self.committed()
+            && self.log().term(mark.index) != Some(mark.term)
+    }
+
+    /// Ends this node: its log goes on after `mark`, up to which the state is durable elsewhere.
+    /// Start a node over the log then, with that state.
+    ///
+    /// # Panics
+    /// When [`Node::may_install`] says no.
+    pub fn install(mut self, mark: &SnapshotMark, term: Term) -> Result<L, Fatal> {
+        assert!(self.may_install(mark, term), "a snapshot is installed over newer entries");
+        let before = self.log().hard_state();
+        let vote = if term.0 == before.term { before.vote } else { 0 };
+        let term = term.0.max(before.term);
+        let state = HardState { term, vote, commit: mark.index.0 };
+        self.log_mut().restart_after(mark, state)?;
+        self.log_mut().sync()?;
+        Ok(self.raw.raft.r.raft_log.store.log)
     }
 
     /// Tells that a message to `peer` was lost, so that appends to it start over.

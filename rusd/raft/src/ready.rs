@@ -4,6 +4,7 @@ use rusd_proto::raftpb::Entry;
 use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
 
 use crate::read_index::ReadState;
+use crate::types::{Index, Term};
 
 /// Takes the messages of a turn, in order, while the turn runs.
 ///
@@ -28,6 +29,9 @@ pub enum Outgoing {
     Message(PeerMessage),
     /// For `RequestVote`.
     Vote(VoteRequest),
+    /// The whole state, as it is durable now, for `InstallSnapshot`. Tell `Node::report_snapshot`
+    /// what becomes of it: until then the node gets nothing else.
+    Snapshot(SnapshotOrder),
 }
 
 impl Outgoing {
@@ -36,8 +40,22 @@ impl Outgoing {
         match self {
             Self::Message(message) => message.to,
             Self::Vote(request) => request.to,
+            Self::Snapshot(order) => order.to,
         }
     }
+}
+
+/// A node needs the whole state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotOrder {
+    /// The node.
+    pub to: u64,
+    /// The leader.
+    pub from: u64,
+    /// The leader's term.
+    pub term: Term,
+    /// What the state must have at the least.
+    pub index: Index,
 }
 
 /// What a turn has decided.

@@ -12,7 +12,7 @@ use rusd_proto::raftpb::ConfState;
 use crate::conf_change;
 use crate::convert;
 use crate::error::Fatal;
-use crate::log::LogStore;
+use crate::log::{LogStore, SnapshotMark};
 use crate::types::{HardState, Index};
 
 /// A log, and what the crate asks for once at its start.
@@ -23,15 +23,22 @@ pub(crate) struct Store<L> {
     hard_state: HardState,
     /// Of the start only.
     conf_state: eraftpb::ConfState,
+    /// Up to where the state is kept elsewhere: what a member gets that needs more than the log has.
+    pub(crate) mark: Option<SnapshotMark>,
     /// The crate panics on a failed read, so it is told "nothing there", and the turn fails.
     failure: RefCell<Option<Fatal>>,
 }
 
 impl<L: LogStore> Store<L> {
-    /// A log whose node starts from `hard_state` and `conf_state`.
-    pub(crate) fn new(log: L, hard_state: HardState, conf_state: &ConfState) -> Self {
+    /// A log whose node starts from `hard_state` and `conf_state`, and has the state at `mark`.
+    pub(crate) fn new(
+        log: L,
+        hard_state: HardState,
+        conf_state: &ConfState,
+        mark: Option<SnapshotMark>,
+    ) -> Self {
         let conf_state = conf_change::state_to_crate(conf_state);
-        Self { log, hard_state, conf_state, failure: RefCell::new(None) }
+        Self { log, hard_state, conf_state, mark, failure: RefCell::new(None) }
     }
 
     /// Fails if a read has failed since the last call.
@@ -88,6 +95,13 @@ impl<L: LogStore> Storage for Store<L> {
     }
 
     fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
-        Err(raft::Error::Store(raft::StorageError::SnapshotTemporarilyUnavailable))
+        let unavailable = || raft::Error::Store(raft::StorageError::SnapshotTemporarilyUnavailable);
+        let mark = self.mark.as_ref().filter(|mark| mark.index.0 > 0).ok_or_else(unavailable)?;
+        let mut snapshot = eraftpb::Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        metadata.index = mark.index.0;
+        metadata.term = mark.term.0;
+        metadata.set_conf_state(conf_change::state_to_crate(&mark.conf_state));
+        Ok(snapshot)
     }
 }

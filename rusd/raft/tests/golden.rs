@@ -10,6 +10,7 @@
 //! tick N [TIMES]          campaign N          propose N DATA        transfer N TO
 //! conf N KIND ID          KIND is add, learner, remove, update, as etcd has them
 //! read N CONTEXT          asks for a read index
+//! cut N KEEP              marks the log where everything is applied, and keeps so many entries
 //! isolate N               from now on all messages from and to N are lost;  heal ends it
 //! drop A B                loses what is on its way from A to B
 //! deliver [COUNT]         prints and delivers messages, by default until none is on its way
@@ -30,10 +31,10 @@ use prost::Message as _;
 use rusd_proto::raftpb::{ConfChange, ConfChangeType, EntryType};
 use rusd_proto::rusdpeerpb::PeerMessage;
 use rusd_proto::rusdpeerpb::peer_message::Body;
-use rusd_raft::log::{LogStore as _, MemoryLog};
+use rusd_raft::log::{LogStore as _, MemoryLog, SnapshotMark};
 use rusd_raft::{
     BootstrapMember, ConfState, Config, Entry, HardState, Index, Metadata, Node, NodeStatus,
-    Outgoing, bootstrap,
+    Outgoing, SnapshotOrder, bootstrap,
 };
 
 const CLUSTER_ID: u64 = 0xc1;
@@ -86,7 +87,7 @@ fn run(script: &str) -> String {
 }
 
 /// What survives a crash of a member, besides its log.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Engine {
     applied: Index,
     conf_state: ConfState,
@@ -144,6 +145,12 @@ impl Cluster {
                     writeln!(self.output, "{}: read {} cannot be answered", words[1], words[2])
                         .unwrap();
                 }
+            }
+            "cut" => {
+                let engine = &self.engines[&number(1)];
+                let node = self.nodes.get_mut(&number(1)).unwrap();
+                node.mark(engine.applied, engine.conf_state.clone()).unwrap();
+                node.forget(Index(engine.applied.0 - number(2))).unwrap();
             }
             "transfer" => self.nodes.get_mut(&number(1)).unwrap().transfer_leader(number(2)),
             "isolate" => {
@@ -270,17 +277,44 @@ impl Cluster {
             let stepped = match message {
                 Outgoing::Message(message) => node.step(message),
                 Outgoing::Vote(request) => node.step_vote(&request),
+                Outgoing::Snapshot(order) => {
+                    self.install(order);
+                    continue;
+                }
             };
             self.refused(to, stepped);
             self.poll(to);
         }
     }
 
+    /// The state of the leader goes to another node, which starts anew with it.
+    fn install(&mut self, order: SnapshotOrder) {
+        let SnapshotOrder { to, from, term, .. } = order;
+        let Engine { applied, conf_state } = self.engines[&from].clone();
+        let mark = SnapshotMark {
+            index: applied,
+            term: self.nodes[&from].log().term(applied).unwrap(),
+            conf_state: conf_state.clone(),
+        };
+        let place = format!("{}/{}", mark.term, mark.index);
+        if self.nodes[&to].may_install(&mark, term) {
+            writeln!(self.output, "{to}: installs the state at {place}").unwrap();
+            let node = self.nodes.remove(&to).unwrap();
+            let log = node.install(&mark, term).unwrap();
+            self.engines.insert(to, Engine { applied, conf_state });
+            self.boot(to, log);
+        } else {
+            writeln!(self.output, "{to}: does not install the state at {place}").unwrap();
+        }
+        self.nodes.get_mut(&from).unwrap().report_snapshot(to, true);
+        self.poll(from);
+    }
+
     fn status(&mut self) {
         for (id, node) in &self.nodes {
             let status = node.status();
             let entries: Vec<_> = node
-                .entries(Index(1), Index(status.last_index + 1), u64::MAX)
+                .entries(node.log().first_index(), Index(status.last_index + 1), u64::MAX)
                 .unwrap()
                 .iter()
                 .map(|entry| format!("{}/{}", entry.term(), entry.index()))
@@ -324,6 +358,7 @@ fn ends(message: &Outgoing) -> (u64, u64) {
     match message {
         Outgoing::Message(message) => (message.from, message.to),
         Outgoing::Vote(request) => (request.from, request.to),
+        Outgoing::Snapshot(order) => (order.from, order.to),
     }
 }
 
@@ -342,6 +377,7 @@ fn describe_entry(entry: &Entry) -> String {
 
 fn describe(message: &Outgoing) -> String {
     match message {
+        Outgoing::Snapshot(order) => format!("Snapshot term={} from={}", order.term, order.index),
         Outgoing::Vote(request) => format!(
             "{} term={} last={}/{}{}",
             if request.pre_vote { "PreVote" } else { "Vote" },

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use rusd_proto::rusdpeerpb::peer_message::Body;
 use rusd_proto::rusdpeerpb::{Append, AppendReply, Heartbeat, PeerMessage, Proposal, VoteRequest};
-use rusd_raft::log::{LogStore, MemoryLog};
+use rusd_raft::log::{LogStore, MemoryLog, SnapshotMark};
 use rusd_raft::{
     BootstrapMember, ConfState, Config, Entry, Fatal, HardState, Index, Metadata, Node, Outbox,
     Outgoing, Role, StepError, Term, Turn, bootstrap,
@@ -48,6 +48,16 @@ impl LogStore for WatchedLog {
         self.events.borrow_mut().push("write");
         self.inner.append(entries, state)
     }
+    fn append_mark(&mut self, mark: &SnapshotMark) -> Result<(), Fatal> {
+        self.inner.append_mark(mark)
+    }
+    fn cut(&mut self, base: Index) -> Result<(), Fatal> {
+        self.inner.cut(base)
+    }
+    fn restart_after(&mut self, mark: &SnapshotMark, state: HardState) -> Result<(), Fatal> {
+        self.events.borrow_mut().push("write");
+        self.inner.restart_after(mark, state)
+    }
     fn sync(&mut self) -> Result<(), Fatal> {
         self.events.borrow_mut().push("sync");
         self.inner.sync()
@@ -61,6 +71,7 @@ impl Outbox for WatchedOutbox {
     fn send(&mut self, message: Outgoing) {
         self.0.borrow_mut().push(match message {
             Outgoing::Vote(_) => "vote request",
+            Outgoing::Snapshot(_) => "snapshot",
             Outgoing::Message(message) => match message.body.unwrap() {
                 Body::Append(_) => "append",
                 Body::AppendReply(_) => "append reply",
@@ -342,4 +353,31 @@ fn planted_acknowledgement_skips_the_sync() {
     assert_eq!(turns(&mut node, &events), ["write", "append reply"]);
     node.step(append(2, vec![entry(4, 2), entry(5, 2)])).unwrap();
     assert_eq!(turns(&mut node, &events), ["write", "sync", "append reply"]);
+}
+
+/// A snapshot that comes late must not throw away entries that this node has acknowledged since.
+#[test]
+fn a_state_is_installed_only_where_the_log_does_not_lead() {
+    let (mut node, events) = watched(&[1, 2, 3], &[]);
+    node.step(append(2, vec![entry(4, 2), entry(5, 2)])).unwrap();
+    turns(&mut node, &events);
+    let conf_state = conf_state(&[1, 2, 3], &[]);
+    let mark = |index, term| SnapshotMark {
+        index: Index(index),
+        term: Term(term),
+        conf_state: conf_state.clone(),
+    };
+    assert!(!node.may_install(&mark(3, 1), Term(2)), "it is committed here");
+    assert!(!node.may_install(&mark(5, 2), Term(2)), "the log leads there");
+    assert!(!node.may_install(&mark(9, 1), Term(1)), "the leader is an old one");
+    assert!(!node.may_install(&mark(9, 3), Term(2)), "no leader has entries of a later term");
+    assert!(node.may_install(&mark(9, 2), Term(2)));
+    assert!(node.may_install(&mark(5, 3), Term(3)), "the log has another entry there");
+    let log = node.install(&mark(9, 2), Term(3)).unwrap();
+    assert_eq!(events.take(), ["write", "sync"]);
+    assert_eq!((log.first_index(), log.last_index()), (Index(10), Index(9)));
+    let hard_state = HardState { term: 3, vote: 0, commit: 9 };
+    assert_eq!(log.hard_state(), hard_state);
+    let node = Node::new(config(1), log, Index(9), conf_state).unwrap();
+    assert_eq!(node.committed(), Index(9));
 }

@@ -13,7 +13,8 @@ use rusd_raft::{Entry, Fatal, HardState, Index, Metadata};
 const METADATA: Metadata = Metadata { node_id: 0xa1, cluster_id: 0xc1 };
 
 /// Small enough for several segments, and for reads that miss the cache.
-const OPTIONS: WalOptions = WalOptions { segment_bytes: 16 * 1024, cache_bytes: 2 * 1024 };
+const OPTIONS: WalOptions =
+    WalOptions { segment_bytes: 16 * 1024, cache_bytes: 2 * 1024, segments_kept: 5 };
 
 /// What goes to the log in one write.
 #[derive(Clone, Debug)]

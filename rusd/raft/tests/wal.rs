@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 use rusd_proto::etcdserverpb::InternalRaftRequest;
 use rusd_proto::raftpb::EntryType;
-use rusd_raft::log::{LogStore as _, ReadOnlyLog, Wal, WalOptions};
-use rusd_raft::{BootstrapMember, Entry, Fatal, HardState, Index, Metadata, Term, bootstrap};
+use rusd_raft::log::{LogStore as _, ReadOnlyLog, SnapshotMark, Wal, WalOptions};
+use rusd_raft::{
+    BootstrapMember, ConfState, Entry, Fatal, HardState, Index, Metadata, Term, bootstrap,
+};
 
 const METADATA: Metadata = Metadata { node_id: 7, cluster_id: 9 };
-const SMALL: WalOptions = WalOptions { segment_bytes: 8 * 1024, cache_bytes: 1024 };
+const SMALL: WalOptions =
+    WalOptions { segment_bytes: 8 * 1024, cache_bytes: 1024, segments_kept: 2 };
 
 fn etcd_wal(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/etcd_wal").join(name)
@@ -40,6 +43,94 @@ fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| name(entry.unwrap())).collect();
     names.sort();
     names
+}
+
+fn mark(index: u64, term: u64) -> SnapshotMark {
+    let conf_state = ConfState { voters: vec![7], ..ConfState::default() };
+    SnapshotMark { index: Index(index), term: Term(term), conf_state }
+}
+
+fn committed(term: u64, commit: u64) -> HardState {
+    HardState { term, vote: 7, commit }
+}
+
+/// Segments go when nothing in them is needed, and the log begins after the mark when it is read
+/// again: what was before has no other witness.
+#[test]
+fn a_log_that_was_cut_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let mut wal = Wal::create(&dir, METADATA, SMALL).unwrap();
+    for index in 1..=100 {
+        wal.append(&[entry(index, 2, &[7; 500])], Some(committed(2, index))).unwrap();
+    }
+    let before = names(&dir).len();
+    wal.append_mark(&mark(80, 2)).unwrap();
+    wal.sync().unwrap();
+    wal.cut(Index(70)).unwrap();
+    let after = names(&dir);
+    assert!(after.len() < before && after.len() > 2, "from {before} to {after:?}");
+    assert_eq!((wal.first_index(), wal.last_index()), (Index(71), Index(100)));
+    assert_eq!((wal.term(Index(70)), wal.term(Index(69))), (Some(Term(2)), None));
+    assert_eq!(wal.entries(Index(71), Index(101), u64::MAX).unwrap().len(), 30);
+    wal.cut(Index(60)).unwrap();
+    assert_eq!(wal.first_index(), Index(71), "what was forgotten stays so");
+    drop(wal);
+    let mut wal = Wal::open(&dir, METADATA, SMALL).unwrap();
+    assert_eq!((wal.first_index(), wal.last_index()), (Index(81), Index(100)));
+    wal.append(&[entry(101, 3, b"more")], Some(committed(3, 100))).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let log = ReadOnlyLog::open(&dir).unwrap();
+    assert_eq!(log.entries(Index(81), Index(102), u64::MAX).unwrap().len(), 21);
+}
+
+/// What a later leader replaced may reach back before the first segment that is left.
+#[test]
+fn a_log_that_was_cut_may_begin_with_entries_that_were_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let options = WalOptions { segments_kept: 1, ..SMALL };
+    let mut wal = Wal::create(&dir, METADATA, options).unwrap();
+    for index in 1..=20 {
+        wal.append(&[entry(index, 2, &[7; 500])], Some(committed(2, 10))).unwrap();
+    }
+    assert!(names(&dir).len() > 1);
+    for index in 12..=30 {
+        wal.append(&[entry(index, 3, &[8; 200])], Some(committed(3, 11))).unwrap();
+    }
+    wal.append(&[], Some(committed(3, 30))).unwrap();
+    wal.append_mark(&mark(30, 3)).unwrap();
+    wal.sync().unwrap();
+    wal.cut(Index(29)).unwrap();
+    drop(wal);
+    assert_eq!(names(&dir).len(), 1);
+    let wal = Wal::open(&dir, METADATA, options).unwrap();
+    assert_eq!((wal.first_index(), wal.last_index()), (Index(31), Index(30)));
+}
+
+/// A state that came from elsewhere ends what was there, whether the log was longer or shorter.
+#[test]
+fn a_log_restarts_after_a_state_from_elsewhere() {
+    for (at, term) in [(50, 3), (5, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("wal");
+        let mut wal = Wal::create(&dir, METADATA, SMALL).unwrap();
+        for index in 1..=10 {
+            wal.append(&[entry(index, 2, b"old")], Some(committed(2, 4))).unwrap();
+        }
+        wal.restart_after(&mark(at, term), HardState { term: 3, vote: 0, commit: at }).unwrap();
+        wal.sync().unwrap();
+        assert_eq!((wal.first_index(), wal.last_index()), (Index(at + 1), Index(at)));
+        wal.append(&[entry(at + 1, 3, b"new")], Some(committed(3, at + 1))).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        let wal = Wal::open(&dir, METADATA, SMALL).unwrap();
+        assert_eq!((wal.first_index(), wal.last_index()), (Index(at + 1), Index(at + 1)));
+        assert_eq!(wal.term(Index(at)), Some(Term(3)));
+        let entries = wal.entries(Index(at + 1), Index(at + 2), u64::MAX).unwrap();
+        assert_eq!(entries[0].data(), b"new");
+    }
 }
 
 /// Written by etcd 3.7.3 itself: five puts, a delete, a lease and a compaction.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::Rng;
 use rusd_proto::raftpb::Entry;
-use rusd_raft::log::{LogStore, MemoryLog};
+use rusd_raft::log::{LogStore, MemoryLog, SnapshotMark};
 use rusd_raft::{Fatal, HardState, Index, Metadata, Term};
 use rusd_state::storage::MemoryBackend;
 
@@ -167,6 +167,18 @@ impl LogStore for SimLog {
         file.live.append(entries, hard_state)?;
         file.unsynced.push(Unit { entries: entries.to_vec(), hard_state });
         Ok(())
+    }
+
+    fn append_mark(&mut self, mark: &SnapshotMark) -> Result<(), Fatal> {
+        unreachable!("the logs of these members are never marked, but one is at {mark:?}")
+    }
+
+    fn cut(&mut self, base: Index) -> Result<(), Fatal> {
+        unreachable!("the logs of these members are never cut, but one is at {base}")
+    }
+
+    fn restart_after(&mut self, mark: &SnapshotMark, _: HardState) -> Result<(), Fatal> {
+        unreachable!("no snapshot is sent, but one came up to {mark:?}")
     }
 
     fn sync(&mut self) -> Result<(), Fatal> {

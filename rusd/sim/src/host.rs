@@ -11,17 +11,22 @@ use rusd::config::Config;
 use rusd::consensus::driver::Driver;
 use rusd::consensus::inbox::inbox;
 use rusd::consensus::links::Links;
+use rusd::consensus::log_keeper::SnapshotsUnderWay;
 use rusd::consensus::peer_handler::PeerHandler;
 use rusd::consensus::peer_http::PeerAsker;
+use rusd::consensus::peer_link::Addresses;
+use rusd::consensus::progress::Progress;
+use rusd::consensus::snapshot_io::SnapshotSink;
 use rusd::consensus::transport::{Carrier, Outbound, Transport};
 use rusd::engine::Engine;
 use rusd::member::{BlockingWork, Identity, Member};
 use rusd::watch::hub::Dispatcher;
 use rusd_loadgen::client::etcd::Client;
 use rusd_raft::log::LogStore as _;
-use rusd_raft::{Node, bootstrap};
+use rusd_raft::{Node, SnapshotOrder, bootstrap};
 use rusd_state::StateMachine;
 use rusd_state::storage::{Generations, HistoryOptions};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{Disk, Loss, SimLog};
@@ -84,6 +89,11 @@ struct Outbounds(Mutex<Vec<Outbound>>);
 impl Carrier for Outbounds {
     fn carry(&self, outbound: Outbound, _links: &Arc<Links>) {
         self.0.lock().expect("one thread").push(outbound);
+    }
+
+    fn carry_snapshot(&self, order: SnapshotOrder, _addresses: Option<Arc<Addresses>>) {
+        // The logs of these members are never cut.
+        panic!("a snapshot is due: {order:?}");
     }
 }
 
@@ -161,6 +171,7 @@ impl Host {
             transport: transport.clone(),
             inbox: (inbox.clone(), inbox_out),
             asker: PeerAsker::unconnected(),
+            snapshots_under_way: SnapshotsUnderWay::default(),
             removed: CancellationToken::new(),
             entropy,
             blocking_work: BlockingWork::InPlace,
@@ -168,7 +179,14 @@ impl Host {
         let assembly =
             Assembly::new(&self.config, None, materials).map_err(|error| fail(&error))?;
         let roster = assembly.roster.clone();
-        let (handler, lease_messages) = PeerHandler::new(identity, inbox, transport, roster);
+        let snapshots = SnapshotSink {
+            generations: None,
+            progress: Arc::<Progress>::clone(&assembly.member.progress),
+            inbox: inbox.clone(),
+            turn: Semaphore::new(1),
+        };
+        let (handler, lease_messages) =
+            PeerHandler::new(identity, inbox, transport, roster, snapshots);
         let stop = CancellationToken::new();
         let Assembly { driver, committed, applier, dispatcher, engine, .. } = assembly;
         let member = assembly.member;

@@ -12,6 +12,9 @@ use rusd::consensus::membership::InitialCluster;
 use rusd_loadgen::workload::Workload;
 use rusd_raft::BootstrapMember;
 
+/// Nothing of the log is forgotten: these members send each other no snapshots.
+const UNCUT_LOG: &str = "--snapshot-count=18446744073709551615";
+
 /// Who is in the cluster.
 #[derive(Debug, Clone)]
 pub struct Cluster {
@@ -99,7 +102,7 @@ impl Plan {
 
 /// The settings of every member: those of a server without flags.
 pub fn config() -> Result<Arc<Config>> {
-    match config::parse([OsString::from("rusd")])?? {
+    match config::parse(["rusd", UNCUT_LOG].map(OsString::from))?? {
         Invocation::Serve(config) => Ok(Arc::new(*config)),
         Invocation::Verify { .. } => Err(anyhow::anyhow!("no flags ask for no verification")),
     }

@@ -15,14 +15,17 @@ use rusd_proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
 use rusd_raft::log::LogStore;
 use rusd_raft::{Fatal, Index, Node, Outbox, Outgoing, StepError, Turn};
 use rusd_state::members::Members;
+use rusd_state::storage::History;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::{InboxReceiver, PeerInput, Proposal, ReadWaiter, drain};
+use super::log_keeper::{KeptLog, LogKeeper, SnapshotsUnderWay};
 use super::progress::Progress;
 use super::proposer::Waiters;
 use super::read_barrier::{ProvenReads, Rounds};
+use super::snapshot_io::ReceivedSnapshot;
 use super::transport::Transport;
 use crate::applier::CommittedRun;
 
@@ -67,7 +70,20 @@ pub struct Driver<L: LogStore> {
     waiters: Arc<Waiters>,
     progress: Arc<Progress>,
     membership: Membership,
+    keeper: LogKeeper,
+    history: Arc<History>,
+    /// Waits to be installed, which ends this driver.
+    received: Option<ReceivedSnapshot>,
     clock: Clock,
+}
+
+/// How a driver ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriverEnd {
+    /// It was told to.
+    Stopped,
+    /// The log goes on after a state that waits in the engine's folder: the member must start again.
+    Installed,
 }
 
 /// Everything the driver is connected to.
@@ -86,6 +102,12 @@ pub struct Wiring {
     pub progress: Arc<Progress>,
     /// The membership as far as it is applied, and who is told how it goes on.
     pub membership: Membership,
+    /// How much of the log is kept.
+    pub kept_log: KeptLog,
+    /// Nothing of the log is forgotten while there are some.
+    pub snapshots_under_way: SnapshotsUnderWay,
+    /// How far the engine is.
+    pub history: Arc<History>,
     /// Greater than any context of a read in an earlier life of this member.
     pub first_read_context: u64,
     /// Ticks after which a round of reads that nobody answered is given up for a new one.
@@ -115,8 +137,17 @@ struct Clock {
 impl<L: LogStore> Driver<L> {
     /// A driver of `node`, ticking every `tick_interval`. `applied` is what the applier has.
     pub fn new(node: Node<L>, wiring: Wiring, applied: u64, tick_interval: Duration) -> Self {
+        let keeper = LogKeeper::new(
+            wiring.kept_log,
+            wiring.snapshots_under_way,
+            Index(applied),
+            node.conf_state(),
+        );
         let driver = Driver {
             node,
+            keeper,
+            history: wiring.history,
+            received: None,
             inbox: wiring.inbox,
             transport: wiring.transport,
             committed: Committed::new(wiring.committed, applied),
@@ -156,15 +187,35 @@ impl<L: LogStore> Driver<L> {
     }
 
     /// Drives until `stop`, which is looked at once a tick, or until the log fails.
-    pub fn run(mut self, stop: &CancellationToken) -> Result<(), DriverError> {
+    pub fn run(mut self, stop: &CancellationToken) -> Result<DriverEnd, DriverError> {
         while !stop.is_cancelled() {
             let wait = self.clock.next_at.saturating_duration_since(Instant::now());
             // Rung, or time for a tick: either way there is a turn to take.
             self.inbox.bell.recv_timeout(wait).ok();
             self.tick_if_due(Instant::now());
             self.poll_once()?;
+            if self.received.is_some() {
+                self.install()?;
+                return Ok(DriverEnd::Installed);
+            }
         }
-        Ok(())
+        Ok(DriverEnd::Stopped)
+    }
+
+    /// A state waits to be installed: take no more turns.
+    pub fn has_received(&self) -> bool {
+        self.received.is_some()
+    }
+
+    /// Lets the log go on after the state that waits. Gives the log.
+    pub fn install(self) -> Result<L, DriverError> {
+        let ReceivedSnapshot { mark, term, reply } =
+            self.received.expect("asked for when there is one");
+        tracing::info!(index = mark.index.0, term = mark.term.0, "installing a snapshot");
+        let log = self.node.install(&mark, term)?;
+        // The leader may have gone.
+        reply.send(true).ok();
+        Ok(log)
     }
 
     /// Ticks when it is time. After a pause (a stopped process) it ticks once, not for every tick
@@ -191,22 +242,55 @@ impl<L: LogStore> Driver<L> {
         // What rang it is seen in this turn.
         self.inbox.bell.try_recv().ok();
         self.step_messages()?;
+        if self.received.is_some() {
+            return Ok(());
+        }
         self.step_proposals();
         self.step_conf_changes();
         self.step_reads();
         let mut outbox = TransportOutbox(&self.transport);
         let turn = self.node.poll(&mut outbox)?;
         self.announce();
-        self.hand_on(turn)
+        self.hand_on(turn)?;
+        self.keep_log()
+    }
+
+    /// Marks and forgets what is due.
+    fn keep_log(&mut self) -> Result<(), DriverError> {
+        let durable = Index(self.history.durable().applied_index);
+        if let Some((index, conf_state)) = self.keeper.due(durable) {
+            self.node.mark(index, conf_state)?;
+            if let Some(base) = self.keeper.forgettable() {
+                self.node.forget(base)?;
+            }
+            tracing::info!(index = index.0, "marked the log");
+        }
+        Ok(())
     }
 
     fn step_messages(&mut self) -> Result<(), Fatal> {
         for input in drain(&self.inbox.messages, INPUTS_PER_TURN_MAX) {
+            if self.received.is_some() {
+                // The rest is for another node.
+                return Ok(());
+            }
             let stepped = match input {
                 PeerInput::Message(message) => self.node.step(message),
                 PeerInput::Vote(request) => self.node.step_vote(&request),
                 PeerInput::Unreachable(peer) => {
                     self.node.report_unreachable(peer);
+                    Ok(())
+                }
+                PeerInput::SnapshotSent { peer, is_installed } => {
+                    self.node.report_snapshot(peer, is_installed);
+                    Ok(())
+                }
+                PeerInput::Snapshot(received) => {
+                    if self.node.may_install(&received.mark, received.term) {
+                        self.received = Some(received);
+                    } else {
+                        received.reply.send(false).ok();
+                    }
                     Ok(())
                 }
                 PeerInput::TellMatched(reply) => {
@@ -333,6 +417,7 @@ impl<L: LogStore> Driver<L> {
         match self.membership.members.change(&change, index)? {
             Ok(member) => {
                 let conf_state = self.node.apply_conf_change(&change)?;
+                self.keeper.changed(index, conf_state.clone());
                 self.connect_as_changed(member);
                 self.announce_membership();
                 tracing::info!(
@@ -389,6 +474,7 @@ impl Outbox for TransportOutbox<'_> {
         match outgoing {
             Outgoing::Message(message) => self.0.send(message),
             Outgoing::Vote(request) => self.0.ask_for_vote(request),
+            Outgoing::Snapshot(order) => self.0.send_snapshot(order),
         }
     }
 }

@@ -10,6 +10,8 @@ use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
 use rusd_raft::Index;
 use tokio::sync::oneshot;
 
+use super::snapshot_io::ReceivedSnapshot;
+
 /// Proposals waiting for the driver. Full means overload: the caller gets `TooManyRequests` at
 /// once, which a client can retry; waiting here would only hide the queue.
 const PROPOSALS_QUEUED_MAX: usize = 4096;
@@ -46,6 +48,15 @@ pub enum PeerInput {
     Vote(VoteRequest),
     /// The stream to this peer broke.
     Unreachable(u64),
+    /// A peer got the state, or not.
+    SnapshotSent {
+        /// The peer.
+        peer: u64,
+        /// It has it.
+        is_installed: bool,
+    },
+    /// A peer's state waits to be installed.
+    Snapshot(ReceivedSnapshot),
     /// Nobody's message: how far does each member's log reach? Only a leader knows.
     TellMatched(oneshot::Sender<Option<Vec<(u64, Index)>>>),
     /// Nobody's message: leadership shall go to this peer.

@@ -8,10 +8,12 @@ use rusd_proto::rusdpeerpb::{
 };
 use rusd_state::members::Members;
 use tokio::sync::{mpsc, watch};
+use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::inbox::{Inbox, PeerInput};
 use super::peer_link::{Greeting, MESSAGE_BYTES_MAX, removed_status};
+use super::snapshot_io::SnapshotSink;
 use super::transport::Transport;
 
 /// Lease questions of peers waiting to be answered. Full: dropped, the asker times out.
@@ -28,6 +30,7 @@ pub struct PeerHandler {
     inbox: Inbox,
     transport: Transport,
     roster: Roster,
+    snapshots: SnapshotSink,
     lease_messages: mpsc::Sender<PeerMessage>,
 }
 
@@ -38,10 +41,18 @@ impl PeerHandler {
         inbox: Inbox,
         transport: Transport,
         roster: Roster,
+        snapshots: SnapshotSink,
     ) -> (Self, mpsc::Receiver<PeerMessage>) {
         let (lease_messages, lease_messages_out) = mpsc::channel(LEASE_QUESTIONS_QUEUED_MAX);
-        let handler =
-            PeerHandler { member_id, cluster_id, inbox, transport, roster, lease_messages };
+        let handler = PeerHandler {
+            member_id,
+            cluster_id,
+            inbox,
+            transport,
+            roster,
+            snapshots,
+            lease_messages,
+        };
         (handler, lease_messages_out)
     }
 
@@ -140,8 +151,17 @@ impl Peer for PeerHandler {
 
     async fn install_snapshot(
         &self,
-        _request: Request<Streaming<SnapshotChunk>>,
+        request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<Accepted>, Status> {
-        Err(Status::unimplemented("this version never cuts its log, so no snapshot is needed"))
+        let checked = request.into_inner().map(|chunk| {
+            let chunk = chunk?;
+            self.check_address(chunk.to, chunk.cluster_id)?;
+            if self.roster.borrow().is_removed(chunk.from) {
+                return Err(removed_status());
+            }
+            Ok(chunk)
+        });
+        self.snapshots.take(checked).await?;
+        Ok(Response::new(Accepted {}))
     }
 }

@@ -12,17 +12,20 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusd_proto::rusdpeerpb::peer_client::PeerClient;
 use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
+use rusd_raft::SnapshotOrder;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::inbox::{Inbox, PeerInput};
+use super::inbox::{Inbox, PeerInput, Refused};
 use super::links::Links;
+use super::snapshot_io::SnapshotSource;
 use super::transport::{Carrier, Endpoint, Outbound};
 use crate::tls::Dialer;
 
@@ -32,6 +35,8 @@ const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(20);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
 /// A stream that lasted this long was a good one: the next is tried without delay.
 const STREAM_GOOD_AFTER: Duration = Duration::from_secs(1);
+/// Pause before a peer that did not take a snapshot may get another one.
+const SNAPSHOT_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// A silent connection is probed after this long, and given up when the probe goes unanswered.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Longest message from a peer: entries of the largest allowed requests, with room to spare.
@@ -143,6 +148,8 @@ pub struct GrpcCarrier {
     pub dialer: Dialer,
     /// Told of peers that cannot be reached.
     pub inbox: Inbox,
+    /// The state, for members that are too far behind.
+    pub snapshots: SnapshotSource,
     /// Ends all tasks.
     pub stop: CancellationToken,
     /// Cancelled when a peer says that this member is none any more.
@@ -168,6 +175,57 @@ impl Carrier for GrpcCarrier {
             let link = Box::pin(async { tokio::join!(stream, asking) });
             stop_all.run_until_cancelled(stop.run_until_cancelled(link)).await;
         });
+    }
+
+    fn carry_snapshot(&self, order: SnapshotOrder, addresses: Option<Arc<Addresses>>) {
+        let under_way = self.snapshots.under_way.begin();
+        let (snapshots, dialer, inbox) =
+            (self.snapshots.clone(), self.dialer.clone(), self.inbox.clone());
+        let stop = self.stop.clone();
+        self.runtime.spawn(async move {
+            let sending = send_snapshot(&snapshots, &dialer, addresses, order);
+            let Some(is_installed) = stop.run_until_cancelled(sending).await else { return };
+            if !is_installed {
+                tokio::time::sleep(SNAPSHOT_RETRY_DELAY).await;
+            }
+            // Must not get lost: until it is told, the peer gets nothing else.
+            let sent = || PeerInput::SnapshotSent { peer: order.to, is_installed };
+            while inbox.message(sent()) == Err(Refused::Full) {
+                tokio::time::sleep(RECONNECT_DELAY_MIN).await;
+            }
+            drop(under_way);
+        });
+    }
+}
+
+/// Sends the state on a connection of its own. True if the peer has it now.
+async fn send_snapshot(
+    snapshots: &SnapshotSource,
+    dialer: &Dialer,
+    addresses: Option<Arc<Addresses>>,
+    order: SnapshotOrder,
+) -> bool {
+    let peer = format!("{:x}", order.to);
+    let Some(url) = addresses.and_then(|addresses| addresses.current()) else { return false };
+    tracing::info!(peer, "sending a snapshot");
+    let connected = async { dialer.connect(&endpoint(url)?).await };
+    let channel = match connected.await {
+        Ok(channel) => channel,
+        Err(error) => {
+            tracing::warn!(peer, ?error, "cannot connect to a peer that needs a snapshot");
+            return false;
+        }
+    };
+    let chunks = ReceiverStream::new(snapshots.read(order));
+    match PeerClient::new(channel).install_snapshot(chunks).await {
+        Ok(_) => {
+            tracing::info!(peer, "a snapshot was sent");
+            true
+        }
+        Err(status) => {
+            tracing::warn!(peer, %status, "a snapshot was not taken");
+            false
+        }
     }
 }
 

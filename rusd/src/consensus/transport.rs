@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
+use rusd_raft::SnapshotOrder;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,9 @@ pub struct Outbound {
 pub trait Carrier: std::fmt::Debug + Send + Sync {
     /// From now on, carries what is queued for this peer.
     fn carry(&self, outbound: Outbound, links: &Arc<Links>);
+
+    /// Carries the whole state to a peer, and tells the driver what becomes of it.
+    fn carry_snapshot(&self, order: SnapshotOrder, addresses: Option<Arc<Addresses>>);
 }
 
 /// Who this member is to its peers.
@@ -121,6 +125,12 @@ impl Transport {
         if let Some(peer) = self.peers.read().get(&request.to) {
             peer.votes.try_send(request).ok();
         }
+    }
+
+    /// Sends the whole state.
+    pub fn send_snapshot(&self, order: SnapshotOrder) {
+        let addresses = self.peers.read().get(&order.to).map(|peer| Arc::clone(&peer.addresses));
+        self.carrier.carry_snapshot(order, addresses);
     }
 
     fn with_peer(&self, peer: u64, tell: impl FnOnce(&Addresses)) {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rusd_proto::raftpb::Entry;
-use rusd_raft::log::{LogStore, SyncPoint, Wal};
+use rusd_raft::log::{LogStore, SnapshotMark, SyncPoint, Wal};
 use rusd_raft::{Fatal, HardState, Index, Metadata, Term};
 
 /// A log beside which stands how far it is synced.
@@ -77,6 +77,18 @@ impl LogStore for NotedLog {
         self.log.append(entries, hard_state)?;
         self.note();
         Ok(())
+    }
+
+    fn append_mark(&mut self, mark: &SnapshotMark) -> Result<(), Fatal> {
+        self.log.append_mark(mark)
+    }
+
+    fn cut(&mut self, base: Index) -> Result<(), Fatal> {
+        self.log.cut(base)
+    }
+
+    fn restart_after(&mut self, mark: &SnapshotMark, state: HardState) -> Result<(), Fatal> {
+        self.log.restart_after(mark, state)
     }
 
     fn sync(&mut self) -> Result<(), Fatal> {

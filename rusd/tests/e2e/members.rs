@@ -85,6 +85,17 @@ impl Site {
         self.dir.path().join(&self.nodes[at].name)
     }
 
+    /// A member of ours that got a state has it in a later generation of its engine.
+    fn check_generation_at_least(&self, at: usize, least: u64) {
+        let engine = self.data_dir(at).join("member").join("engine");
+        if std::env::var_os("RUSD_E2E_BINARY").is_some() {
+            return;
+        }
+        let names = std::fs::read_dir(engine).unwrap().map(|entry| entry.unwrap().file_name());
+        let generations = names.filter_map(|name| name.to_str()?.parse::<u64>().ok());
+        assert!(generations.max() >= Some(least), "no state was installed");
+    }
+
     fn cluster_of(&self, members: &[usize]) -> String {
         let entry = |at: &usize| format!("{}={}", self.nodes[*at].name, self.nodes[*at].peer);
         members.iter().map(entry).collect::<Vec<_>>().join(",")
@@ -278,6 +289,25 @@ impl Operator {
         KvClient::new(self.channel.clone()).put(request).await.map(|_| ()).map_err(row)
     }
 
+    /// Puts a key, as often as it takes: the leader may be a new one.
+    async fn put_in_time(&self, key: &str) {
+        let since = Instant::now();
+        while self.put(key).await.is_err() {
+            assert!(since.elapsed() < PATIENCE, "{key} cannot be put");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until this member has so many keys. It may start again meanwhile.
+    async fn until_count(&self, wanted: i64) {
+        let since = Instant::now();
+        while self.count(true).await != Ok(wanted) {
+            let found = self.count(true).await;
+            assert!(since.elapsed() < PATIENCE, "{found:?} keys instead of {wanted}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn count(&self, serializable: bool) -> Result<i64, Refusal> {
         let request = RangeRequest {
             key: vec![0].into(),
@@ -402,6 +432,42 @@ async fn a_member_that_was_away_learns_that_it_was_removed() {
     let (code, log) = site.start_in_vain(2, &[0, 1, 2], &[]);
     assert_eq!(code, 0);
     assert!(log.contains("data-dir used by this member must be removed"), "{log}");
+}
+
+/// A member gets the whole state when the others' logs no longer have what it lacks: one that was
+/// away, and one that is new. It has a log of its own from then on.
+#[tokio::test]
+async fn a_member_far_behind_gets_the_state() {
+    let mut site = Site::new(4);
+    let short_log = ["--snapshot-count=20", "--snapshot-catchup-entries=5"];
+    site.start_founders(&[0, 1, 2], &short_log);
+    let mut first = site.operator(0).await;
+    site.kill(2);
+    for number in 0..200 {
+        first.put_in_time(&format!("k{number}")).await;
+    }
+    site.start(2, &[0, 1, 2], &short_log);
+    site.operator(2).await.until_count(200).await;
+    site.check_generation_at_least(2, 2);
+    first.put_in_time("after").await;
+    site.operator(2).await.until_count(201).await;
+    site.kill(2);
+    site.start(2, &[0, 1, 2], &short_log);
+    site.operator(2).await.until_count(201).await;
+
+    let peer = site.nodes[3].peer.clone();
+    first.add_when_healthy(&peer, false).await;
+    let joining = [&short_log[..], &["--initial-cluster-state=existing"]].concat();
+    site.start(3, &[0, 1, 2, 3], &joining);
+    let fourth = site.operator(3).await;
+    fourth.until_count(201).await;
+    assert_eq!(fourth.count(false).await, Ok(201));
+    site.check_generation_at_least(3, 2);
+    assert_eq!(first.names().await, "m1 m2 m3 m4");
+    // It counts: with it, three of four are there.
+    site.kill(1);
+    first.put_in_time("last").await;
+    site.operator(3).await.until_count(202).await;
 }
 
 /// The flags about the cluster count once, as in etcd: after that the log tells who a member is.

@@ -44,7 +44,7 @@ impl EntryCache {
     }
 
     /// Forgets everything.
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
     }

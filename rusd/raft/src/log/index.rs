@@ -109,6 +109,20 @@ impl LogIndex {
         self.base_term = base_term;
     }
 
+    /// How many of the oldest segments hold nothing but entries up to the base. Never the newest.
+    pub(super) fn unneeded_segments(&self) -> usize {
+        let older = &self.runs[..self.runs.len().saturating_sub(1)];
+        older.iter().take_while(|run| run.end() <= self.base_index + 1).count()
+    }
+
+    /// The oldest segments are gone.
+    pub(super) fn remove_segments(&mut self, count: usize) {
+        assert!(count <= self.unneeded_segments(), "a segment with entries is removed");
+        self.runs.drain(..count);
+        let needed = self.terms.partition_point(|(first, _)| *first <= self.base_index + 1);
+        self.terms.drain(..needed.saturating_sub(1));
+    }
+
     /// The oldest entry that can be read.
     pub(super) fn first_index(&self) -> u64 {
         self.base_index + 1

@@ -5,14 +5,25 @@
 use rusd_proto::raftpb::Entry;
 
 use crate::error::Fatal;
-use crate::log::store::LogStore;
+use crate::log::store::{LogStore, SnapshotMark};
 use crate::types::{HardState, Index, Metadata, Term};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Content {
-    /// `entries[i]` has index `i + 1`.
+    /// The entry before the first.
+    base: Index,
+    base_term: Term,
+    /// `entries[i]` has index `base + i + 1`.
     entries: Vec<Entry>,
     hard_state: HardState,
+}
+
+impl Content {
+    /// Where the entry of an index stands, or would stand.
+    fn position(&self, index: Index) -> usize {
+        let distance = index.0.checked_sub(self.base.0 + 1).expect("the entry was not cut off");
+        usize::try_from(distance).expect("a log in memory is small")
+    }
 }
 
 /// A log that lives as long as the value.
@@ -36,10 +47,6 @@ impl MemoryLog {
     }
 }
 
-fn position(index: Index) -> usize {
-    usize::try_from(index.0).expect("a log in memory is small")
-}
-
 impl LogStore for MemoryLog {
     fn metadata(&self) -> Metadata {
         self.metadata
@@ -50,22 +57,24 @@ impl LogStore for MemoryLog {
     }
 
     fn first_index(&self) -> Index {
-        Index(1)
+        self.content.base.next()
     }
 
     fn last_index(&self) -> Index {
-        Index(self.content.entries.last().map_or(0, Entry::index))
+        self.content.entries.last().map_or(self.content.base, |entry| Index(entry.index()))
     }
 
     fn term(&self, index: Index) -> Option<Term> {
-        if index == Index(0) {
-            return Some(Term(0));
+        let content = &self.content;
+        if index <= content.base {
+            return (index == content.base).then_some(content.base_term);
         }
-        self.content.entries.get(position(index) - 1).map(|entry| Term(entry.term()))
+        content.entries.get(content.position(index)).map(|entry| Term(entry.term()))
     }
 
     fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>, Fatal> {
-        let range = &self.content.entries[position(low) - 1..position(high) - 1];
+        let content = &self.content;
+        let range = &content.entries[content.position(low)..content.position(high)];
         let mut bytes = 0;
         let fits = range.iter().enumerate().take_while(|(i, entry)| {
             bytes += u64::try_from(entry.data().len()).expect("a length fits u64");
@@ -76,7 +85,7 @@ impl LogStore for MemoryLog {
 
     fn append(&mut self, entries: &[Entry], hard_state: Option<HardState>) -> Result<(), Fatal> {
         for entry in entries {
-            let kept = position(Index(entry.index())) - 1;
+            let kept = self.content.position(Index(entry.index()));
             assert!(kept <= self.content.entries.len(), "entries are appended without gaps");
             self.content.entries.truncate(kept);
             self.content.entries.push(entry.clone());
@@ -84,6 +93,30 @@ impl LogStore for MemoryLog {
         if let Some(hard_state) = hard_state {
             self.content.hard_state = hard_state;
         }
+        Ok(())
+    }
+
+    fn append_mark(&mut self, mark: &SnapshotMark) -> Result<(), Fatal> {
+        assert_eq!(self.term(mark.index), Some(mark.term), "the log holds what a mark tells");
+        Ok(())
+    }
+
+    fn cut(&mut self, base: Index) -> Result<(), Fatal> {
+        if base > self.content.base {
+            let base_term = self.term(base).expect("the log is cut at an entry that it holds");
+            let kept = self.content.entries.split_off(self.content.position(base) + 1);
+            self.content = Content { base, base_term, entries: kept, ..self.content };
+        }
+        Ok(())
+    }
+
+    fn restart_after(&mut self, mark: &SnapshotMark, state: HardState) -> Result<(), Fatal> {
+        self.content = Content {
+            base: mark.index,
+            base_term: mark.term,
+            entries: Vec::new(),
+            hard_state: state,
+        };
         Ok(())
     }
 

@@ -35,5 +35,5 @@ pub use lock::DataDirLock;
 pub use memory::MemoryLog;
 pub use read_only::ReadOnlyLog;
 pub use segment::SegmentPreparer;
-pub use store::LogStore;
+pub use store::{LogStore, SnapshotMark};
 pub use wal::{SyncPoint, Wal, WalOptions};

@@ -11,8 +11,11 @@
 //! record inside, fields come in order, padding is zero. What fails is *torn* when a crash in the
 //! middle of a write can have left it, and *corrupt* otherwise.
 
+use prost::Message as _;
 use rusd_proto::raftpb::{Entry, EntryType};
+use rusd_proto::walpb;
 
+use crate::log::store::SnapshotMark;
 use crate::types::{HardState, Metadata};
 
 /// Bytes of a frame's length.
@@ -102,6 +105,16 @@ impl Encoder {
         field(&mut data, 2, state.vote);
         field(&mut data, 3, state.commit);
         self.frame(out, Kind::State, &data, &[]);
+    }
+
+    /// A mark: the state up to there is kept elsewhere.
+    pub(super) fn mark(&mut self, out: &mut Vec<u8>, mark: &SnapshotMark) {
+        let record = walpb::Snapshot {
+            index: Some(mark.index.0),
+            term: Some(mark.term.0),
+            conf_state: Some(mark.conf_state.clone()),
+        };
+        self.frame(out, Kind::Snapshot, &record.encode_to_vec(), &[]);
     }
 
     /// The marker at the start of a new log: the state before the first entry is empty.

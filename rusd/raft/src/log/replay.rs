@@ -88,6 +88,8 @@ struct Replay {
     index: LogIndex,
     /// False until something tells which entry comes first.
     is_placed: bool,
+    /// What comes first was told by a snapshot record, not by the first entry that is left.
+    is_vouched: bool,
     /// `(index, term)` of the snapshot records.
     snapshots: Vec<(u64, u64)>,
     crc: Option<u32>,
@@ -103,6 +105,7 @@ impl Default for Replay {
             hard_state: HardState::default(),
             index: LogIndex::new(0, 0),
             is_placed: false,
+            is_vouched: false,
             snapshots: Vec::new(),
             crc: None,
             tail: 0,
@@ -209,6 +212,11 @@ impl Replay {
             self.index.reset(index - 1, 0);
             self.is_placed = true;
         }
+        if index < self.index.first_index() && !self.is_vouched && index > self.hard_state.commit {
+            // The entries that this one follows, and that those before replaced, went with the
+            // segments that were removed.
+            self.index.reset(index - 1, 0);
+        }
         let (first, last) = (self.index.first_index(), self.index.last_index());
         if index < first || index > last + 1 {
             return Err(site.corrupt(format!("entry {index} in a log of {first}..={last}")));
@@ -245,10 +253,13 @@ impl Replay {
             return Err(site.corrupt("a snapshot marker without index or term"));
         };
         self.snapshots.push((index, term));
-        if !self.is_placed || index > self.index.last_index() {
+        let holds = self.is_placed && self.index.term(index) == Some(term);
+        let is_old = self.is_placed && index < self.index.first_index();
+        if !holds && !is_old {
             // The state came from elsewhere; the log goes on after it.
             self.index.reset(index, term);
             self.is_placed = true;
+            self.is_vouched = true;
         }
         Ok(())
     }

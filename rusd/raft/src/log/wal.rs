@@ -23,7 +23,7 @@ use crate::log::read_only::{self, OpenSegment};
 use crate::log::record::Encoder;
 use crate::log::replay::{self, Replayed};
 use crate::log::segment::{self, SegmentPreparer};
-use crate::log::store::LogStore;
+use crate::log::store::{LogStore, SnapshotMark};
 use crate::types::{HardState, Index, Metadata, Term};
 
 /// etcd's segment size: 64 MB, decimal.
@@ -39,11 +39,13 @@ pub struct WalOptions {
     pub segment_bytes: u64,
     /// Data of recent entries kept in memory.
     pub cache_bytes: usize,
+    /// Segments that are kept though they are no longer needed; 0 keeps all.
+    pub segments_kept: usize,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, cache_bytes: 64 * 1024 * 1024 }
+        Self { segment_bytes: SEGMENT_BYTES, cache_bytes: 64 * 1024 * 1024, segments_kept: 5 }
     }
 }
 
@@ -183,13 +185,51 @@ impl Wal {
         SyncPoint { segment: self.last_segment().path.clone(), offset: self.synced }
     }
 
+    /// Writes records at the end of the log.
+    fn write_records(&mut self, batch: &[u8]) -> Result<(), Fatal> {
+        let file = self.last_segment();
+        file.file.write_all_at(batch, self.position).map_err(Fatal::io("write", &file.path))?;
+        self.position += length(batch);
+        Ok(())
+    }
+
+    fn write_mark(&mut self, mark: &SnapshotMark, state: Option<HardState>) -> Result<(), Fatal> {
+        if self.position >= self.options.segment_bytes {
+            self.begin_segment()?;
+        }
+        let mut batch = Vec::new();
+        self.encoder.mark(&mut batch, mark);
+        if let Some(state) = state {
+            self.encoder.state(&mut batch, state);
+            self.hard_state = state;
+        }
+        self.zeroed = self.zeroed.max(self.position + length(&batch));
+        self.write_records(&batch)
+    }
+
+    /// Removes the oldest segments that hold nothing that is needed, but keeps as many as it is told.
+    fn remove_segments(&mut self) -> Result<(), Fatal> {
+        let kept = self.options.segments_kept;
+        let beyond = if kept == 0 { 0 } else { self.segments.len().saturating_sub(kept) };
+        let count = self.index.unneeded_segments().min(beyond);
+        for _ in 0..count {
+            // One after the other, so that no crash leaves a gap.
+            let path = &self.segments[0].path;
+            fs::remove_file(path).map_err(Fatal::io("delete", path))?;
+            self.segments.remove(0);
+            self.index.remove_segments(1);
+            segment::sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
     fn last_segment(&self) -> &OpenSegment {
         self.segments.last().expect("a log has a segment")
     }
 
     fn append_batch(&mut self, entries: &[Entry], state: Option<HardState>) -> Result<(), Fatal> {
         if self.position >= self.options.segment_bytes {
-            self.cut()?;
+            self.begin_segment()?;
         }
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
@@ -231,7 +271,7 @@ impl Wal {
     }
 
     /// Ends the last segment and begins the next.
-    fn cut(&mut self) -> Result<(), Fatal> {
+    fn begin_segment(&mut self) -> Result<(), Fatal> {
         let full = self.last_segment();
         full.file.set_len(self.position).map_err(Fatal::io("cut", &full.path))?;
         full.file.sync_all().map_err(Fatal::io("sync", &full.path))?;
@@ -329,6 +369,30 @@ impl LogStore for Wal {
             None => self.append_batch(entries, hard_state),
         };
         written.inspect_err(|_error| self.has_failed = true)
+    }
+
+    fn append_mark(&mut self, mark: &SnapshotMark) -> Result<(), Fatal> {
+        self.check_usable()?;
+        assert_eq!(self.term(mark.index), Some(mark.term), "the log holds what a mark tells");
+        self.write_mark(mark, None).inspect_err(|_error| self.has_failed = true)
+    }
+
+    fn cut(&mut self, base: Index) -> Result<(), Fatal> {
+        self.check_usable()?;
+        if base < self.first_index() {
+            return Ok(());
+        }
+        let term = self.term(base).expect("the log is cut at an entry that it holds");
+        self.index.raise_base(base.0, term.0);
+        self.remove_segments().inspect_err(|_error| self.has_failed = true)
+    }
+
+    fn restart_after(&mut self, mark: &SnapshotMark, state: HardState) -> Result<(), Fatal> {
+        self.check_usable()?;
+        assert!(state.commit >= mark.index.0, "a snapshot is committed");
+        self.index.reset(mark.index.0, mark.term.0);
+        self.cache.clear();
+        self.write_mark(mark, Some(state)).inspect_err(|_error| self.has_failed = true)
     }
 
     fn sync(&mut self) -> Result<(), Fatal> {
