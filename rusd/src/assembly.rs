@@ -233,7 +233,7 @@ impl<L: LogStore> Assembly<L> {
             applier,
             dispatcher,
             engine,
-            background: shared.background(config, &member),
+            background: shared.background(config, plant, &member),
             member,
             metrics,
             roster,
@@ -343,7 +343,7 @@ impl Shared {
         }
     }
 
-    fn background(self, config: &Config, member: &Member) -> Background {
+    fn background(self, config: &Config, plant: Option<Plant>, member: &Member) -> Background {
         let auto_compactor = config.auto_compaction.map(|keep| AutoCompactor {
             keep,
             view: member.view.clone(),
@@ -363,6 +363,7 @@ impl Shared {
             proposer: member.proposer.clone(),
             promotion_extra: config.election_timeout,
             is_checkpointing: config.features.lease_checkpoint,
+            plant,
         };
         let space_alarm = member.space_alarm.clone();
         let space = self.space;
@@ -397,9 +398,7 @@ fn raft_config(config: &Config, member_id: u64, seed: Option<u64>) -> RaftConfig
 
 #[cfg(feature = "planted-bugs")]
 fn planted<L: LogStore>(mut driver: Driver<L>, plant: Option<Plant>) -> Driver<L> {
-    if plant == Some(Plant::AckBeforeSync) {
-        driver.acknowledge_before_sync();
-    }
+    driver.plant(plant);
     driver
 }
 

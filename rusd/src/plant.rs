@@ -23,6 +23,12 @@ pub enum Plant {
     DropWatchEvent,
     /// A transaction's operations are applied in two revisions.
     SplitTxn,
+    /// A leader counts entries of earlier terms as committed when a quorum has them.
+    CommitEarlierTerms,
+    /// A round of reads goes out again under the context of one that was given up.
+    ReadContextReused,
+    /// A member that led once goes on expiring leases, and the next leader is not asked.
+    DeposedLeaderExpires,
     /// The state machine breaks a promise of the API.
     State(Bug),
 }
@@ -40,6 +46,9 @@ impl Plant {
             "ack-before-sync" => Plant::AckBeforeSync,
             "drop-watch-event" => Plant::DropWatchEvent,
             "split-txn" => Plant::SplitTxn,
+            "commit-earlier-terms" => Plant::CommitEarlierTerms,
+            "read-context-reused" => Plant::ReadContextReused,
+            "deposed-leader-expires" => Plant::DeposedLeaderExpires,
             "version-survives-delete" => Plant::State(Bug::VersionSurvivesDelete),
             "count-up-to-limit" => Plant::State(Bug::CountUpToLimit),
             "missing-value-compares" => Plant::State(Bug::MissingValueCompares),

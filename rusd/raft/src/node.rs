@@ -87,6 +87,9 @@ pub enum Plant {
         /// Turns from one sync to the next; 0 is never.
         turns_per_sync: u64,
     },
+    /// A leader counts entries of earlier terms as committed when a quorum has them (Raft paper,
+    /// figure 8).
+    CommitEarlierTerms,
 }
 
 /// One raft instance over a log.
@@ -319,6 +322,8 @@ impl<L: LogStore> Node<L> {
     /// the sync starts, the others after it is done.
     pub fn poll(&mut self, outbox: &mut dyn Outbox) -> Result<Turn, Fatal> {
         self.raw.advance_apply_to(self.handed_out.0);
+        #[cfg(feature = "planted-bugs")]
+        self.commit_earlier_terms();
         self.campaign_alone();
         self.take_failure()?;
         if !self.raw.has_ready() {
@@ -480,6 +485,14 @@ impl<L: LogStore> Node<L> {
     #[cfg(not(feature = "planted-bugs"))]
     fn sync_turn(&mut self) -> Result<(), Fatal> {
         self.log_mut().sync()
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn commit_earlier_terms(&mut self) {
+        if self.planted.plant == Plant::CommitEarlierTerms && self.is_leader() {
+            let (index, _) = self.raw.raft.mut_prs().maximal_committed_index();
+            self.raw.raft.raft_log.commit_to(index);
+        }
     }
 
     #[cfg(feature = "planted-bugs")]

@@ -39,8 +39,13 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// With the log of a new member on it.
-    pub fn new(metadata: Metadata, entries: &[Entry], hard_state: HardState) -> Disk {
+    /// With the log of a new member on it, and an empty engine.
+    pub fn new(
+        metadata: Metadata,
+        entries: &[Entry],
+        hard_state: HardState,
+        engine: MemoryBackend,
+    ) -> Disk {
         let mut durable = MemoryLog::new(metadata);
         durable.append(entries, Some(hard_state)).expect("memory takes all");
         let log = LogFile {
@@ -50,7 +55,7 @@ impl Disk {
             is_failing: false,
             flaws: Flaws::default(),
         };
-        Disk { log: Arc::new(Mutex::new(log)), engine: Arc::new(MemoryBackend::crashable()) }
+        Disk { log: Arc::new(Mutex::new(log)), engine: Arc::new(engine) }
     }
 
     /// The log, for the member to write.
@@ -204,11 +209,16 @@ mod tests {
         Entry { index: Some(index), term: Some(1), ..Entry::default() }
     }
 
+    fn disk(entries: &[Entry]) -> Disk {
+        let engine = MemoryBackend::crashable();
+        Disk::new(Metadata::default(), entries, HardState::default(), engine)
+    }
+
     #[test]
     fn a_loss_of_power_keeps_what_was_synced_and_a_beginning_of_the_rest() {
         let mut kept = std::collections::BTreeSet::new();
         for seed in 0..50 {
-            let mut disk = Disk::new(Metadata::default(), &[entry(1)], HardState::default());
+            let mut disk = disk(&[entry(1)]);
             let mut log = disk.log();
             log.append(&[entry(2)], None).unwrap();
             log.sync().unwrap();
@@ -224,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_failing_disk_writes_nothing_until_the_member_is_gone() {
-        let mut disk = Disk::new(Metadata::default(), &[], HardState::default());
+        let mut disk = disk(&[]);
         disk.fail();
         assert!(disk.log().append(&[entry(1)], None).is_err());
         assert!(disk.log().sync().is_err());

@@ -25,8 +25,8 @@ use rusd_loadgen::client::etcd::Client;
 use rusd_raft::log::LogStore as _;
 use rusd_raft::{Node, SnapshotOrder, bootstrap};
 use rusd_state::StateMachine;
-use rusd_state::storage::{Generations, HistoryOptions};
 use tokio::sync::Semaphore;
+use rusd_state::storage::{Generations, HistoryOptions, MemoryBackend};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{Disk, Loss, SimLog};
@@ -99,14 +99,25 @@ impl Carrier for Outbounds {
 
 impl Host {
     /// A new member of a new cluster, not yet started.
-    pub fn new(index: usize, cluster: &Cluster, config: &Arc<Config>, seed: u64) -> Host {
+    pub fn new(
+        index: usize,
+        cluster: &Cluster,
+        config: &Arc<Config>,
+        seed: u64,
+        plant: Option<Plant>,
+    ) -> Host {
         let id = cluster.ids[index];
         let metadata = rusd_raft::Metadata { node_id: id, cluster_id: cluster.id };
         let (entries, hard_state) = bootstrap(&cluster.bootstrap);
+        let engine = if plant == Some(Plant::AppliedIndexApart) {
+            MemoryBackend::crashable_and_torn()
+        } else {
+            MemoryBackend::crashable()
+        };
         Host {
             index,
             id,
-            disk: Disk::new(metadata, &entries, hard_state),
+            disk: Disk::new(metadata, &entries, hard_state, engine),
             identity: Arc::new(Identity {
                 cluster_id: cluster.id,
                 member_id: id,
@@ -176,8 +187,8 @@ impl Host {
             entropy,
             blocking_work: BlockingWork::InPlace,
         };
-        let assembly =
-            Assembly::new(&self.config, None, materials).map_err(|error| fail(&error))?;
+        let assembly = Assembly::new(&self.config, plant.and_then(Plant::of_member), materials)
+            .map_err(|error| fail(&error))?;
         let roster = assembly.roster.clone();
         let snapshots = SnapshotSink {
             generations: None,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease_clock::LeaseClock;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::Proposer;
+use crate::plant::Plant;
 
 /// How often deadlines are looked at (etcd: 500 ms).
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,6 +37,8 @@ pub struct LeaseExpiry {
     pub promotion_extra: Duration,
     /// The time left to long leases is noted in the log.
     pub is_checkpointing: bool,
+    /// A bug planted on purpose.
+    pub plant: Option<Plant>,
 }
 
 impl LeaseExpiry {
@@ -44,7 +47,9 @@ impl LeaseExpiry {
         let mut interval = tokio::time::interval(CHECK_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
-            if self.progress.is_leader() {
+            let led =
+                self.plant == Some(Plant::DeposedLeaderExpires) && self.clock.promoted_term() > 0;
+            if self.progress.is_leader() || led {
                 self.revoke_expired().await;
                 if self.is_checkpointing {
                     self.note_time_left().await;
@@ -67,18 +72,21 @@ impl LeaseExpiry {
 
     async fn revoke_expired(&self) {
         let term = self.progress.term();
-        if self.clock.promoted_term() != term {
+        if self.clock.promoted_term() != term && self.progress.is_leader() {
             self.clock.promote(term, self.promotion_extra);
             return;
         }
         let mut revocations = JoinSet::new();
         for id in self.clock.expired(REVOCATIONS_AT_ONCE_MAX) {
-            let proposer = self.proposer.clone();
+            let (proposer, plant) = (self.proposer.clone(), self.plant);
             revocations.spawn(async move {
                 let lease_revoke = Some(LeaseRevokeRequest { id });
                 let request =
                     InternalRaftRequest { lease_revoke, ..InternalRaftRequest::default() };
-                proposer.propose_as_leader(request, term).await
+                match plant {
+                    Some(Plant::DeposedLeaderExpires) => proposer.propose(request).await,
+                    _ => proposer.propose_as_leader(request, term).await,
+                }
             });
         }
         // What did not get through is proposed again at the next look; a lease that is gone

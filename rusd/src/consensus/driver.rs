@@ -28,6 +28,8 @@ use super::read_barrier::{ProvenReads, Rounds};
 use super::snapshot_io::ReceivedSnapshot;
 use super::transport::Transport;
 use crate::applier::CommittedRun;
+#[cfg(feature = "planted-bugs")]
+use crate::plant::Plant;
 
 /// Messages and proposals stepped in one turn, so that a turn ends and its sync is shared.
 const INPUTS_PER_TURN_MAX: usize = 1024;
@@ -179,11 +181,19 @@ impl<L: LogStore> Driver<L> {
         &self.node
     }
 
-    /// Plants a bug: writes are acknowledged before the log is synced, which is done every so many
-    /// turns only.
+    /// Plants a bug of consensus, if it is one.
     #[cfg(feature = "planted-bugs")]
-    pub fn acknowledge_before_sync(&mut self) {
-        self.node.plant(rusd_raft::Plant::AcknowledgeBeforeSync { turns_per_sync: 1000 });
+    pub fn plant(&mut self, plant: Option<Plant>) {
+        match plant {
+            Some(Plant::AckBeforeSync) => {
+                self.node.plant(rusd_raft::Plant::AcknowledgeBeforeSync { turns_per_sync: 1000 });
+            }
+            Some(Plant::CommitEarlierTerms) => {
+                self.node.plant(rusd_raft::Plant::CommitEarlierTerms);
+            }
+            Some(Plant::ReadContextReused) => self.reads.rounds.reuse_contexts(),
+            _ => {}
+        }
     }
 
     /// Drives until `stop`, which is looked at once a tick, or until the log fails.

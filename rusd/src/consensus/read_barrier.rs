@@ -72,6 +72,9 @@ pub(crate) struct Rounds {
     ticks_max: u64,
     next_context: u64,
     under_way: BTreeMap<u64, Round>,
+    /// A planted bug: the context of the last round that was given up is used again.
+    #[cfg(feature = "planted-bugs")]
+    reused: Option<Option<u64>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,19 @@ impl Rounds {
     /// No round yet. Contexts are counted from `first_context`, which must be beyond those of
     /// earlier lives of this member: a late answer to one of them would prove too little.
     pub(crate) fn new(first_context: u64, ticks_max: u64) -> Self {
-        Rounds { ticks_max, next_context: first_context, under_way: BTreeMap::new() }
+        Rounds {
+            ticks_max,
+            next_context: first_context,
+            under_way: BTreeMap::new(),
+            #[cfg(feature = "planted-bugs")]
+            reused: None,
+        }
+    }
+
+    /// Plants the bug that contexts are used again.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn reuse_contexts(&mut self) {
+        self.reused = Some(None);
     }
 
     /// Another round may start.
@@ -94,8 +109,13 @@ impl Rounds {
 
     /// Starts a round for `waiters`; its context was never used before.
     pub(crate) fn start(&mut self, tick: u64, waiters: Vec<ReadWaiter>) -> u64 {
-        self.next_context += 1;
         let round = Round { started_tick: tick, waiters };
+        #[cfg(feature = "planted-bugs")]
+        if let Some(context) = self.reused.as_mut().and_then(Option::take) {
+            self.under_way.insert(context, round);
+            return context;
+        }
+        self.next_context += 1;
         self.under_way.insert(self.next_context, round);
         self.next_context
     }
@@ -113,6 +133,10 @@ impl Rounds {
             .filter(|(_, round)| tick >= round.started_tick + self.ticks_max)
             .map(|(context, _)| *context)
             .collect();
+        #[cfg(feature = "planted-bugs")]
+        if let (Some(reused), Some(context)) = (&mut self.reused, late.last()) {
+            *reused = Some(*context);
+        }
         let waiters = late.into_iter().flat_map(|context| self.finish(context));
         waiters.filter(|waiter| !waiter.is_closed()).collect()
     }

@@ -31,6 +31,9 @@ pub struct MemoryBackend {
 struct CrashModel {
     synced: Trees,
     unsynced: Vec<Unit>,
+    /// The writes of a commit survive each by itself, those of `meta` first: an engine that is no
+    /// good.
+    is_torn: bool,
 }
 
 /// Changes that survive a crash together.
@@ -51,6 +54,12 @@ impl MemoryBackend {
         MemoryBackend { live: RwLock::default(), crash: Some(Mutex::default()) }
     }
 
+    /// The same, of an engine whose commits a crash may tear.
+    pub fn crashable_and_torn() -> Self {
+        let model = CrashModel { is_torn: true, ..CrashModel::default() };
+        MemoryBackend { live: RwLock::default(), crash: Some(Mutex::new(model)) }
+    }
+
     /// How many units were written since the last sync.
     pub fn unsynced(&self) -> usize {
         self.crash.as_ref().map_or(0, |crash| crash.lock().unsynced.len())
@@ -66,7 +75,7 @@ impl MemoryBackend {
         let mut trees = crash.synced.clone();
         crash.unsynced.iter().take(kept).for_each(|unit| unit.apply(&mut trees));
         let synced = trees.clone();
-        let model = CrashModel { synced, unsynced: Vec::new() };
+        let model = CrashModel { synced, unsynced: Vec::new(), is_torn: crash.is_torn };
         MemoryBackend { live: RwLock::new(trees), crash: Some(Mutex::new(model)) }
     }
 
@@ -84,8 +93,14 @@ impl MemoryBackend {
     fn write(&self, unit: Unit) {
         let mut live = self.live.write();
         unit.apply(&mut live);
-        if let Some(crash) = &self.crash {
-            crash.lock().unsynced.push(unit);
+        let Some(crash) = &self.crash else { return };
+        let mut crash = crash.lock();
+        match unit {
+            Unit::Writes(mut writes) if crash.is_torn => {
+                writes.sort_by_key(|write| write.tree != Tree::Meta);
+                crash.unsynced.extend(writes.into_iter().map(|write| Unit::Writes(vec![write])));
+            }
+            unit => crash.unsynced.push(unit),
         }
     }
 }
