@@ -13,6 +13,8 @@ use rusd_raft::log::{LogStore, MemoryLog, SnapshotMark};
 use rusd_raft::{Fatal, HardState, Index, Metadata, Term};
 use rusd_state::storage::MemoryBackend;
 
+use crate::engine::{Fuse, SimEngine};
+
 /// How a member's life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
@@ -35,7 +37,8 @@ pub struct Flaws {
 #[derive(Debug, Clone)]
 pub struct Disk {
     log: Arc<Mutex<LogFile>>,
-    engine: Arc<MemoryBackend>,
+    engine: Arc<SimEngine>,
+    fuse: Arc<Fuse>,
 }
 
 impl Disk {
@@ -48,14 +51,16 @@ impl Disk {
     ) -> Disk {
         let mut durable = MemoryLog::new(metadata);
         durable.append(entries, Some(hard_state)).expect("memory takes all");
+        let fuse = Arc::new(Fuse::default());
+        let engine = Arc::new(SimEngine::new(engine, Arc::clone(&fuse)));
         let log = LogFile {
             live: durable.clone(),
             durable,
             unsynced: Vec::new(),
-            is_failing: false,
+            fuse: Arc::clone(&fuse),
             flaws: Flaws::default(),
         };
-        Disk { log: Arc::new(Mutex::new(log)), engine: Arc::new(engine) }
+        Disk { log: Arc::new(Mutex::new(log)), engine, fuse }
     }
 
     /// The log, for the member to write.
@@ -64,14 +69,14 @@ impl Disk {
     }
 
     /// The engine.
-    pub fn engine(&self) -> Arc<MemoryBackend> {
+    pub fn engine(&self) -> Arc<SimEngine> {
         Arc::clone(&self.engine)
     }
 
     /// The member is gone.
     pub fn crash(&mut self, loss: Loss, rng: &mut impl Rng) {
+        self.fuse.mend();
         let mut log = self.log.lock();
-        log.is_failing = false;
         if loss == Loss::OfPower {
             let kept = rng.random_range(0..=log.unsynced.len());
             log.lose_power(kept);
@@ -81,9 +86,9 @@ impl Disk {
         }
     }
 
-    /// From now on writing the log fails.
-    pub fn fail(&self) {
-        self.log.lock().is_failing = true;
+    /// It fails after so many more writes and syncs, in the middle of whatever is being done.
+    pub fn fail_after(&self, writes: u64) {
+        self.fuse.set(writes);
     }
 
     /// Sets what is wrong.
@@ -102,7 +107,7 @@ struct LogFile {
     live: MemoryLog,
     durable: MemoryLog,
     unsynced: Vec<Unit>,
-    is_failing: bool,
+    fuse: Arc<Fuse>,
     flaws: Flaws,
 }
 
@@ -123,11 +128,8 @@ impl LogFile {
     }
 
     fn check(&self, operation: &'static str) -> Result<(), Fatal> {
-        if !self.is_failing {
-            return Ok(());
-        }
-        let source = std::io::Error::other("simulated disk error");
-        Err(Fatal::Io { operation, path: "log".into(), source })
+        let failed = |source| Fatal::Io { operation, path: "log".into(), source };
+        self.fuse.burn().map_err(failed)
     }
 }
 
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn a_failing_disk_writes_nothing_until_the_member_is_gone() {
         let mut disk = disk(&[]);
-        disk.fail();
+        disk.fail_after(0);
         assert!(disk.log().append(&[entry(1)], None).is_err());
         assert!(disk.log().sync().is_err());
         disk.crash(Loss::OfProcess, &mut ChaCha8Rng::seed_from_u64(1));

@@ -26,8 +26,15 @@ pub enum Fault {
     Cut(Vec<(usize, usize)>),
     /// Packets fare badly on all links.
     Weather(Weather),
-    /// A member's disk fails: it has to stop.
-    DiskError(usize),
+    /// A member's disk fails after some more writes: it has to stop, in the middle of what it does.
+    DiskError {
+        /// Which.
+        member: usize,
+        /// How many writes and syncs are still done.
+        after_writes: u64,
+        /// What is lost: nothing, or as with the power.
+        loss: Loss,
+    },
     /// A member's engine does nothing, so that much of what it applied is in the log only.
     IdleEngine(usize),
     /// Leadership is handed over.
@@ -53,7 +60,11 @@ pub fn draw(rng: &mut ChaCha8Rng, members: usize, leader: Option<usize>) -> Plan
         _ => rng.random_range(0..members),
     };
     let fault = match rng.random_range(0..100) {
-        0..28 => {
+        0..14 => {
+            let member = any(rng);
+            disk_error(rng, member)
+        }
+        14..28 => {
             let loss = if rng.random_bool(0.6) { Loss::OfPower } else { Loss::OfProcess };
             let count = *[1, 1, 1, 2, members].choose(rng).expect("not empty");
             let mut chosen = BTreeSet::from([any(rng)]);
@@ -70,12 +81,18 @@ pub fn draw(rng: &mut ChaCha8Rng, members: usize, leader: Option<usize>) -> Plan
             doubled: *[0.0, 0.1, 0.3].choose(rng).expect("not empty"),
             reorders: rng.random_bool(0.5),
         }),
-        84..88 => Fault::DiskError(any(rng)),
-        88..94 => Fault::IdleEngine(any(rng)),
+        84..94 => Fault::IdleEngine(any(rng)),
         _ => Fault::Transfer { to: rng.random_range(0..members) },
     };
     let for_ms = *[30, 150, 500, 1500, 4000].choose(rng).expect("not empty");
     Planned { fault, for_ms: rng.random_range(1..=for_ms) }
+}
+
+fn disk_error(rng: &mut ChaCha8Rng, member: usize) -> Fault {
+    let most = *[1, 4, 40].choose(rng).expect("not empty");
+    let after_writes = rng.random_range(0..most);
+    let loss = if rng.random_bool(0.8) { Loss::OfPower } else { Loss::OfProcess };
+    Fault::DiskError { member, after_writes, loss }
 }
 
 /// Cuts of one kind: one member alone, two halves, one direction, or any.

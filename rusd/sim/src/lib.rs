@@ -20,6 +20,7 @@
 pub mod clients;
 pub mod disk;
 pub mod doors;
+pub mod engine;
 pub mod faults;
 pub mod host;
 pub mod invariants;

@@ -8,7 +8,6 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rusd::config::Config;
 
-use crate::disk::Loss;
 use crate::doors::Doors;
 use crate::faults::{self, Fault, Planned};
 use crate::host::{Failure, Host};
@@ -195,12 +194,15 @@ impl World {
 
     /// A member whose disk fails stops; any other has no reason to.
     fn failed(&mut self, member: usize, failure: Failure) -> Result<(), Violation> {
-        let is_of_disk = |(_, fault): &(u64, Fault)| *fault == Fault::DiskError(member);
-        if !self.under_way.iter().any(is_of_disk) {
+        let loss_of = |(_, fault): &(u64, Fault)| match fault {
+            Fault::DiskError { member: other, loss, .. } if *other == member => Some(*loss),
+            _ => None,
+        };
+        let Some(loss) = self.under_way.iter().find_map(loss_of) else {
             return Err(Violation::Failed { member, failure });
-        }
+        };
         self.trace.words(|| format!("m{member} stops: {failure}"));
-        self.hosts[member].crash(Loss::OfProcess, &self.doors, &mut self.disk_rng);
+        self.hosts[member].crash(loss, &self.doors, &mut self.disk_rng);
         Ok(())
     }
 
@@ -237,10 +239,10 @@ impl World {
                 }
             }
             Fault::Weather(weather) => self.network.set_weather(*weather),
-            Fault::DiskError(member) if self.hosts[*member].is_up() => {
-                self.hosts[*member].disk.fail();
+            Fault::DiskError { member, after_writes, .. } if self.hosts[*member].is_up() => {
+                self.hosts[*member].disk.fail_after(*after_writes);
             }
-            Fault::DiskError(_) => {}
+            Fault::DiskError { .. } => {}
             Fault::IdleEngine(member) => self.idle_engines[*member] += 1,
             Fault::Transfer { to } => self.transfer(*to),
         }
@@ -285,8 +287,8 @@ impl World {
                 }
             }
             Fault::Weather(_) => self.network.set_weather(crate::network::Weather::FAIR),
-            Fault::DiskError(member) => {
-                self.hosts[member].crash(Loss::OfProcess, &self.doors, &mut self.disk_rng);
+            Fault::DiskError { member, loss, .. } => {
+                self.hosts[member].crash(loss, &self.doors, &mut self.disk_rng);
                 self.start_member(member)?;
             }
             Fault::IdleEngine(member) => self.idle_engines[member] -= 1,

@@ -74,7 +74,9 @@ pub(crate) struct Rounds {
     under_way: BTreeMap<u64, Round>,
     /// A planted bug: the context of the last round that was given up is used again.
     #[cfg(feature = "planted-bugs")]
-    reused: Option<Option<u64>>,
+    reuses: bool,
+    #[cfg(feature = "planted-bugs")]
+    given_up: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -92,14 +94,16 @@ impl Rounds {
             next_context: first_context,
             under_way: BTreeMap::new(),
             #[cfg(feature = "planted-bugs")]
-            reused: None,
+            reuses: false,
+            #[cfg(feature = "planted-bugs")]
+            given_up: None,
         }
     }
 
     /// Plants the bug that contexts are used again.
     #[cfg(feature = "planted-bugs")]
     pub(crate) fn reuse_contexts(&mut self) {
-        self.reused = Some(None);
+        self.reuses = true;
     }
 
     /// Another round may start.
@@ -111,7 +115,7 @@ impl Rounds {
     pub(crate) fn start(&mut self, tick: u64, waiters: Vec<ReadWaiter>) -> u64 {
         let round = Round { started_tick: tick, waiters };
         #[cfg(feature = "planted-bugs")]
-        if let Some(context) = self.reused.as_mut().and_then(Option::take) {
+        if let Some(context) = self.given_up.take() {
             self.under_way.insert(context, round);
             return context;
         }
@@ -134,8 +138,8 @@ impl Rounds {
             .map(|(context, _)| *context)
             .collect();
         #[cfg(feature = "planted-bugs")]
-        if let (Some(reused), Some(context)) = (&mut self.reused, late.last()) {
-            *reused = Some(*context);
+        if self.reuses {
+            self.given_up = late.last().copied().or(self.given_up);
         }
         let waiters = late.into_iter().flat_map(|context| self.finish(context));
         waiters.filter(|waiter| !waiter.is_closed()).collect()

@@ -88,7 +88,7 @@ impl Generations {
     }
 
     /// An engine without files as the first generation.
-    pub fn of_memory(engine: Arc<MemoryBackend>) -> Generations {
+    pub fn of_memory(engine: Arc<dyn Backend>) -> Generations {
         let current = Generation { number: FIRST, bytes_when_made: 0, backend: engine };
         let state = State { newest: FIRST, current, retired: Vec::new() };
         Generations { folder: PathBuf::new(), kind: EngineKind::Memory, state: Mutex::new(state) }

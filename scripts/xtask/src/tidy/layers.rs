@@ -120,6 +120,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["faults"],
             &["plants"],
             &["disk", "network", "trace"],
+            &["engine"],
         ],
     },
     Package {
