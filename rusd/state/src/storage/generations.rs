@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use crate::storage::error::StorageError;
 use crate::storage::incoming;
 use crate::storage::pointer;
-use crate::storage::{Backend, EngineKind, MemoryBackend};
+use crate::storage::{Backend, EngineKind};
 
 const POINTER: &str = "CURRENT";
 const FIRST: u64 = 1;
