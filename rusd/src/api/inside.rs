@@ -183,7 +183,7 @@ where
             Err(_elapsed) => return Err(Rejection::DeadlineExceeded.into()),
         },
     };
-    ended.map_err(|error| Status::internal(error.to_string()))?.map(Response::new)
+    ended.map_err(|error| status::internal(&error.to_string()))?.map(Response::new)
 }
 
 /// The revision of an answer.

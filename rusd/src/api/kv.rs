@@ -126,7 +126,7 @@ pub(super) async fn run_blocking<T: Send + 'static>(
         drop(turn);
         done
     });
-    running.await.map_err(|error| Status::internal(error.to_string()))
+    running.await.map_err(|error| status::internal(&error.to_string()))
 }
 
 fn ranges_of(request: &TxnRequest) -> impl Iterator<Item = &RangeRequest> {
@@ -149,7 +149,7 @@ macro_rules! response {
 pub(super) use response;
 
 pub(super) fn unexpected(response: &Applied) -> Status {
-    Status::internal(format!("the request was answered with {response:?}"))
+    status::internal(&format!("the request was answered with {response:?}"))
 }
 
 #[tonic::async_trait]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Method, Request, Response};
 use hyper::body::Incoming;
 use rusd_proto::etcdserverpb::cluster_server::ClusterServer;
@@ -18,6 +19,7 @@ use rusd_proto::v3lockpb::lock_server::LockServer;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
 use tower::Service as _;
 
 use super::cluster::ClusterService;
@@ -39,6 +41,8 @@ const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
 /// Time between progress notifications, as in etcd.
 const PROGRESS_NOTIFY_INTERVAL: Duration = Duration::from_mins(10);
 const KV_PREFIX: &str = "/etcdserverpb.KV/";
+/// Clients may compress what they send; answers are not compressed.
+const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 
 /// The client API of a member.
 #[derive(Debug, Clone)]
@@ -91,17 +95,41 @@ impl Api {
         // Starts as serving; the listener is open only while that is so.
         let (_reporter, health) = tonic_health::server::health_reporter();
         let others = tonic::service::Routes::new(health)
-            .add_service(WatchServer::new(watch).max_decoding_message_size(message_bytes_max))
-            .add_service(LeaseServer::from_arc(lease).max_decoding_message_size(message_bytes_max))
-            .add_service(ClusterServer::new(cluster).max_decoding_message_size(message_bytes_max))
             .add_service(
-                MaintenanceServer::new(maintenance).max_decoding_message_size(message_bytes_max),
+                WatchServer::new(watch)
+                    .accept_compressed(GZIP)
+                    .max_decoding_message_size(message_bytes_max),
             )
-            .add_service(LockServer::new(lock).max_decoding_message_size(message_bytes_max))
-            .add_service(ElectionServer::new(election).max_decoding_message_size(message_bytes_max))
+            .add_service(
+                LeaseServer::from_arc(lease)
+                    .accept_compressed(GZIP)
+                    .max_decoding_message_size(message_bytes_max),
+            )
+            .add_service(
+                ClusterServer::new(cluster)
+                    .accept_compressed(GZIP)
+                    .max_decoding_message_size(message_bytes_max),
+            )
+            .add_service(
+                MaintenanceServer::new(maintenance)
+                    .accept_compressed(GZIP)
+                    .max_decoding_message_size(message_bytes_max),
+            )
+            .add_service(
+                LockServer::new(lock)
+                    .accept_compressed(GZIP)
+                    .max_decoding_message_size(message_bytes_max),
+            )
+            .add_service(
+                ElectionServer::new(election)
+                    .accept_compressed(GZIP)
+                    .max_decoding_message_size(message_bytes_max),
+            )
             .prepare();
         Routes {
-            kv: KvServer::from_arc(kv).max_decoding_message_size(message_bytes_max),
+            kv: KvServer::from_arc(kv)
+                .accept_compressed(GZIP)
+                .max_decoding_message_size(message_bytes_max),
             others,
             plain: Arc::new(Plain { member: member.clone(), metrics: Arc::clone(metrics) }),
         }
@@ -122,7 +150,7 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        if request.method() != Method::POST {
+        if request.method() != Method::POST || !is_grpc(&request) {
             let plain = Arc::clone(&self.plain);
             return Answer(Box::pin(async move { Ok(plain.answer(&request).await) }));
         }
@@ -140,11 +168,15 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
 
 impl Routes {
     fn call_service(&self, request: Request<Incoming>) -> BoxFuture {
-        if request.uri().path().starts_with(KV_PREFIX) {
-            self.kv.clone().call(request)
-        } else {
-            Box::pin(self.others.clone().call(request))
+        if is_of_kv(request.uri().path()) {
+            return self.kv.clone().call(request);
         }
+        let path = request.uri().path().to_owned();
+        let answering = self.others.clone().call(request);
+        Box::pin(async move {
+            let answer = answering.await?;
+            Ok(if is_unknown(&answer) { status::unknown_method(&path).into_http() } else { answer })
+        })
     }
 
     /// The client wants an answer only while there is a leader.
@@ -176,6 +208,23 @@ fn may_learner_serve(path: &str) -> bool {
             | "/etcdserverpb.Maintenance/Status"
             | "/etcdserverpb.Maintenance/Snapshot"
     )
+}
+
+fn is_of_kv(path: &str) -> bool {
+    let method = path.strip_prefix(KV_PREFIX);
+    let methods = ["Range", "RangeStream", "Put", "DeleteRange", "Txn", "Compact"];
+    method.is_some_and(|method| methods.contains(&method))
+}
+
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|content_type| content_type.starts_with(b"application/grpc"))
+}
+
+/// The gRPC library's answer to what it has no method for.
+fn is_unknown(answer: &Response<Body>) -> bool {
+    let header = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
+    header("grpc-status") == Some(b"12") && header("grpc-message").is_none_or(<[u8]>::is_empty)
 }
 
 fn refused_with(rejection: Rejection) -> Response<Body> {

@@ -2,6 +2,11 @@
 
 use tonic::{Code, Status};
 
+use rusd_proto::etcdserverpb::{
+    auth_server, cluster_server, kv_server, lease_server, maintenance_server, watch_server,
+};
+use rusd_proto::v3electionpb::election_server;
+use rusd_proto::v3lockpb::lock_server;
 use rusd_state::error::{ApplyError, ReadError};
 
 use crate::background::leases::LeaseError;
@@ -10,6 +15,18 @@ use crate::consensus::read_barrier::ReadBarrierError;
 use crate::consensus::reconfigure::ReconfigureError;
 use crate::consensus::transfer::TransferTimeout;
 use crate::engine::DefragmentError;
+
+/// The services that are served.
+const SERVICES: [&str; 8] = [
+    kv_server::SERVICE_NAME,
+    watch_server::SERVICE_NAME,
+    lease_server::SERVICE_NAME,
+    cluster_server::SERVICE_NAME,
+    maintenance_server::SERVICE_NAME,
+    lock_server::SERVICE_NAME,
+    election_server::SERVICE_NAME,
+    "grpc.health.v1.Health",
+];
 
 /// Why a watch could not be created: its range holds no key.
 pub(super) const WATCH_RANGE_EMPTY: &str = "mvcc: watcher range is empty";
@@ -275,6 +292,28 @@ pub(super) fn without_code(status: Status) -> Status {
 /// What a range may ask for, and a stream of it may not.
 pub(super) fn not_streamed(what: &str) -> Status {
     Status::unimplemented(format!("RangeStream does not support {what}"))
+}
+
+/// The member itself is broken.
+pub(super) fn internal(what: &str) -> Status {
+    Status::internal(what)
+}
+
+/// There is no such method: in the words of etcd's gRPC library, or of etcd where it knows the
+/// service and rusd does not yet.
+pub(super) fn unknown_method(path: &str) -> Status {
+    let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.rsplit_once('/'))
+    else {
+        return Status::unimplemented(format!("malformed method name: {path:?}"));
+    };
+    if service == auth_server::SERVICE_NAME {
+        return Rejection::Unimplemented.into();
+    }
+    Status::unimplemented(if SERVICES.contains(&service) {
+        format!("unknown method {method} for service {service}")
+    } else {
+        format!("unknown service {service}")
+    })
 }
 
 /// A message longer than a request may be, in the words of etcd's gRPC library.

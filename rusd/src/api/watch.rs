@@ -88,7 +88,9 @@ impl Watch for WatchService {
             responses: responses.clone(),
         };
         let (ticker, stop) = (self.ticker(), self.stop.clone());
+        let unwinding = Unwinding(responses.clone());
         tokio::spawn(async move {
+            let _unwinding = unwinding;
             let running = stream.run(request.into_inner(), ticker);
             match stop.run_until_cancelled(running).await {
                 Some(Ok(()) | Err(Ended::ClientGone)) => {}
@@ -97,6 +99,18 @@ impl Watch for WatchService {
             }
         });
         Ok(Response::new(ReceiverStream::new(responses_out)))
+    }
+}
+
+/// Tells the client when its stream's task panics: the stream must not seem to end in peace.
+struct Unwinding(mpsc::Sender<Result<WatchResponse, Status>>);
+
+impl Drop for Unwinding {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Without room the client is slow, and sees the end a little later as a mere end.
+            self.0.try_send(Err(status::internal("the watch stream failed"))).ok();
+        }
     }
 }
 

@@ -52,6 +52,10 @@ impl Deadline {
     fn time(&self) -> Duration {
         self.noted.unwrap_or(self.ttl)
     }
+
+    fn expired(&self, now: Instant) -> LeaseState {
+        LeaseState::Expired { overdue: now - self.at, ttl: self.ttl }
+    }
 }
 
 /// What a clock knows of a lease.
@@ -60,7 +64,12 @@ pub enum LeaseState {
     /// There is no such lease here.
     Unknown,
     /// Its time is over; its revocation is on the way.
-    Expired,
+    Expired {
+        /// Time since then.
+        overdue: Duration,
+        /// Its whole time to live.
+        ttl: Duration,
+    },
     /// It lives.
     Alive {
         /// Time left.
@@ -142,7 +151,7 @@ impl LeaseClock {
         let now = Instant::now();
         match self.deadlines.lock().by_id.get(&id) {
             None => LeaseState::Unknown,
-            Some(deadline) if deadline.at <= now => LeaseState::Expired,
+            Some(deadline) if deadline.at <= now => deadline.expired(now),
             Some(Deadline { at, ttl, .. }) => LeaseState::Alive { remaining: *at - now, ttl: *ttl },
         }
     }
@@ -153,7 +162,7 @@ impl LeaseClock {
         let mut deadlines = self.deadlines.lock();
         match deadlines.by_id.get(&id).copied() {
             None => LeaseState::Unknown,
-            Some(deadline) if deadline.at <= now => LeaseState::Expired,
+            Some(deadline) if deadline.at <= now => deadline.expired(now),
             Some(deadline) => {
                 let ttl = deadline.ttl;
                 deadlines.set(id, Deadline { at: now + ttl, ..deadline }, now);
@@ -222,7 +231,7 @@ mod tests {
         let clock = LeaseClock::default();
         clock.granted(7, 0, 0);
         clock.granted(8, 100, 0);
-        assert_eq!(clock.renew(7), LeaseState::Expired);
+        assert!(matches!(clock.renew(7), LeaseState::Expired { .. }));
         assert_eq!(clock.expired(10), [7]);
         assert!(matches!(clock.renew(8), LeaseState::Alive { .. }));
         clock.promote(3, Duration::from_secs(50));

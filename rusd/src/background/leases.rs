@@ -22,12 +22,10 @@ use crate::consensus::proposer::Proposer;
 use crate::consensus::read_barrier::{ReadBarrier, ReadBarrierError};
 use crate::consensus::transport::Transport;
 
-/// How long an expired lease may take to be revoked before its holder is told that it is gone.
-const REVOCATION_WAIT: Duration = Duration::from_secs(1);
 /// Questions of peers answered at once. More wait in the transport's queue.
 const ANSWERS_AT_ONCE_MAX: usize = 256;
 
-/// The time a lease has left.
+/// The time a lease has left; less than nothing until it is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeToLive {
     /// Seconds left.
@@ -187,17 +185,20 @@ impl Leases {
             let revoked = shared.clock.state(id) == LeaseState::Unknown;
             match if revoked { LeaseState::Unknown } else { state } {
                 LeaseState::Alive { remaining, ttl } => {
-                    let ttl_of = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-                    let answer = TimeToLive { ttl: ttl_of(remaining), granted_ttl: ttl_of(ttl) };
-                    return Ok(Some(answer));
+                    let (ttl, granted_ttl) = (whole_seconds(remaining), whole_seconds(ttl));
+                    return Ok(Some(TimeToLive { ttl, granted_ttl }));
+                }
+                LeaseState::Expired { overdue, ttl } if question == Question::TimeToLive => {
+                    let (ttl, granted_ttl) = (-whole_seconds(overdue), whole_seconds(ttl));
+                    return Ok(Some(TimeToLive { ttl, granted_ttl }));
                 }
                 // Its grant may just have been applied by the barrier: look once more.
                 LeaseState::Unknown if !waited => waited = true,
                 LeaseState::Unknown => return Err(LeaseError::NotFound),
-                LeaseState::Expired if waited => return Err(LeaseError::NotFound),
-                LeaseState::Expired => {
+                // As in etcd, its holder is told that it is gone when it is.
+                LeaseState::Expired { .. } => {
                     waited = true;
-                    drop(tokio::time::timeout(REVOCATION_WAIT, revocation).await);
+                    revocation.await;
                 }
             }
         }
@@ -270,7 +271,11 @@ impl Leases {
     async fn answer_peer(&self, asker: u64, forward: LeaseForward) {
         let question = forward.question();
         let answered = if self.shared.progress.is_leader() {
-            self.answer_as_leader(forward.lease_id, question).await
+            let answering = self.answer_as_leader(forward.lease_id, question);
+            match tokio::time::timeout(self.shared.timeout, answering).await {
+                Ok(answered) => answered,
+                Err(_elapsed) => Err(LeaseError::Timeout),
+            }
         } else {
             Ok(None)
         };
@@ -289,6 +294,10 @@ impl Leases {
         };
         self.shared.transport.send(message(asker, Body::LeaseForwardReply(reply)));
     }
+}
+
+fn whole_seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A question under way, forgotten when dropped.

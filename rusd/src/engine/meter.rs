@@ -7,6 +7,9 @@ use std::time::Duration;
 use rusd_state::storage::{History, StorageError};
 use tokio::sync::watch;
 
+/// What an engine without rows needs for itself.
+const EMPTY_BYTES: u64 = 4096;
+
 /// Measures one engine. Written by the engine thread, read by all.
 #[derive(Debug)]
 pub struct EngineMeter {
@@ -50,7 +53,8 @@ impl EngineMeter {
     /// Of those, what is still needed; the rest could be given back.
     pub fn bytes_in_use(&self) -> u64 {
         let pending = u64::try_from(self.history.pending_bytes()).unwrap_or(u64::MAX);
-        self.history.bytes_in_use().saturating_add(pending).min(self.bytes())
+        let rows = self.history.bytes_in_use().saturating_add(pending);
+        rows.max(EMPTY_BYTES).min(self.bytes())
     }
 
     /// CPU time that folding has taken.

@@ -174,7 +174,7 @@ impl Watcher {
     /// Joins the hub if it is near, and reads the history at least up to `newest`.
     fn maybe_join(&mut self, newest: i64) {
         if self.state == State::Behind
-            && self.next + JOIN_DISTANCE >= self.subscription.dispatching()
+            && self.next.saturating_add(JOIN_DISTANCE) >= self.subscription.dispatching()
         {
             self.state = State::Joining { until: self.subscription.join().max(newest) };
         }

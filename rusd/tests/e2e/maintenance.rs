@@ -1,15 +1,19 @@
 //! What an operator sees and does: alarms, the quota, who leads.
 
+use std::time::Duration;
+
 use rusd_proto::etcdserverpb::alarm_request::AlarmAction;
+use rusd_proto::etcdserverpb::auth_client::AuthClient;
 use rusd_proto::etcdserverpb::kv_client::KvClient;
 use rusd_proto::etcdserverpb::lease_client::LeaseClient;
 use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rusd_proto::etcdserverpb::{
-    AlarmMember, AlarmRequest, AlarmType, LeaseGrantRequest, MoveLeaderRequest, PutRequest,
-    StatusRequest, StatusResponse,
+    AlarmMember, AlarmRequest, AlarmType, AuthStatusRequest, LeaseGrantRequest,
+    LeaseTimeToLiveRequest, MoveLeaderRequest, PutRequest, StatusRequest, StatusResponse,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -172,4 +176,46 @@ async fn leadership_goes_where_it_is_told_to() {
         }
         put(&mut kv, "a", "1").await;
     }
+}
+
+/// The alarm keeps the lease from being revoked; meanwhile it is told how long it is over.
+#[tokio::test]
+async fn a_lease_that_is_over_and_not_revoked_is_told_with_its_keys() {
+    let member = Member::start(&[]);
+    let mut operator = Operator::of(&member.endpoint).await;
+    let (mut kv, mut leases) = (member.kv().await, LeaseClient::new(member.channel().await));
+    leases.lease_grant(LeaseGrantRequest { ttl: 2, id: 7 }).await.unwrap();
+    let put = PutRequest { key: "k".into(), lease: 7, ..PutRequest::default() };
+    kv.put(put).await.unwrap();
+    operator.alarm(AlarmAction::Activate, AlarmType::Corrupt, 5).await;
+    let told = loop {
+        let request = LeaseTimeToLiveRequest { id: 7, keys: true };
+        let told = leases.lease_time_to_live(request).await.unwrap().into_inner();
+        if told.ttl < 0 {
+            break told;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((told.ttl, told.granted_ttl), (-1, 2));
+    assert_eq!(told.keys, ["k"]);
+}
+
+/// What a service does not have, and what is no service, is refused in words.
+#[tokio::test]
+async fn what_there_is_not_is_refused_in_words() {
+    let member = Member::start(&[]);
+    let mut auth = AuthClient::new(member.channel().await);
+    let refused = auth.auth_status(AuthStatusRequest {}).await;
+    if std::env::var_os("RUSD_E2E_BINARY").is_none() {
+        let not_built = (Code::Unimplemented, "etcdserver: not implemented".to_owned());
+        assert_eq!(refused.map_err(row).unwrap_err(), not_built);
+    }
+}
+
+/// Clients may compress what they send.
+#[tokio::test]
+async fn a_compressed_request_is_understood() {
+    let member = Member::start(&[]);
+    let mut kv = member.kv().await.send_compressed(CompressionEncoding::Gzip);
+    kv.put(PutRequest { key: "k".into(), ..PutRequest::default() }).await.unwrap();
 }

@@ -39,6 +39,7 @@ const HASHED_TESTED: u64 = 500;
 /// Builds what is needed, runs both steps, prints a summary.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     workspace::build_release(&["rusd", "rusd-loadgen"])?;
+    let commit = workspace::commit();
     let mut steps = Steps::default();
     let pages = both(&mut steps, args);
     let code = steps.finish("cargo xtask generate");
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let mut lines = vec![
             "# Random streams on rusd and etcd 3.7.3 side by side".to_owned(),
             String::new(),
-            format!("`cargo xtask generate --seed {}`, commit {}.", args.seed, workspace::commit()),
+            format!("`cargo xtask generate --seed {}`, commit {commit}.", args.seed),
         ];
         for (title, page) in pages {
             lines.extend([String::new(), format!("## {title}"), String::new(), page]);

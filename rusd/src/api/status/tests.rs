@@ -260,3 +260,16 @@ fn an_error_loses_its_code_inside() {
     assert_eq!(inside.message(), "etcdserver: requested lease not found");
     assert_eq!(without_code(Status::cancelled("x")).code(), Code::Cancelled);
 }
+
+#[test]
+fn what_is_not_there_is_refused_in_etcds_words() {
+    for (path, text) in [
+        ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV"),
+        ("/etcdserverpb.Nope/Range", "unknown service etcdserverpb.Nope"),
+        ("/foo", "malformed method name: \"/foo\""),
+        ("/etcdserverpb.Auth/AuthStatus", "etcdserver: not implemented"),
+    ] {
+        let status = unknown_method(path);
+        assert_eq!((status.code(), status.message()), (Code::Unimplemented, text), "{path}");
+    }
+}
