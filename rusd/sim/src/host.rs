@@ -25,8 +25,8 @@ use rusd_loadgen::client::etcd::Client;
 use rusd_raft::log::LogStore as _;
 use rusd_raft::{Node, SnapshotOrder, bootstrap};
 use rusd_state::StateMachine;
-use tokio::sync::Semaphore;
 use rusd_state::storage::{Generations, HistoryOptions, MemoryBackend};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{Disk, Loss, SimLog};
