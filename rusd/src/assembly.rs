@@ -72,19 +72,21 @@ pub struct Materials<L> {
     pub blocking_work: BlockingWork,
 }
 
-/// What makes one life of a member unlike any other.
+/// What makes one life of a member unlike any other, and what a simulation varies.
 #[derive(Debug, Clone, Copy)]
 pub struct Entropy {
     /// When it began. Later than any earlier life of this member.
     pub started: SystemTime,
     /// Fixes the election timeouts. Without it they are drawn at random.
     pub seed: Option<u64>,
+    /// Bytes of entries in one message to a peer, if not as many as usual.
+    pub message_bytes_max: Option<u64>,
 }
 
 impl Entropy {
     /// The clock's time; a restart takes longer than a nanosecond.
     pub fn of_system() -> Self {
-        Entropy { started: SystemTime::now(), seed: None }
+        Entropy { started: SystemTime::now(), seed: None, message_bytes_max: None }
     }
 
     fn nanos(self) -> u64 {
@@ -187,7 +189,7 @@ impl<L: LogStore> Assembly<L> {
         let shared = Shared::new(config, &state, &identity, transport, inbox)?;
         let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
         let (applied, _) = state.applied();
-        let raft_config = raft_config(config, identity.member_id, entropy.seed);
+        let raft_config = raft_config(config, identity.member_id, entropy);
         let node = Node::new(raft_config, log, Index(applied), state.conf_state())?;
         let wiring = Wiring {
             inbox: inbox_out,
@@ -386,13 +388,15 @@ fn kept_log(config: &Config) -> KeptLog {
     }
 }
 
-fn raft_config(config: &Config, member_id: u64, seed: Option<u64>) -> RaftConfig {
+fn raft_config(config: &Config, member_id: u64, entropy: Entropy) -> RaftConfig {
+    let usual = RaftConfig::new(member_id);
     let count = |time| usize::try_from(ticks(time)).unwrap_or(usize::MAX);
     RaftConfig {
         election_ticks: count(config.election_timeout),
         heartbeat_ticks: count(config.heartbeat_interval).max(1),
-        seed,
-        ..RaftConfig::new(member_id)
+        seed: entropy.seed,
+        max_size_per_msg_bytes: entropy.message_bytes_max.unwrap_or(usual.max_size_per_msg_bytes),
+        ..usual
     }
 }
 

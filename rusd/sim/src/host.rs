@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::{Disk, Loss, SimLog};
 use crate::doors::{Door, Doors};
 use crate::network::{Arrival, Packet};
-use crate::plan::Cluster;
+use crate::plan::{Cluster, Plan};
 use crate::plants::Plant;
 
 /// Why a member is gone.
@@ -65,6 +65,7 @@ pub struct Host {
     peers: Vec<u64>,
     lives: u64,
     seed: u64,
+    message_bytes_max: Option<u64>,
     life: Option<Life>,
 }
 
@@ -101,9 +102,9 @@ impl Host {
     /// A new member of a new cluster, not yet started.
     pub fn new(
         index: usize,
+        plan: &Plan,
         cluster: &Cluster,
         config: &Arc<Config>,
-        seed: u64,
         plant: Option<Plant>,
     ) -> Host {
         let id = cluster.ids[index];
@@ -126,7 +127,8 @@ impl Host {
             config: Arc::clone(config),
             peers: cluster.ids.iter().copied().filter(|peer| *peer != id).collect(),
             lives: 0,
-            seed,
+            seed: plan.seed,
+            message_bytes_max: plan.message_bytes_max,
             life: None,
         }
     }
@@ -173,7 +175,11 @@ impl Host {
         }
         let (inbox, inbox_out) = inbox();
         let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) + now;
-        let entropy = Entropy { started, seed: Some(self.seed ^ (self.lives << 32)) };
+        let entropy = Entropy {
+            started,
+            seed: Some(self.seed ^ (self.lives << 32)),
+            message_bytes_max: self.message_bytes_max,
+        };
         let materials = Materials {
             identity: Arc::clone(&self.identity),
             log,

@@ -61,6 +61,8 @@ pub struct Plan {
     pub think_ms: u64,
     /// Most time without a fault, in milliseconds.
     pub calm_ms_max: u64,
+    /// Bytes of entries in one message between members, if not as many as usual.
+    pub message_bytes_max: Option<u64>,
     /// What clients ask.
     pub workload: Workload,
 }
@@ -95,6 +97,9 @@ impl Plan {
             load_ms: rng.random_range(10_000..34_000),
             think_ms: *[5, 20, 60, 200].choose(&mut rng).expect("not empty"),
             calm_ms_max: *[2500, 2500, 800, 200].choose(&mut rng).expect("not empty"),
+            message_bytes_max: *[None, None, Some(1), Some(300)]
+                .choose(&mut rng)
+                .expect("not empty"),
             workload,
         }
     }

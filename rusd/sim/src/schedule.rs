@@ -20,6 +20,9 @@ use crate::world::{Violation, World};
 /// Longest time until the cluster must have recovered.
 const SETTLE_MS_MAX: u64 = 30_000;
 
+/// Steps of the checker's search, which few histories need: about a second.
+const SEARCH_STEPS_MAX: u64 = 200_000;
+
 /// How to run a schedule.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
@@ -59,6 +62,8 @@ pub struct Counts {
     pub operations: u64,
     /// Entries committed.
     pub committed: u64,
+    /// Histories on which the checker gave up: neither valid nor a violation.
+    pub undecided: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -69,6 +74,7 @@ impl std::ops::AddAssign for Counts {
         self.packets += other.packets;
         self.operations += other.operations;
         self.committed += other.committed;
+        self.undecided += other.undecided;
     }
 }
 
@@ -93,7 +99,11 @@ async fn schedule(plan: &Plan, config: &Arc<Config>, settings: Settings) -> Outc
             return Outcome { seed: plan.seed, violation: Some(violation), trace, records, counts };
         }
     };
-    let violation = play(plan, &mut world, &history).await.err();
+    let (violation, is_undecided) = match play(plan, &mut world, &history).await {
+        Ok(Judged::Valid) => (None, false),
+        Ok(Judged::Undecided) => (None, true),
+        Err(violation) => (Some(violation), false),
+    };
     let records = history.records();
     let operations = records.iter().filter(|record| matches!(record, Record::Op(_))).count();
     let wide = |count: usize| u64::try_from(count).expect("a count fits");
@@ -104,6 +114,7 @@ async fn schedule(plan: &Plan, config: &Arc<Config>, settings: Settings) -> Outc
         packets: world.packets,
         operations: wide(operations),
         committed: wide(world.invariants.committed()),
+        undecided: u64::from(is_undecided),
     };
     let mut trace = std::mem::take(&mut world.trace);
     for record in &records {
@@ -123,7 +134,7 @@ fn header(plan: &Plan) -> Header {
     }
 }
 
-async fn play(plan: &Plan, world: &mut World, history: &History) -> Result<(), Violation> {
+async fn play(plan: &Plan, world: &mut World, history: &History) -> Result<Judged, Violation> {
     let closing = CancellationToken::new();
     let stop = CancellationToken::new();
     let shared =
@@ -211,19 +222,28 @@ async fn read_all(plan: &Plan, doors: Doors, history: History) -> Result<i64, Vi
     Ok(newest)
 }
 
-fn judge(records: Vec<Record>) -> Result<(), Violation> {
-    let report = check_records(records, &Options::default());
+/// What the checker says of a history without a violation.
+enum Judged {
+    Valid,
+    /// It gave up.
+    Undecided,
+}
+
+fn judge(records: Vec<Record>) -> Result<Judged, Violation> {
+    let options = Options { search_steps_max: SEARCH_STEPS_MAX, ..Options::default() };
+    let report = check_records(records, &options);
     let report = report.map_err(|error| Violation::Stuck(format!("bad history: {error}")))?;
     match &report.verdict {
-        Verdict::Valid => Ok(()),
-        verdict => {
+        Verdict::Valid => Ok(Judged::Valid),
+        Verdict::Unknown { .. } => Ok(Judged::Undecided),
+        verdict @ Verdict::Invalid { .. } => {
             let violations = verdict.violations();
             let mut rules: Vec<&str> =
                 violations.iter().map(|violation| violation.rule.id()).collect();
             rules.dedup();
-            let rules = if rules.is_empty() { verdict.name().to_owned() } else { rules.join(", ") };
             let what = violations.first().map(|violation| format!("{violation:?}"));
-            Err(Violation::History { rules, what: what.unwrap_or_default() })
+            let (rules, what) = (rules.join(", "), what.unwrap_or_default());
+            Err(Violation::History { rules, what })
         }
     }
 }

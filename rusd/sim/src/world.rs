@@ -97,7 +97,7 @@ impl World {
             rng
         };
         let cluster = Cluster::new(plan.members);
-        let host = |index| Host::new(index, &cluster, config, plan.seed, plant);
+        let host = |index| Host::new(index, plan, &cluster, config, plant);
         let hosts: Vec<Host> = (0..plan.members).map(host).collect();
         let mut fault_rng = rng(101);
         let mut world = World {

@@ -2,6 +2,7 @@
 //!
 //! `test` runs fresh seeds each time and names them, so that what was found once can be found again.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,10 +20,28 @@ pub(crate) struct Args {
     /// The first seed; the others follow it. Drawn from the time if absent
     #[arg(long)]
     seed: Option<u64>,
+    /// Plant one bug after the other instead, each of which must be found; the table goes to
+    /// results/bite-sim.md
+    #[arg(long)]
+    plants: bool,
     /// Keep what was found in results/sim.md
     #[arg(long)]
     keep: bool,
 }
+
+/// Schedules in which a planted bug must be found.
+const SCHEDULES_PLANTED: u64 = 2000;
+/// How much of what was found the table shows.
+const FOUND_CHARS_SHOWN: usize = 120;
+/// The bugs that can be planted, with what they do, for people.
+const PLANTS: [(&str, &str); 6] = [
+    ("vote-not-persisted", "a vote is not written before it is given"),
+    ("sync-skipped-by-follower", "a follower promises entries that it has not synced"),
+    ("applied-index-apart", "the engine's applied index is written apart from the data"),
+    ("commit-earlier-terms", "a leader counts entries of earlier terms as committed by a quorum"),
+    ("read-context-reused", "a round of reads goes out again under a context that was given up"),
+    ("deposed-leader-expires", "a member that led once goes on expiring leases"),
+];
 
 /// Of the pass of `test`.
 const SCHEDULES_TESTED: u64 = 500;
@@ -31,10 +50,14 @@ const SEEDS_APART: u64 = 1_000_000;
 
 /// Builds the simulator, runs it, prints a summary.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.plants {
+        return plants();
+    }
     let mut steps = Steps::default();
     let mut headline = None;
     steps.run("simulation", || {
-        let outcome = simulate(args.schedules, args.seed)?;
+        let release = workspace::build_release(&["rusd-sim"])?;
+        let outcome = simulate(&release.join("rusd-sim"), args.schedules, args.seed, None)?;
         if let Outcome::Passed(line) = &outcome {
             headline = Some(line.clone());
         }
@@ -59,17 +82,53 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(steps.finish("cargo xtask sim"))
 }
 
-/// The step of `test`.
-pub(crate) fn steps(steps: &mut Steps) {
-    steps.run("simulation", || simulate(SCHEDULES_TESTED, None));
+/// Plants each bug, and none.
+fn plants() -> Result<ExitCode> {
+    let target = workspace::target().join("bite");
+    let mut build = workspace::cargo(["build", "--release", "-p", "rusd-sim"]);
+    build.args(["--features", "planted-bugs", "--target-dir"]).arg(&target);
+    workspace::must(&mut build)?;
+    let simulator = target.join("release/rusd-sim");
+    let mut steps = Steps::default();
+    for (name, what) in PLANTS {
+        steps.run(name, || {
+            Ok(match simulate(&simulator, SCHEDULES_PLANTED, Some(1), Some(name))? {
+                Outcome::Failed(found) => {
+                    let found: String = found.chars().take(FOUND_CHARS_SHOWN).collect();
+                    Outcome::Passed(format!("{what}: found. {found}"))
+                }
+                Outcome::Passed(line) => Outcome::Failed(format!("{what}: not found. {line}")),
+                skipped @ Outcome::Skipped(_) => skipped,
+            })
+        });
+    }
+    steps.run("without a bug", || simulate(&simulator, SCHEDULES_TESTED, Some(1), None));
+    report::keep("bite-sim.md", &steps.table())?;
+    Ok(steps.finish("cargo xtask sim --plants"))
 }
 
-fn simulate(schedules: u64, seed: Option<u64>) -> Result<Outcome> {
-    let release = workspace::build_release(&["rusd-sim"])?;
+/// The step of `test`, with the simulator that the tests were built with: fast enough, and no other
+/// build of everything.
+pub(crate) fn steps(steps: &mut Steps) {
+    steps.run("simulation", || {
+        workspace::must(&mut workspace::cargo(["build", "--workspace", "--bins"]))?;
+        simulate(&workspace::target().join("debug/rusd-sim"), SCHEDULES_TESTED, None, None)
+    });
+}
+
+fn simulate(
+    simulator: &Path,
+    schedules: u64,
+    seed: Option<u64>,
+    plant: Option<&str>,
+) -> Result<Outcome> {
     let seed = seed.unwrap_or_else(fresh);
     report::progress(&format!("{schedules} schedules from seed {seed}"));
-    let mut command = Command::new(release.join("rusd-sim"));
+    let mut command = Command::new(simulator);
     command.args(["--schedules", &schedules.to_string(), "--seed", &seed.to_string()]);
+    if let Some(plant) = plant {
+        command.args(["--plant", plant]);
+    }
     let mut lines = Vec::new();
     let status = workspace::tee(&mut command, &mut |line| lines.push(line.to_owned()))?;
     let last = lines.last().cloned().context("the simulator said nothing")?;
