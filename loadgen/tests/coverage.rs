@@ -27,7 +27,6 @@ const SERVICES: [&str; 6] = [
 const LEFT_OUT: &[(&str, &str)] = &[
     ("Maintenance/Snapshot", "what it sends is a file, which etcdutl reads"),
     ("Maintenance/Downgrade", "not implemented; says so"),
-    ("Maintenance/Defragment", "said to leave everything as it is, by the transcript"),
 ];
 
 /// What scripts ask for: `Service/Method`, `Message.field`, `Message.field=VALUE`.

@@ -36,7 +36,6 @@ use crate::api;
 use crate::assembly::{Assembly, AssemblyError, Background, Entropy, Materials};
 use crate::bootstrap::{BootstrapError, Start};
 use crate::config::{Config, Url};
-use crate::consensus::driver::{DriverEnd, DriverError};
 use crate::consensus::inbox::{Inbox, inbox};
 use crate::consensus::join::JoinError;
 use crate::consensus::log_keeper::SnapshotsUnderWay;
@@ -273,9 +272,7 @@ impl Threads {
         let (stop, restarting) = (self.stop.clone(), Arc::clone(&self.restarting));
         self.spawn("driver", move || {
             // The end of this thread stops the member either way.
-            let end = driver.run(&stop)?;
-            restarting.store(end == DriverEnd::Installed, Ordering::Release);
-            Ok::<_, DriverError>(())
+            driver.run(&stop, &restarting)
         })?;
         self.spawn("watch-hub", move || {
             dispatcher.run();
@@ -367,8 +364,10 @@ impl Starting<'_> {
             return Err(ServerError::Removed);
         }
         if published.is_err() && threads.restarting.load(Ordering::Acquire) {
+            let failed = Arc::clone(&threads.failed);
             threads.join();
-            return Err(ServerError::Restarting);
+            let has_failed = failed.load(Ordering::Acquire);
+            return Err(if has_failed { ServerError::Failed } else { ServerError::Restarting });
         }
         published?;
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -77,15 +78,6 @@ pub struct Driver<L: LogStore> {
     /// Waits to be installed, which ends this driver.
     received: Option<ReceivedSnapshot>,
     clock: Clock,
-}
-
-/// How a driver ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DriverEnd {
-    /// It was told to.
-    Stopped,
-    /// The log goes on after a state that waits in the engine's folder: the member must start again.
-    Installed,
 }
 
 /// Everything the driver is connected to.
@@ -196,8 +188,15 @@ impl<L: LogStore> Driver<L> {
         }
     }
 
-    /// Drives until `stop`, which is looked at once a tick, or until the log fails.
-    pub fn run(mut self, stop: &CancellationToken) -> Result<DriverEnd, DriverError> {
+    /// Drives until `stop`, which is looked at once a tick, until the log fails, or until a state is
+    /// installed: then the member must start again.
+    ///
+    /// `installs` is set before a state is installed, and so before anyone can see this driver end.
+    pub fn run(
+        mut self,
+        stop: &CancellationToken,
+        installs: &AtomicBool,
+    ) -> Result<(), DriverError> {
         while !stop.is_cancelled() {
             let wait = self.clock.next_at.saturating_duration_since(Instant::now());
             // Rung, or time for a tick: either way there is a turn to take.
@@ -205,11 +204,12 @@ impl<L: LogStore> Driver<L> {
             self.tick_if_due(Instant::now());
             self.poll_once()?;
             if self.received.is_some() {
+                installs.store(true, Ordering::Release);
                 self.install()?;
-                return Ok(DriverEnd::Installed);
+                return Ok(());
             }
         }
-        Ok(DriverEnd::Stopped)
+        Ok(())
     }
 
     /// A state waits to be installed: take no more turns.

@@ -124,10 +124,12 @@ impl Site {
     /// Starts a member of this cluster and waits until it is ready.
     fn start(&mut self, at: usize, members: &[usize], flags: &[&str]) {
         let mut log = self.spawn(at, members, flags);
-        let mut line = String::new();
+        let (mut line, mut said) = (String::new(), String::new());
         while !line.contains("ready to serve client requests") {
             line.clear();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended before it was ready");
+            let length = log.read_line(&mut line).unwrap();
+            said += &line;
+            assert_ne!(length, 0, "it ended before it was ready; it said:\n{said}");
         }
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     }
