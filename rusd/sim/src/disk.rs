@@ -34,7 +34,7 @@ pub struct Flaws {
 }
 
 /// The disk of one member.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Disk {
     log: Arc<Mutex<LogFile>>,
     engine: Arc<SimEngine>,

@@ -32,6 +32,13 @@ impl Trace {
         }
     }
 
+    /// Words for what was told as bytes already; only kept.
+    pub fn aside(&mut self, words: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push(words());
+        }
+    }
+
     /// The hash of all of it.
     pub fn hash(&self) -> u64 {
         self.hasher.finish()

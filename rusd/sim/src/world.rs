@@ -333,6 +333,6 @@ impl World {
         self.trace.bytes(&self.now_ms.to_be_bytes());
         self.trace.bytes(&[from.to_be_bytes(), to.to_be_bytes()].concat());
         self.trace.bytes(&bytes);
-        self.trace.words(|| format!("{} {from}>{to} {packet:?}", self.now_ms));
+        self.trace.aside(|| format!("{} {from}>{to} {packet:?}", self.now_ms));
     }
 }

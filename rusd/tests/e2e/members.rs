@@ -1,7 +1,10 @@
 //! Members come and go: one at a time, watched over by strict checks, and a member that was removed
 //! learns it.
 //!
-//! With `RUSD_E2E_BINARY` set, members of that program are asked, such as etcd.
+//! With `RUSD_E2E_BINARY` set, members of that program are asked, such as etcd. etcd 3.7.3 passes most
+//! runs, not all: a member that was removed while it was away ends now with 0, now with 1; and
+//! `--force-new-cluster` after a kill may forget a write, since etcd buffers what it knows to be
+//! committed.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
@@ -23,10 +26,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::process::free_port;
-
-/// Longest wait for what takes its time, such as a member to count as healthy.
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::process::{Polling, free_port};
 
 type Refusal = (Code, String);
 
@@ -214,11 +214,11 @@ impl Operator {
 
     /// Adds a member as soon as the cluster counts as healthy, which takes five seconds.
     async fn add_when_healthy(&mut self, url: &str, is_learner: bool) -> Member {
-        let since = Instant::now();
+        let polling = Polling::start();
         loop {
             match self.add(url, is_learner).await {
                 Ok((member, _)) => return member,
-                Err(refusal) => wait_for_health(&refusal, since).await,
+                Err(refusal) => wait_for_health(&refusal, &polling).await,
             }
         }
     }
@@ -226,15 +226,15 @@ impl Operator {
     /// Removes a member as soon as the cluster counts as healthy. A change that is sent to a leader
     /// that has died is lost, and nobody but the client counts the time.
     async fn remove_when_healthy(&mut self, id: u64) -> Vec<Member> {
-        let since = Instant::now();
+        let polling = Polling::start();
         loop {
             match tokio::time::timeout(Duration::from_secs(5), self.remove(id)).await {
                 Ok(Ok(members)) => return members,
                 Ok(Err(refusal)) if refusal == not_found() => {
                     return self.list(true).await.unwrap();
                 }
-                Ok(Err(refusal)) => wait_for_health(&refusal, since).await,
-                Err(_elapsed) => assert!(since.elapsed() < PATIENCE, "no answer"),
+                Ok(Err(refusal)) => wait_for_health(&refusal, &polling).await,
+                Err(_elapsed) => polling.again("no answer").await,
             }
         }
     }
@@ -251,14 +251,13 @@ impl Operator {
 
     /// Promotes a learner as soon as the leader knows that it has the log.
     async fn promote_when_ready(&mut self, id: u64) -> Vec<Member> {
-        let since = Instant::now();
+        let polling = Polling::start();
         loop {
             match self.promote(id).await {
                 Ok(members) => return members,
                 Err(refusal) => {
                     assert_eq!(refusal, not_ready());
-                    assert!(since.elapsed() < PATIENCE, "the learner does not get the log");
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    polling.again("the learner does not get the log").await;
                 }
             }
         }
@@ -293,20 +292,21 @@ impl Operator {
 
     /// Puts a key, as often as it takes: the leader may be a new one.
     async fn put_in_time(&self, key: &str) {
-        let since = Instant::now();
+        let polling = Polling::start();
         while self.put(key).await.is_err() {
-            assert!(since.elapsed() < PATIENCE, "{key} cannot be put");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            polling.again(format_args!("{key} cannot be put")).await;
         }
     }
 
     /// Waits until this member has so many keys. It may start again meanwhile.
     async fn until_count(&self, wanted: i64) {
-        let since = Instant::now();
-        while self.count(true).await != Ok(wanted) {
+        let polling = Polling::start();
+        loop {
             let found = self.count(true).await;
-            assert!(since.elapsed() < PATIENCE, "{found:?} keys instead of {wanted}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            if found == Ok(wanted) {
+                return;
+            }
+            polling.again(format_args!("{found:?} keys instead of {wanted}")).await;
         }
     }
 
@@ -323,10 +323,9 @@ impl Operator {
 
     /// Waits until the member itself knows that it votes.
     async fn until_voter(&self) {
-        let since = Instant::now();
+        let polling = Polling::start();
         while self.status().await.is_learner {
-            assert!(since.elapsed() < PATIENCE, "it stays a learner");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            polling.again("it stays a learner").await;
         }
     }
 
@@ -337,11 +336,10 @@ impl Operator {
 }
 
 /// Waits a moment, if nothing but the cluster's health is missing.
-async fn wait_for_health(refusal: &Refusal, since: Instant) {
+async fn wait_for_health(refusal: &Refusal, polling: &Polling) {
     let unhealthy = refused(Code::Unavailable, "etcdserver: unhealthy cluster");
     assert_eq!(*refusal, unhealthy);
-    assert!(since.elapsed() < PATIENCE, "the cluster stays unhealthy");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    polling.again("the cluster stays unhealthy").await;
 }
 
 /// A member alone, a second voter, then a learner that is promoted; then the second one is removed.

@@ -1,10 +1,11 @@
 //! Starts and stops a member.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -18,6 +19,28 @@ use tonic::transport::Channel;
 
 /// How long a member may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long a cluster may take for what it does by itself, on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Asks a member again and again, until what it does by itself is done.
+pub(crate) struct Polling {
+    since: Instant,
+}
+
+impl Polling {
+    pub(crate) fn start() -> Polling {
+        Polling { since: Instant::now() }
+    }
+
+    /// Before asking again; `what` is not so yet. There is no event to wait for over the API, and
+    /// without a pause the asking would keep the member from its work. How long it is does not
+    /// matter.
+    pub(crate) async fn again(&self, what: impl Display) {
+        assert!(self.since.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// A single member; killed when dropped.
 pub(crate) struct Member {
