@@ -1,6 +1,7 @@
 //! `cargo xtask check`: everything the gate runs before a commit.
 //!
-//! Format, lints, docs, the fast tests (T0-T2) and tidy. No network, no peers, no release build.
+//! Format, lints, docs, the fast tests (T0-T3) and tidy. No network but loopback, no peers, no release
+//! build.
 
 use std::process::ExitCode;
 
@@ -38,7 +39,7 @@ pub(crate) fn all(steps: &mut Steps) {
         workspace::must(&mut command)?;
         Ok(Outcome::Passed("no warnings".to_owned()))
     });
-    steps.run("tests T0-T2", tests);
+    steps.run("tests T0-T3", tests);
 }
 
 fn plain(arguments: &[&str], note: &str) -> Result<Outcome> {
