@@ -18,15 +18,18 @@ use tokio_util::sync::CancellationToken;
 use crate::applier::{Applier, CommittedRun};
 use crate::background::auto_compaction::AutoCompactor;
 use crate::background::cluster_version::ClusterVersion;
+use crate::background::corruption::CorruptionChecks;
 use crate::background::lease_clock::LeaseClock;
 use crate::background::lease_expiry::LeaseExpiry;
 use crate::background::leases::Leases;
 use crate::background::space::SpaceAlarm;
-use crate::config::Config;
+use crate::blocking::BlockingWork;
+use crate::config::{CheckTimes, Config};
 use crate::consensus::driver::{COMMITTED_RUNS_QUEUED_MAX, Driver, Membership, Wiring};
 use crate::consensus::inbox::{Inbox, InboxReceiver};
 use crate::consensus::log_keeper::{KeptLog, SnapshotsUnderWay};
 use crate::consensus::peer_handler::Roster;
+use crate::consensus::peer_hash::PeerHashes;
 use crate::consensus::peer_http::PeerAsker;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
@@ -35,7 +38,8 @@ use crate::consensus::reconfigure::Reconfigurer;
 use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
 use crate::consensus::transport::Transport;
 use crate::engine::{Defragmenter, Engine, EngineMeter};
-use crate::member::{BlockingWork, Identity, Limits, Member};
+use crate::hasher::Hasher;
+use crate::member::{Identity, Limits, Member};
 use crate::metrics::Metrics;
 use crate::plant::Plant;
 use crate::quota::{Quota, SpaceWatch};
@@ -137,6 +141,8 @@ pub struct Background {
     auto_compactor: Option<AutoCompactor>,
     space_alarm: SpaceAlarm,
     space: SpaceWatch,
+    corruption_checks: CorruptionChecks,
+    check_times: CheckTimes,
 }
 
 impl Background {
@@ -148,6 +154,7 @@ impl Background {
             runtime.spawn(compactor.run(stop.clone()));
         }
         runtime.spawn(self.space_alarm.run(self.space, stop.clone()));
+        runtime.spawn(self.corruption_checks.run(self.check_times, stop.clone()));
     }
 }
 
@@ -225,8 +232,9 @@ impl<L: LogStore> Assembly<L> {
         let proposer = shared.proposer(config, &identity, entropy);
         let metrics =
             Metrics { history, view, progress: Arc::clone(&shared.progress), engine: meter };
-        let (view, made) = (metrics.view.clone(), (proposer, hub, defragmenter));
-        let mut member = shared.member(config, plant, identity, made, view);
+        let hasher = Hasher::new(metrics.view.clone(), blocking_work);
+        let made = (proposer, hub, defragmenter, hasher);
+        let mut member = shared.member(config, plant, identity, made, metrics.view.clone());
         member.blocking_work = blocking_work;
         member.asker = asker;
         Ok(Assembly {
@@ -289,7 +297,7 @@ impl Shared {
         config: &Config,
         plant: Option<Plant>,
         identity: Arc<Identity>,
-        (proposer, hub, defragmenter): (Proposer, Hub, Defragmenter),
+        (proposer, hub, defragmenter, hasher): (Proposer, Hub, Defragmenter, Hasher),
         view: rusd_state::View,
     ) -> Member {
         let timeout = request_timeout(config.election_timeout);
@@ -324,6 +332,7 @@ impl Shared {
             proposer,
             read_barrier,
             view,
+            hasher,
             hub,
             leases,
             progress: Arc::clone(&self.progress),
@@ -359,6 +368,13 @@ impl Shared {
             asker: member.asker.clone(),
             proposer: member.proposer.clone(),
         };
+        let corruption_checks = CorruptionChecks {
+            hasher: member.hasher.clone(),
+            peers: peer_hashes(config, &member.identity, &member.asker, &member.view),
+            progress: Arc::clone(&self.progress),
+            read_barrier: member.read_barrier.clone(),
+            proposer: member.proposer.clone(),
+        };
         let lease_expiry = LeaseExpiry {
             clock: self.lease_clock,
             progress: self.progress,
@@ -369,7 +385,31 @@ impl Shared {
         };
         let space_alarm = member.space_alarm.clone();
         let space = self.space;
-        Background { lease_expiry, cluster_version, auto_compactor, space_alarm, space }
+        Background {
+            lease_expiry,
+            cluster_version,
+            auto_compactor,
+            space_alarm,
+            space,
+            corruption_checks,
+            check_times: config.corruption_checks,
+        }
+    }
+}
+
+/// What asks the peers of a member for the hashes of their histories.
+pub fn peer_hashes(
+    config: &Config,
+    identity: &Identity,
+    asker: &PeerAsker,
+    view: &rusd_state::View,
+) -> PeerHashes {
+    PeerHashes {
+        asker: asker.clone(),
+        view: view.clone(),
+        cluster_id: identity.cluster_id,
+        member_id: identity.member_id,
+        answer_timeout: request_timeout(config.election_timeout),
     }
 }
 

@@ -19,13 +19,16 @@ use crate::version;
 
 mod auto_compaction;
 mod cluster;
+mod corruption;
 mod features;
 mod tls;
 
 pub use auto_compaction::AutoCompaction;
 pub use cluster::{LogKeeping, Membership};
+pub use corruption::CheckTimes;
 pub use features::{Features, FeaturesError};
 
+use corruption::CorruptionFlags;
 use tls::TlsFlags;
 
 /// Longest election timeout that etcd accepts.
@@ -101,6 +104,8 @@ pub struct Config {
     pub peer_tls: TlsOptions,
     /// `--self-signed-cert-validity`, in years.
     pub self_signed_cert_years: u32,
+    /// `--corrupt-check-time`, `--compact-hash-check-time`
+    pub corruption_checks: CheckTimes,
     /// `--strict-reconfig-check`, `--force-new-cluster`, `--max-learners`
     pub membership: Membership,
     /// `--snapshot-count`, `--snapshot-catchup-entries`, `--max-wals`
@@ -212,6 +217,8 @@ pub enum ConfigError {
     ClientWithoutCertificate(Url),
     #[error("cannot listen on TLS for {0}: KeyFile and CertFile are not presented")]
     PeerWithoutCertificate(String),
+    #[error("--compact-hash-check-time must be >0 (set to 0s)")]
+    ZeroCompactHashCheckTime,
     #[error("selfSignedCertValidity is invalid,it should be greater than 0")]
     CertificateOfNoTime,
 }
@@ -362,6 +369,8 @@ struct Flags {
     membership: Membership,
     #[command(flatten)]
     log_keeping: LogKeeping,
+    #[command(flatten)]
+    corruption: CorruptionFlags,
 }
 
 impl TryFrom<Flags> for Config {
@@ -389,10 +398,9 @@ impl TryFrom<Flags> for Config {
             auto_compaction::parse(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?;
         let progress_interval = duration(&flags.watch_progress_notify_interval)?;
         let features = flags.feature_gates.parse()?;
+        let corruption_checks = flags.corruption.checked(features)?;
         let (client_tls, peer_tls) = flags.tls.checked(&listen_client_urls, &listen_peer_urls)?;
-        if !matches!(flags.warning_apply_duration.as_str(), "0" | "0s") {
-            duration(&flags.warning_apply_duration)?;
-        }
+        duration_or_none(&flags.warning_apply_duration)?;
         let data_dir = flags.data_dir.unwrap_or_else(|| format!("{}.etcd", flags.name).into());
         Ok(Config {
             data_dir,
@@ -420,6 +428,7 @@ impl TryFrom<Flags> for Config {
             quota_backend_bytes: flags.quota_backend_bytes,
             watch_progress_notify_interval: progress_interval.max(PROGRESS_NOTIFY_INTERVAL_MIN),
             features,
+            corruption_checks,
             client_tls,
             peer_tls,
             self_signed_cert_years: flags.tls.self_signed_cert_validity,
@@ -504,6 +513,11 @@ fn advertised(flag: &'static str, text: &str) -> Result<Vec<Url>, ConfigError> {
         Some(url) => Err(ConfigError::EmptyHost { flag, url: url.clone() }),
         None => Ok(urls),
     }
+}
+
+/// A duration, of which 0 is none.
+fn duration_or_none(text: &str) -> Result<Option<Duration>, ConfigError> {
+    if matches!(text, "0" | "0s") { Ok(None) } else { duration(text).map(Some) }
 }
 
 /// A duration as Go writes it, with one or more units: `10m`, `1h30m`, `500ms`.

@@ -7,6 +7,7 @@ use rusd_state::View;
 
 use crate::background::leases::Leases;
 use crate::background::space::SpaceAlarm;
+use crate::blocking::BlockingWork;
 use crate::consensus::peer_http::PeerAsker;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::Proposer;
@@ -14,6 +15,7 @@ use crate::consensus::read_barrier::ReadBarrier;
 use crate::consensus::reconfigure::Reconfigurer;
 use crate::consensus::transfer::LeaderTransfer;
 use crate::engine::{Defragmenter, EngineMeter};
+use crate::hasher::Hasher;
 use crate::quota::Quota;
 use crate::watch::hub::Hub;
 
@@ -41,15 +43,6 @@ pub struct Limits {
     pub request_timeout: Duration,
 }
 
-/// Where work is done that may block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlockingWork {
-    /// On threads of its own.
-    OnThreads,
-    /// In place: in a simulation there is one thread, and nothing blocks.
-    InPlace,
-}
-
 /// This member, as the api layer sees it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -61,6 +54,8 @@ pub struct Member {
     pub read_barrier: ReadBarrier,
     /// Reads.
     pub view: View,
+    /// Hashes of the history.
+    pub hasher: Hasher,
     /// Watches.
     pub hub: Hub,
     /// Lease questions.

@@ -33,7 +33,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::assembly::{Assembly, AssemblyError, Background, Entropy, Materials};
+use crate::assembly::{self, Assembly, AssemblyError, Background, Entropy, Materials};
+use crate::background::corruption::{self, CorruptAtStart};
+use crate::blocking::BlockingWork;
 use crate::bootstrap::{BootstrapError, Start};
 use crate::config::{Config, Url};
 use crate::consensus::inbox::{Inbox, inbox};
@@ -46,11 +48,12 @@ use crate::consensus::proposer::Proposer;
 use crate::consensus::snapshot_io::{SnapshotSink, SnapshotSource};
 use crate::consensus::transfer::HandOver;
 use crate::consensus::transport::{Endpoint, Transport};
-use crate::member::{BlockingWork, Identity, Member};
+use crate::hasher::Hasher;
+use crate::member::{Identity, Member};
 use crate::metrics::Metrics;
 use crate::net;
 use crate::plant::Plant;
-use crate::storage::{BackendKind, OpenError, Storage, StorageOptions};
+use crate::storage::{BackendKind, OpenError, Origin, Storage, StorageOptions};
 use crate::tls::{Acceptor, Dialer, NameCheck, Tls, TlsError, TlsOptions};
 
 /// How long a stop waits for open requests.
@@ -73,6 +76,9 @@ pub enum ServerError {
     /// The parts do not fit together.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
+    /// Its state is not that of its peers.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptAtStart),
     /// A listener or an api thread could not be made.
     #[error(transparent)]
     Net(#[from] net::NetError),
@@ -143,6 +149,9 @@ impl Server {
             plant,
             peer_runtime,
         };
+        if config.features.initial_corrupt_check && matches!(begin.origin, Origin::Log) {
+            starting.check_corruption(&storage.state.view())?;
+        }
         starting.start(storage, peer_listener, client_listeners, stop)
     }
 
@@ -385,6 +394,14 @@ impl Starting<'_> {
             peer_runtime: self.peer_runtime,
             _storage_lock: lock,
         })
+    }
+
+    /// Refuses to start with another state than the peers have.
+    fn check_corruption(&self, view: &View) -> Result<(), CorruptAtStart> {
+        let hasher = Hasher::new(view.clone(), BlockingWork::InPlace);
+        let asker = PeerAsker::new(self.dialer.clone());
+        let peers = assembly::peer_hashes(self.config, &self.identity, &asker, view);
+        self.peer_runtime.block_on(corruption::check_at_start(&hasher, &peers))
     }
 
     /// What the state is sent from.

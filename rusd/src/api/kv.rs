@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::{self, Rejection};
 use super::{header, range_stream, validate};
-use crate::member::{BlockingWork, Member};
+use crate::member::Member;
 
 /// Reads that may block, at one time; more wait.
 const BLOCKING_READS_MAX: usize = 16;
@@ -117,15 +117,7 @@ pub(super) async fn run_blocking<T: Send + 'static>(
     turns: &Arc<Semaphore>,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
-    let turn = Arc::clone(turns).acquire_owned().await.expect("never closed");
-    if member.blocking_work == BlockingWork::InPlace {
-        return Ok(run());
-    }
-    let running = tokio::task::spawn_blocking(move || {
-        let done = run();
-        drop(turn);
-        done
-    });
+    let running = member.blocking_work.run(turns, run);
     running.await.map_err(|error| status::internal(&error.to_string()))
 }
 

@@ -10,31 +10,26 @@ use rusd_proto::etcdserverpb::{
     SnapshotResponse, StatusRequest, StatusResponse,
 };
 use rusd_state::apply::Response as Applied;
-use tokio::sync::Semaphore;
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 use super::header;
-use super::kv::{propose, response, run_blocking, unexpected};
+use super::kv::{propose, response, unexpected};
 use super::status::{self, Rejection};
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::version;
-
-/// Hashes computed at one time; each reads the whole history.
-const HASHES_MAX: usize = 1;
 
 /// Serves Maintenance.
 #[derive(Debug)]
 pub(super) struct MaintenanceService {
     member: Member,
     metrics: Arc<Metrics>,
-    hashes: Arc<Semaphore>,
 }
 
 impl MaintenanceService {
     pub(super) fn new(member: Member, metrics: Arc<Metrics>) -> Self {
-        MaintenanceService { member, metrics, hashes: Arc::new(Semaphore::new(HASHES_MAX)) }
+        MaintenanceService { member, metrics }
     }
 }
 
@@ -70,9 +65,8 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<HashKvRequest>,
     ) -> Result<Response<HashKvResponse>, Status> {
-        let (view, revision) = (self.member.view.clone(), request.into_inner().revision);
-        let hashing = run_blocking(&self.member, &self.hashes, move || view.hash_kv(revision));
-        let found = hashing.await?.map_err(status::of_read)?;
+        let revision = request.into_inner().revision;
+        let found = self.member.hasher.hash_kv(revision).await.map_err(status::of_hash)?;
         Ok(Response::new(HashKvResponse {
             header: Some(header::at(&self.member, found.current_revision)),
             hash: found.hash,
@@ -102,9 +96,7 @@ impl Maintenance for MaintenanceService {
     }
 
     async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
-        let view = self.member.view.clone();
-        let hashing = run_blocking(&self.member, &self.hashes, move || view.hash());
-        let (hash, revision) = hashing.await?.map_err(status::of_read)?;
+        let (hash, revision) = self.member.hasher.hash().await.map_err(status::of_hash)?;
         let header = Some(header::at(&self.member, revision));
         Ok(Response::new(HashResponse { header, hash }))
     }

@@ -7,19 +7,27 @@ use std::task::{Context, Poll};
 
 use ::http::header::{ALLOW, CONTENT_TYPE};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use rusd_state::ApplyError;
 use rusd_state::members::Member as ClusterMember;
+use rusd_state::{ApplyError, ReadError};
 use tonic::body::Body;
 use tower::Service;
 
 use super::http::version_text;
 use super::status::Rejection;
+use crate::consensus::peer_hash::{
+    COMPACTED, FUTURE_REVISION, HASH_KV, OTHER_CLUSTER, answer_json, read_question,
+};
 use crate::consensus::peer_http::{
-    CLUSTER_ID, MEMBERS, PROMOTE, VERSION, members_json, read_members,
+    CLUSTER_ID, MEMBERS, PROMOTE, VERSION, members_json, question, read_members,
 };
 use crate::consensus::reconfigure::ReconfigureError;
+use crate::hasher::HashError;
 use crate::member::Member;
+
+/// Longest question with a body that is read.
+const QUESTION_BYTES_MAX: usize = 4096;
 
 // etcd's words for why a learner was not promoted.
 const NOT_FOUND: &str = "membership: ID not found";
@@ -63,14 +71,15 @@ where
             return Box::pin(self.grpc.call(request));
         }
         let member = self.member.clone();
-        Box::pin(async move { Ok(plain(&member, &request).await) })
+        Box::pin(async move { Ok(plain(&member, request).await) })
     }
 }
 
-async fn plain<B>(member: &Member, request: &Request<B>) -> Response<Body> {
-    let path = request.uri().path();
+async fn plain(member: &Member, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let path = path.as_str();
     let (allowed, id) = match path {
-        MEMBERS | VERSION => (Method::GET, None),
+        MEMBERS | VERSION | HASH_KV => (Method::GET, None),
         _ => match path.strip_prefix(PROMOTE) {
             Some(id) => (Method::POST, Some(id)),
             None => return text(StatusCode::NOT_FOUND, "404 page not found"),
@@ -87,12 +96,41 @@ async fn plain<B>(member: &Member, request: &Request<B>) -> Response<Body> {
     }
     let mut response = match id {
         Some(id) => promote(member, id).await,
+        None if path == HASH_KV => hash_kv(member, request).await,
         None => json(members_json(member.view.members())),
     };
     let cluster = format!("{:x}", member.identity.cluster_id);
     let cluster = HeaderValue::from_str(&cluster).expect("digits are ASCII");
     response.headers_mut().insert(CLUSTER_ID, cluster);
     response
+}
+
+/// The hash of this member's history up to a revision.
+async fn hash_kv(member: &Member, request: Request<Incoming>) -> Response<Body> {
+    let own = format!("{:x}", member.identity.cluster_id);
+    let theirs = request.headers().get(CLUSTER_ID);
+    if theirs.is_some_and(|theirs| !theirs.is_empty() && theirs.as_bytes() != own.as_bytes()) {
+        return text(StatusCode::PRECONDITION_FAILED, OTHER_CLUSTER);
+    }
+    let body = Limited::new(request.into_body(), QUESTION_BYTES_MAX).collect().await;
+    let Ok(body) = body else {
+        return text(StatusCode::BAD_REQUEST, "error reading body");
+    };
+    let Ok(revision) = read_question(&body.to_bytes()) else {
+        return text(StatusCode::BAD_REQUEST, "error unmarshalling request");
+    };
+    match member.hasher.hash_kv(revision).await {
+        Ok(found) => json(answer_json(found)),
+        Err(error) => {
+            tracing::warn!(revision, %error, "failed to get hashKV");
+            let words = match &error {
+                HashError::Read(ReadError::Compacted { .. }) => COMPACTED.to_owned(),
+                HashError::Read(ReadError::FutureRevision { .. }) => FUTURE_REVISION.to_owned(),
+                other => other.to_string(),
+            };
+            text(StatusCode::BAD_REQUEST, &words)
+        }
+    }
 }
 
 async fn promote(member: &Member, id: &str) -> Response<Body> {
@@ -151,8 +189,8 @@ pub(super) async fn ask_to_promote(
     url: &str,
     id: u64,
 ) -> Result<Vec<ClusterMember>, AskError> {
-    let path = format!("{PROMOTE}{id}");
-    let asking = member.asker.ask(Method::POST, url, &path, member.limits.request_timeout);
+    let question = question(Method::POST, &format!("{PROMOTE}{id}"));
+    let asking = member.asker.ask(url, question, member.limits.request_timeout);
     let answer = asking.await.map_err(|error| AskError::Failed(error.to_string()))?;
     let content = String::from_utf8_lossy(&answer.body);
     match answer.status {

@@ -15,6 +15,7 @@ use crate::consensus::read_barrier::ReadBarrierError;
 use crate::consensus::reconfigure::ReconfigureError;
 use crate::consensus::transfer::TransferTimeout;
 use crate::engine::DefragmentError;
+use crate::hasher::HashError;
 
 /// The services that are served.
 const SERVICES: [&str; 8] = [
@@ -264,6 +265,14 @@ pub(super) fn of_read(error: ReadError) -> Status {
         ReadError::Compacted { .. } => Rejection::Compacted.into(),
         ReadError::FutureRevision { .. } => Rejection::FutureRevision.into(),
         ReadError::Storage(error) => Status::unknown(error.to_string()),
+    }
+}
+
+/// The status of a hash that could not be computed.
+pub(super) fn of_hash(error: HashError) -> Status {
+    match error {
+        HashError::Read(error) => of_read(error),
+        HashError::Ended(error) => internal(&error.to_string()),
     }
 }
 

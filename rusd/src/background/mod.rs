@@ -2,6 +2,7 @@
 
 pub mod auto_compaction;
 pub mod cluster_version;
+pub mod corruption;
 pub mod lease_clock;
 pub mod lease_expiry;
 pub mod leases;

@@ -15,9 +15,9 @@ enum Gate {
 
 /// The switches of etcd 3.7.
 const GATES: [(&str, Gate); 9] = [
-    ("CompactHashCheck", Gate::Off),
+    ("CompactHashCheck", Gate::Switch(|features| &mut features.compact_hash_check)),
     ("FastLeaseKeepAlive", Gate::Unseen),
-    ("InitialCorruptCheck", Gate::Off),
+    ("InitialCorruptCheck", Gate::Switch(|features| &mut features.initial_corrupt_check)),
     ("LeaseCheckpoint", Gate::Switch(|features| &mut features.lease_checkpoint)),
     ("LeaseCheckpointPersist", Gate::Switch(|features| &mut features.lease_checkpoint_persist)),
     ("PriorityRequest", Gate::Off),
@@ -28,7 +28,12 @@ const GATES: [(&str, Gate); 9] = [
 
 /// What is switched on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Features {
+    /// The members compare what their compactions found.
+    pub compact_hash_check: bool,
+    /// A member with data compares it with the others' before it starts.
+    pub initial_corrupt_check: bool,
     /// The time left to long leases is noted in the log, so that a change of the leader does not
     /// give them all of it again.
     pub lease_checkpoint: bool,
@@ -92,15 +97,21 @@ mod tests {
     #[test]
     fn what_can_be_switched() {
         let parse = |text: &str| text.parse::<Features>().map_err(|error| error.to_string());
-        let on = Features { lease_checkpoint: true, lease_checkpoint_persist: false };
+        let on = Features { lease_checkpoint: true, ..Features::default() };
+        let checks = Features {
+            compact_hash_check: true,
+            initial_corrupt_check: true,
+            ..Features::default()
+        };
         let both = Features { lease_checkpoint_persist: true, ..on };
         for (text, expected) in [
             ("", Ok(Features::default())),
             ("LeaseCheckpoint=true", Ok(on)),
             (" LeaseCheckpoint = t , FastLeaseKeepAlive=false", Ok(on)),
             ("LeaseCheckpoint=1,LeaseCheckpointPersist=true", Ok(both)),
-            ("CompactHashCheck=false", Ok(Features::default())),
-            ("CompactHashCheck=true", Err("feature gate CompactHashCheck is not supported yet")),
+            ("CompactHashCheck=true,InitialCorruptCheck=true", Ok(checks)),
+            ("PriorityRequest=false", Ok(Features::default())),
+            ("PriorityRequest=true", Err("feature gate PriorityRequest is not supported yet")),
             ("Foo=true", Err("unrecognized feature gate: Foo")),
             ("LeaseCheckpoint", Err("missing bool value for LeaseCheckpoint")),
             (

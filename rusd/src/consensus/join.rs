@@ -14,7 +14,7 @@ use rusd_state::members::Member;
 use serde_json::Value;
 
 use super::membership::InitialCluster;
-use super::peer_http::{CLUSTER_ID, MEMBERS, PeerAsker, VERSION, read_members};
+use super::peer_http::{CLUSTER_ID, MEMBERS, PeerAsker, VERSION, question, read_members};
 use crate::version;
 
 /// How long a member that joins waits for each URL.
@@ -134,7 +134,7 @@ async fn fetch(asker: &PeerAsker, urls: &[String], limit: Duration) -> Option<Ex
 
 async fn fetch_from(asker: &PeerAsker, url: &str, limit: Duration) -> Result<Existing, String> {
     let answer =
-        asker.ask(Method::GET, url, MEMBERS, limit).await.map_err(|error| error.to_string())?;
+        asker.ask(url, question(Method::GET, MEMBERS), limit).await.map_err(|e| e.to_string())?;
     let members = read_members(&answer.body).map_err(|error| error.to_string())?;
     let id = answer.headers.get(CLUSTER_ID).and_then(|id| id.to_str().ok());
     let cluster_id = id
@@ -228,7 +228,7 @@ pub(crate) async fn versions_of(
     limit: Duration,
 ) -> Option<Value> {
     for url in &member.peer_ur_ls {
-        let Ok(answer) = asker.ask(Method::GET, url, VERSION, limit).await else {
+        let Ok(answer) = asker.ask(url, question(Method::GET, VERSION), limit).await else {
             continue;
         };
         if answer.status == StatusCode::OK {

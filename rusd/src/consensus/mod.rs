@@ -17,6 +17,7 @@ pub mod links;
 pub mod log_keeper;
 pub mod membership;
 pub mod peer_handler;
+pub mod peer_hash;
 pub mod peer_http;
 pub mod peer_link;
 pub mod progress;

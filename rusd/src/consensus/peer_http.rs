@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use rusd_state::members::{Member, MemberContext};
 use tonic::body::Body;
 use tonic::transport::Endpoint;
@@ -53,6 +53,15 @@ pub fn read_members(json: &[u8]) -> Result<Vec<Member>, serde_json::Error> {
     Ok(members.collect())
 }
 
+/// A question without a body.
+///
+/// # Panics
+/// If `path` is no path.
+pub fn question(method: Method, path: &str) -> Request<Bytes> {
+    let built = Request::builder().method(method).uri(path).body(Bytes::new());
+    built.expect("paths are constants, with numbers")
+}
+
 /// What came back.
 #[derive(Debug)]
 pub struct Answer {
@@ -73,9 +82,6 @@ pub enum HttpError {
     /// Nobody listens there, or what came back is no HTTP.
     #[error(transparent)]
     Connection(#[from] tonic::transport::Error),
-    /// What was asked is no HTTP.
-    #[error(transparent)]
-    Request(#[from] http::Error),
     /// The answer broke off or is too long.
     #[error("cannot read the answer: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
@@ -101,19 +107,17 @@ impl PeerAsker {
         PeerAsker { dialer: None }
     }
 
-    /// Sends a request without a body to `path` below `url` and reads the answer, all within
-    /// `limit`.
+    /// Sends a request to the member at `url` and reads the answer, all within `limit`.
     pub async fn ask(
         &self,
-        method: Method,
         url: &str,
-        path: &str,
+        request: Request<Bytes>,
         limit: Duration,
     ) -> Result<Answer, HttpError> {
         let dialer = self.dialer.as_ref().ok_or(HttpError::NoWay)?;
         let asking = async {
             let mut channel = dialer.connect(&Endpoint::from_shared(url.to_owned())?).await?;
-            let request = Request::builder().method(method).uri(path).body(Body::empty())?;
+            let request = request.map(|body| Body::new(Full::new(body)));
             poll_fn(|context| channel.poll_ready(context)).await?;
             let (head, body) = channel.call(request).await?.into_parts();
             let body = Limited::new(body, BODY_BYTES_MAX).collect().await;

@@ -159,6 +159,11 @@ impl CompactionHashes {
         push(&mut self.taken, (span, hash));
     }
 
+    /// Those that were taken, the newest first.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (HashSpan, u32)> {
+        self.taken.iter().rev().copied()
+    }
+
     /// The hash of the compaction at exactly `revision`.
     pub(crate) fn find(&self, revision: i64) -> Option<(HashSpan, u32)> {
         self.taken.iter().find(|(span, _)| span.to == revision).copied()

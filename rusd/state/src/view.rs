@@ -245,6 +245,14 @@ impl View {
         Ok(HashKv::of(span, hash, current))
     }
 
+    /// The hashes that the last compactions took, the newest first.
+    pub fn compaction_hashes(&self) -> Vec<HashKv> {
+        let state = self.shared.read();
+        let current = state.store.current();
+        let hashes = state.compaction_hashes.taken();
+        hashes.map(|(span, hash)| HashKv::of(span, hash, current)).collect()
+    }
+
     /// A hash of everything that is replicated, and the revision it is of. It means nothing to
     /// etcd's, whose hash is of its own file.
     pub fn hash(&self) -> Result<(u32, i64), ReadError> {

@@ -8,6 +8,7 @@
 mod api;
 mod certificates;
 mod cluster;
+mod corruption;
 mod defragment;
 #[cfg(feature = "failpoints")]
 mod failpoints;
@@ -19,5 +20,6 @@ mod maintenance;
 mod members;
 mod process;
 mod refusals;
+mod site;
 mod tls;
 mod watch;

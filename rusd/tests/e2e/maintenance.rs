@@ -9,14 +9,12 @@ use rusd_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, AuthStatusRequest, LeaseGrantRequest,
     LeaseTimeToLiveRequest, MoveLeaderRequest, PutRequest, StatusRequest, StatusResponse,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::cluster::Cluster;
-use crate::process::{Member, Polling, delete, put};
+use crate::process::{Member, Polling, delete, http, put};
 
 /// A client of one member.
 struct Operator {
@@ -55,15 +53,7 @@ impl Operator {
 
     /// Status line and body of an HTTP answer.
     async fn http(&self, path: &str) -> (String, String) {
-        let address = self.endpoint.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.lines().next().unwrap().to_owned(), body.to_owned())
+        http(&self.endpoint, path, &[], "").await
     }
 }
 

@@ -15,6 +15,8 @@ use rusd_proto::etcdserverpb::kv_client::KvClient;
 use rusd_proto::etcdserverpb::watch_client::WatchClient;
 use rusd_proto::etcdserverpb::{DeleteRangeRequest, PutRequest};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::transport::Channel;
 
 /// How long a member may take to stop.
@@ -296,6 +298,21 @@ pub(crate) fn start_three_at(program: &str, scheme: Scheme, flags: &[&str]) -> [
         });
         starting.map(|starting| starting.join().unwrap())
     })
+}
+
+/// Status line and body of what a member answers to a plain HTTP `GET` with more headers and a body.
+pub(crate) async fn http(url: &str, path: &str, headers: &[&str], body: &str) -> (String, String) {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = format!("Content-Length: {}", body.len());
+    let host = format!("Host: {address}");
+    let head = [&[&host, "Connection: close", &length[..]], headers].concat().join("\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\n{head}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
 /// Puts a key and returns the revision.

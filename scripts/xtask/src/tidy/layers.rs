@@ -77,9 +77,9 @@ pub(super) const PACKAGES: &[Package] = &[
             &["consensus"],
             &["applier"],
             &["watch"],
-            &["quota"],
+            &["hasher", "quota"],
             &["engine", "storage"],
-            &["plant", "tls", "version"],
+            &["blocking", "plant", "tls", "version"],
         ],
     },
     Package {

@@ -39,8 +39,8 @@ pub(super) fn run(
     etcdctl: &Path,
     members: &[Server],
     certificates: &Path,
-) -> Result<Vec<Exchange>> {
-    let (ids, started) = (BTreeMap::new(), BTreeMap::new());
+) -> Result<(Vec<Exchange>, Ids)> {
+    let (ids, started) = (Ids::default(), BTreeMap::new());
     let mut arm = Arm { etcdctl, members, certificates, is_https: script.is_https, ids, started };
     arm.name_members()?;
     let mut exchanges = Vec::new();
@@ -53,7 +53,32 @@ pub(super) fn run(
             break;
         }
     }
-    Ok(exchanges)
+    Ok((exchanges, arm.ids))
+}
+
+/// Ids that a server chose, by the name that the script gives them.
+#[derive(Debug, Default)]
+pub(super) struct Ids(BTreeMap<String, u64>);
+
+impl Ids {
+    /// The names in place of the ids, which etcdctl fills to their full width with zeros, with
+    /// spaces, or not.
+    pub(super) fn take_out_of(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (name, id)| {
+            let name = format!("{{{name}}}");
+            text.replace(&format!("{id:016x}"), &name)
+                .replace(&format!("{id:16x}"), &name)
+                .replace(&format!("{id:x}"), &name)
+                .replace(&id.to_string(), &name)
+        })
+    }
+
+    /// The ids in place of the names.
+    fn put_into(&self, text: String) -> String {
+        self.0
+            .iter()
+            .fold(text, |text, (name, id)| text.replace(&format!("{{{name}}}"), &format!("{id:x}")))
+    }
 }
 
 struct Arm<'a> {
@@ -61,8 +86,7 @@ struct Arm<'a> {
     members: &'a [Server],
     certificates: &'a Path,
     is_https: bool,
-    /// Ids that a server chose, by the name that the script gives them.
-    ids: BTreeMap<String, u64>,
+    ids: Ids,
     started: BTreeMap<String, (Command, Running)>,
 }
 
@@ -92,9 +116,9 @@ impl Arm<'_> {
             }
         };
         if let Some(name) = &command.id_name {
-            self.ids.insert(name.clone(), find_id(&text).context("no id was printed")?);
+            self.ids.0.insert(name.clone(), find_id(&text).context("no id was printed")?);
         }
-        Ok(Some((command.text, self.without_ids(&text))))
+        Ok(Some((command.text, self.ids.take_out_of(&text))))
     }
 
     fn take(&mut self, name: &str) -> Result<(Command, Running)> {
@@ -141,7 +165,7 @@ impl Arm<'_> {
             if position == 0 && own != leader {
                 bail!("the first member does not lead");
             }
-            self.ids.insert(format!("m{}", position + 1), own);
+            self.ids.0.insert(format!("m{}", position + 1), own);
         }
         Ok(())
     }
@@ -152,18 +176,7 @@ impl Arm<'_> {
             let name = format!("{{m{}.address}}", position + 1);
             text = text.replace(&name, &member.client_address());
         }
-        self.ids
-            .iter()
-            .fold(text, |text, (name, id)| text.replace(&format!("{{{name}}}"), &format!("{id:x}")))
-    }
-
-    fn without_ids(&self, text: &str) -> String {
-        self.ids.iter().fold(text.to_owned(), |text, (name, id)| {
-            let name = format!("{{{name}}}");
-            text.replace(&format!("{id:016x}"), &name)
-                .replace(&format!("{id:x}"), &name)
-                .replace(&id.to_string(), &name)
-        })
+        self.ids.put_into(text)
     }
 }
 
@@ -182,6 +195,16 @@ fn find_id(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_id_is_named_however_wide_it_is_printed() {
+        let ids = Ids(BTreeMap::from([("M".to_owned(), 0xd8f_ac10_dd75_ceab)]));
+        for text in
+            ["0d8fac10dd75ceab", " d8fac10dd75ceab", "d8fac10dd75ceab", "977188832597626539"]
+        {
+            assert_eq!(ids.take_out_of(&format!("Member {text} added")), "Member {M} added");
+        }
+    }
 
     #[test]
     fn an_id_is_found_in_a_sentence_and_in_a_key() {

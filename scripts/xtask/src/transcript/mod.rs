@@ -17,10 +17,12 @@ use crate::steps::{Outcome, Steps};
 use crate::{certificates, peers, report, workspace};
 
 mod arm;
+mod logs;
 mod normalize;
 mod running;
 mod script;
 
+use arm::Exchange;
 use script::Script;
 
 /// With several members the first one leads at the start: it campaigns long before the others.
@@ -130,9 +132,8 @@ fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(us
     let certificates = Scratch::new("certificates")?;
     certificates::make(certificates.path())?;
     let run = |system: System, binary: &Path| {
-        start(&script, system, binary, &addresses, certificates.path())
-            .and_then(|members| arm::run(&script, etcdctl, &members, certificates.path()))
-            .with_context(|| format!("on {}", system.name()))
+        let at = Site { addresses: &addresses, certificates: certificates.path() };
+        play(&script, etcdctl, system, binary, &at).with_context(|| format!("on {}", system.name()))
     };
     let etcd = run(System::Etcd, &workspace::peer("etcd"))?;
     let rusd = run(System::Rusd, binary)?;
@@ -157,18 +158,51 @@ fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(us
     Ok((etcd.len(), differing))
 }
 
+/// Where a script runs, on either system.
+struct Site<'a> {
+    addresses: &'a [Addresses],
+    certificates: &'a Path,
+}
+
+/// Plays a script to a fresh cluster of a system.
+fn play(
+    script: &Script,
+    etcdctl: &Path,
+    system: System,
+    binary: &Path,
+    at: &Site<'_>,
+) -> Result<Vec<Exchange>> {
+    let data = Scratch::new("data")?;
+    let members = start(script, system, binary, at, data.path())?;
+    let (mut exchanges, ids) = arm::run(script, etcdctl, &members, at.certificates)?;
+    if script.compares_logs {
+        for member in members {
+            member.stop()?;
+        }
+        for position in 0..script.members {
+            exchanges.push(logs::dump(&data_dir(data.path(), position), &ids)?);
+        }
+    }
+    Ok(exchanges)
+}
+
+fn data_dir(parent: &Path, position: usize) -> PathBuf {
+    parent.join(format!("m{}", position + 1))
+}
+
 /// Starts a cluster and waits until it serves.
 fn start(
     script: &Script,
     system: System,
     binary: &Path,
-    addresses: &[Addresses],
-    certificates: &Path,
+    at: &Site<'_>,
+    data: &Path,
 ) -> Result<Vec<Server>> {
+    let Site { addresses, certificates } = *at;
     let mut members = Vec::new();
     for position in 0..addresses.len() {
         let mut options = Options::new(system, binary)?.member_of(addresses, position);
-        options = options.https(script.is_https);
+        options = options.https(script.is_https).data_dir(&data_dir(data, position));
         if addresses.len() > 1 {
             options = options
                 .flag("--heartbeat-interval", HEARTBEAT_MS)

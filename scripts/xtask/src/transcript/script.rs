@@ -5,6 +5,8 @@
 //! ! members 3                   of the cluster; 1 without this line
 //! ! flag --quota-backend-bytes 1    a further flag of the servers
 //! ! https                       clients' links are secured
+//! ! logs                        in the end, what etcd-dump-logs prints of their logs is compared;
+//!                               of several, who leads at the stop would decide what is there
 //! $ put a 1                     a command; the next one starts when it has ended
 //! $ txn --interactive
 //! < value("a") = "1"            lines of its stdin
@@ -31,6 +33,8 @@ pub(super) struct Script {
     pub(super) members: usize,
     /// Whether clients' links are secured.
     pub(super) is_https: bool,
+    /// Whether the members' logs are compared in the end.
+    pub(super) compares_logs: bool,
     /// Flags of the servers.
     pub(super) flags: Vec<(String, String)>,
     /// In order.
@@ -79,8 +83,13 @@ pub(super) struct Command {
 impl Script {
     /// Parses a script; an error names the line.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let mut script =
-            Script { members: 1, is_https: false, flags: Vec::new(), steps: Vec::new() };
+        let mut script = Script {
+            members: 1,
+            is_https: false,
+            compares_logs: false,
+            flags: Vec::new(),
+            steps: Vec::new(),
+        };
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_end();
             if !line.is_empty() && !line.starts_with('#') {
@@ -114,7 +123,8 @@ impl Script {
             ["members", count] => self.members = count.parse().context("a number of members")?,
             ["flag", name, value] => self.flags.push((name.to_owned(), value.to_owned())),
             ["https"] => self.is_https = true,
-            _ => bail!("a setting is `members COUNT`, `flag NAME VALUE` or `https`"),
+            ["logs"] => self.compares_logs = true,
+            _ => bail!("a setting is `members COUNT`, `flag NAME VALUE`, `https` or `logs`"),
         }
         Ok(())
     }
