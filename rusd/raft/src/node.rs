@@ -355,9 +355,17 @@ impl<L: LogStore> Node<L> {
     }
 
     /// Applies a committed membership change and gives the membership that follows, for the engine.
+    ///
+    /// A leader that has no vote any more steps down: the crate leaves that to us, and would panic
+    /// when such a leader commits another entry. That the change is committed was told to the others
+    /// with the turn that handed it out.
     pub fn apply_conf_change(&mut self, change: &ConfChange) -> Result<ConfState, Fatal> {
         if let Some(change) = conf_change::to_crate(change) {
             self.raw.apply_conf_change(&change)?;
+        }
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Leader && !raft.promotable() {
+            raft.become_follower(raft.term, raft::INVALID_ID);
         }
         Ok(self.conf_state())
     }
