@@ -68,7 +68,7 @@ pub async fn compare_started(
 ) -> Result<Agreement, ClusterError> {
     let cluster = Cluster::start(spec, folder).await?;
     readiness::ready(&cluster, 0).await?;
-    let endpoint = cluster.endpoints()[0].clone();
+    let endpoint = cluster.endpoint(0);
     let agreement = match Client::connect(&endpoint).await {
         Ok(client) => Ok(compare(&client, operations, seed).await),
         Err(error) => Err(ClusterError::NotReady {

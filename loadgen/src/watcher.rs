@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::client::convert;
 use crate::client::etcd::{Client, WatchStream};
 use crate::clock::Clock;
+use crate::cluster::roster::Follow;
 use crate::recorder::Recorder;
 use crate::workload::WatchTold;
 use short::Short;
@@ -52,8 +53,8 @@ pub enum Phase {
 /// What every watch of a run shares.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// Addresses of the members.
-    pub endpoints: Arc<[String]>,
+    /// Who is a member. A watch ends with its member.
+    pub roster: Follow,
     /// The run's clock.
     pub clock: Clock,
     /// Where responses go.
@@ -91,6 +92,7 @@ pub struct Watcher {
 struct Task {
     shared: Shared,
     member: u32,
+    endpoint: String,
     /// The next creation.
     request: WatchRequest,
     id: u64,
@@ -108,23 +110,35 @@ enum End {
     Broken,
 }
 
-/// Starts a watch.
-pub fn start(shared: Shared, plan: Plan) -> Watcher {
+/// Starts a watch; `None` if its member is gone.
+pub fn start(shared: Shared, plan: Plan) -> Option<Watcher> {
     let Plan { member, request, events_per_second_max, told } = plan;
     let (sender, reached) = watch::channel(0);
     let id = shared.next_watch.fetch_add(1, Ordering::Relaxed);
     let short = (told == WatchTold::InShort).then(Short::default);
-    let task = Task { shared, member, request, id, reached: sender, events_per_second_max, short };
-    Watcher { member, reached, task: tokio::spawn(task.run()) }
+    let endpoint = shared.roster.borrow().seat(member)?.endpoint.clone();
+    let task = Task {
+        shared,
+        member,
+        endpoint,
+        request,
+        id,
+        reached: sender,
+        events_per_second_max,
+        short,
+    };
+    Some(Watcher { member, reached, task: tokio::spawn(task.run()) })
 }
 
 impl Task {
     async fn run(mut self) {
         let mut phase = self.shared.phase.clone();
+        let mut roster = self.shared.roster.clone();
         loop {
             // Cancel-safe: an unopened watch is in no record.
             let stream = tokio::select! {
                 () = closed(&mut phase) => return,
+                () = gone(&mut roster, self.member) => return,
                 stream = self.open() => stream,
             };
             match self.follow(stream).await {
@@ -135,10 +149,9 @@ impl Task {
     }
 
     async fn open(&self) -> WatchStream {
-        let endpoint = &self.shared.endpoints[usize::try_from(self.member).expect("few members")];
         let window = self.events_per_second_max.map(|_| SLOW_WINDOW_BYTES);
         loop {
-            if let Ok(client) = Client::connect_through(endpoint, window).await
+            if let Ok(client) = Client::connect_through(&self.endpoint, window).await
                 && let Ok(stream) = client.watch(convert::watch_create(&self.request)).await
             {
                 return stream;
@@ -284,6 +297,13 @@ impl Task {
 async fn closed(phase: &mut watch::Receiver<Phase>) {
     // An error means that the sender is gone, and with it the run.
     drop(phase.wait_for(|phase| matches!(phase, Phase::Closed { .. })).await);
+}
+
+async fn gone(roster: &mut Follow, member: u32) {
+    if roster.wait_for(|roster| roster.seat(member).is_none()).await.is_err() {
+        // Nobody comes or goes any more.
+        std::future::pending::<()>().await;
+    }
 }
 
 mod short;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rusd_checker::history::record::{Request, Response};
 use rusd_proto::etcdserverpb as pb;
+use rusd_proto::etcdserverpb::cluster_client::ClusterClient;
 use rusd_proto::etcdserverpb::kv_client::KvClient;
 use rusd_proto::etcdserverpb::lease_client::LeaseClient;
 use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -137,6 +138,28 @@ where
         self.maintenance().move_leader(pb::MoveLeaderRequest { target_id }).await.map(|_done| ())
     }
 
+    /// Who the members are, by a linearizable read.
+    pub async fn member_list(&self) -> Result<pb::MemberListResponse, Status> {
+        let request = pb::MemberListRequest { linearizable: true };
+        Ok(self.cluster().member_list(request).await?.into_inner())
+    }
+
+    /// Adds a member that peers will find at this URL.
+    pub async fn member_add(&self, peer_url: &str, is_learner: bool) -> Result<(), Status> {
+        let request = pb::MemberAddRequest { peer_ur_ls: vec![peer_url.to_owned()], is_learner };
+        self.cluster().member_add(request).await.map(|_done| ())
+    }
+
+    /// Makes the learner with this id a voter.
+    pub async fn member_promote(&self, id: u64) -> Result<(), Status> {
+        self.cluster().member_promote(pb::MemberPromoteRequest { id }).await.map(|_done| ())
+    }
+
+    /// Removes the member with this id.
+    pub async fn member_remove(&self, id: u64) -> Result<(), Status> {
+        self.cluster().member_remove(pb::MemberRemoveRequest { id }).await.map(|_done| ())
+    }
+
     /// Opens a stream and asks for one watch on it.
     pub async fn watch(&self, create: pb::WatchCreateRequest) -> Result<WatchStream, Status> {
         let (requests, queued) = mpsc::channel(WATCH_REQUESTS_QUEUED_MAX);
@@ -156,6 +179,10 @@ where
 
     fn lease(&self) -> LeaseClient<C> {
         LeaseClient::new(self.channel.clone())
+    }
+
+    fn cluster(&self) -> ClusterClient<C> {
+        ClusterClient::new(self.channel.clone())
     }
 
     fn maintenance(&self) -> MaintenanceClient<C> {

@@ -10,22 +10,33 @@
 //!
 //! Invariant: a member that we started never outlives us.
 
+mod flags;
+pub mod membership;
 mod ports;
 pub mod process;
 pub mod readiness;
+pub mod roster;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::sync::watch;
 
 use crate::nemesis::proxy::{PeerNet, Proxy};
 use crate::workload::{ClusterSpec, System};
+use flags::{Addresses, InitialState};
 use process::Process;
+use roster::{Follow, Roster};
+
+/// Longest wait for a member to end when it is asked to.
+const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// Why a cluster could not be started or handled.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +83,28 @@ pub enum ClusterError {
         /// What was said.
         reason: String,
     },
+    /// A member could not be added, promoted or removed.
+    #[error("member m{member} was not {change} within {waited:.1?}: {last}")]
+    NotChanged {
+        /// Index of the member.
+        member: u32,
+        /// What it was to be.
+        change: &'static str,
+        /// How long we asked.
+        waited: Duration,
+        /// What the last attempt said.
+        last: String,
+    },
+    /// A member that was to end goes on.
+    #[error("member m{member} {why}, and has not ended within {waited:?}")]
+    NotEnded {
+        /// Index of the member.
+        member: u32,
+        /// Why it was to end.
+        why: &'static str,
+        /// How long we waited.
+        waited: Duration,
+    },
     /// A cut between members was not whole.
     #[error(transparent)]
     Leak(#[from] crate::nemesis::proxy::Leak),
@@ -94,21 +127,53 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> ClusterError {
 /// The members under test.
 #[derive(Debug)]
 pub struct Cluster {
-    endpoints: Arc<[String]>,
-    members: Vec<Member>,
+    /// All that ever were, by index; those that we did not start are not among them.
+    members: Mutex<Vec<Arc<Member>>>,
+    roster: watch::Sender<Arc<Roster>>,
     net: PeerNet,
-    /// Kept for their tasks, which end with them.
-    _proxies: Vec<Proxy>,
+    /// How members are started; `None` if the cluster was there before us.
+    recipe: Option<Recipe>,
+}
+
+/// How members are started.
+#[derive(Debug)]
+struct Recipe {
+    spec: ClusterSpec,
+    program: PathBuf,
+    /// Of the data and logs.
+    folder: PathBuf,
+    /// Differs between clusters that run side by side.
+    token: u16,
 }
 
 /// A member that we started.
 #[derive(Debug)]
 struct Member {
-    program: PathBuf,
+    place: Place,
     args: Vec<String>,
     data: PathBuf,
     log: PathBuf,
     running: Mutex<Option<Process>>,
+    /// It may end by itself: it is being removed.
+    leaves: AtomicBool,
+}
+
+/// Where a member listens, and where its peers find it.
+#[derive(Debug)]
+struct Place {
+    client: u16,
+    peer: u16,
+    proxy: Proxy,
+}
+
+impl Place {
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.proxy.port())
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client)
+    }
 }
 
 impl Member {
@@ -121,63 +186,87 @@ impl Member {
 impl Cluster {
     /// A cluster that is already there.
     pub fn attach(endpoints: &[String]) -> Cluster {
-        let net = PeerNet::new(0);
-        Cluster { endpoints: endpoints.into(), members: Vec::new(), net, _proxies: Vec::new() }
+        let roster = watch::Sender::new(Arc::new(Roster::of(endpoints)));
+        Cluster { members: Mutex::default(), roster, net: PeerNet::default(), recipe: None }
     }
 
     /// Starts the members of a fresh cluster, with data and logs under `folder`. They are not
     /// ready yet.
     pub async fn start(spec: &ClusterSpec, folder: &Path) -> Result<Cluster, ClusterError> {
         let program = executable(spec)?;
-        let count = usize::try_from(*spec.members.get_ref()).expect("members are few");
-        let ports = ports::free(2 * count).map_err(io_error("no free ports"))?;
-        let net = PeerNet::new(count);
-        let mut proxies = Vec::new();
-        for member in 0..count {
-            let target = ports[2 * member + 1];
-            let proxy = Proxy::start(&net, member, target).await;
-            proxies.push(proxy.map_err(io_error("cannot listen on the loopback"))?);
-        }
-        let initial: Vec<String> = proxies
-            .iter()
-            .enumerate()
-            .map(|(member, proxy)| format!("m{member}=http://127.0.0.1:{}", proxy.port()))
-            .collect();
-        let mut members = Vec::new();
-        for (member, proxy) in proxies.iter().enumerate() {
-            let data = folder.join("data").join(format!("m{member}"));
-            let addresses = Addresses {
-                client: ports[2 * member],
-                peer: ports[2 * member + 1],
-                advertised_peer: proxy.port(),
-                initial: &initial,
-                token: proxies[0].port(),
-            };
-            let args = arguments(spec, member, &data, &addresses);
-            let log = folder.join("logs").join(format!("m{member}.log"));
-            let program = program.clone();
-            members.push(Member { program, args, data, log, running: Mutex::new(None) });
-        }
-        let endpoints = (0..count).map(|member| format!("http://127.0.0.1:{}", ports[2 * member]));
-        let cluster = Cluster { endpoints: endpoints.collect(), members, net, _proxies: proxies };
+        let count = *spec.members.get_ref();
+        let net = PeerNet::default();
+        let places = places(&net, 0..count, &[]).await?;
         for name in ["data", "logs"] {
             let path = folder.join(name);
             std::fs::create_dir_all(&path).map_err(io_error(format!("{}", path.display())))?;
         }
-        for member in 0..cluster.count() {
+        let token = places.first().map_or(0, |place| place.proxy.port());
+        let recipe = Recipe { spec: spec.clone(), program, folder: folder.to_owned(), token };
+        let urls: Vec<(u32, String)> = (0..).zip(places.iter().map(Place::peer_url)).collect();
+        let endpoints: Vec<String> = places.iter().map(Place::endpoint).collect();
+        let members = (0..).zip(places).map(|(member, place)| {
+            Arc::new(recipe.member(member, place, &urls, InitialState::New))
+        });
+        let members = Mutex::new(members.collect());
+        let roster = watch::Sender::new(Arc::new(Roster::of(&endpoints)));
+        let cluster = Cluster { members, roster, net, recipe: Some(recipe) };
+        for member in 0..count {
             cluster.launch(member)?;
         }
         Ok(cluster)
     }
 
-    /// Client addresses of the members.
-    pub fn endpoints(&self) -> Arc<[String]> {
-        Arc::clone(&self.endpoints)
+    /// Makes a place for one more member: ports, flags, folders. It is not started.
+    async fn prepare(&self) -> Result<u32, ClusterError> {
+        let recipe = self.recipe.as_ref().expect("faults are for clusters that we started");
+        let member = self.next();
+        let taken: Vec<u16> =
+            self.everyone().iter().flat_map(|m| [m.place.client, m.place.peer]).collect();
+        let mut places = places(&self.net, member..member + 1, &taken).await?;
+        let place = places.pop().expect("one was asked for");
+        let roster = self.roster();
+        let mut urls: Vec<(u32, String)> =
+            roster.seats().iter().map(|seat| (seat.member, self.peer_url(seat.member))).collect();
+        urls.push((member, place.peer_url()));
+        let joining = recipe.member(member, place, &urls, InitialState::Existing);
+        self.members.lock().expect("no holder panics").push(Arc::new(joining));
+        Ok(member)
     }
 
-    /// How many members there are.
-    pub fn count(&self) -> u32 {
-        u32::try_from(self.endpoints.len()).expect("members are few")
+    /// Who is a member now.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.borrow())
+    }
+
+    /// The same, as it changes.
+    pub fn follow(&self) -> Follow {
+        self.roster.subscribe()
+    }
+
+    fn change_roster(&self, change: impl FnOnce(&mut Roster)) {
+        self.roster.send_modify(|roster| change(Arc::make_mut(roster)));
+    }
+
+    /// Client addresses of those that are members now.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.roster().seats().iter().map(|seat| seat.endpoint.clone()).collect()
+    }
+
+    /// Client address of a member.
+    pub fn endpoint(&self, member: u32) -> String {
+        let seat = self.roster().seat(member).map(|seat| seat.endpoint.clone());
+        seat.unwrap_or_else(|| self.member(member).place.endpoint())
+    }
+
+    /// The index that the next member will have.
+    pub fn next(&self) -> u32 {
+        u32::try_from(self.everyone().len()).expect("members are few")
+    }
+
+    /// Where a member's peers find it.
+    fn peer_url(&self, member: u32) -> String {
+        self.member(member).place.peer_url()
     }
 
     /// The links between members.
@@ -186,8 +275,8 @@ impl Cluster {
     }
 
     /// Data directory of a member that we started.
-    pub fn data(&self, member: u32) -> &Path {
-        &self.member(member).data
+    pub fn data(&self, member: u32) -> PathBuf {
+        self.member(member).data.clone()
     }
 
     /// Starts a member's process, first or again.
@@ -195,11 +284,12 @@ impl Cluster {
         let member = self.member(index);
         let log = File::options().create(true).append(true).open(&member.log);
         let log = log.map_err(io_error(format!("{}", member.log.display())))?;
-        let mut command = Command::new(&member.program);
+        let program = &self.recipe.as_ref().expect("a member that we started").program;
+        let mut command = Command::new(program);
         command.args(&member.args);
         let started = process::spawn(command, log);
         let started = started.map_err(io_error(format!("cannot start m{index}")))?;
-        self.net.set_pid(usize::try_from(index).expect("few members"), Some(started.pid()));
+        self.net.set_pid(index, Some(started.pid()));
         *member.running.lock().expect("no holder panics") = Some(started);
         Ok(())
     }
@@ -208,11 +298,53 @@ impl Cluster {
     /// says that it had ended by itself before.
     pub async fn kill(&self, index: u32) -> Result<(), ClusterError> {
         let member = self.member(index);
-        let taken = member.running.lock().expect("no holder panics").take();
-        self.net.set_pid(usize::try_from(index).expect("few members"), None);
-        let Some(process) = taken else { return Ok(()) };
+        let Some(process) = self.take_process(index) else { return Ok(()) };
         let killed = process.kill().await.map_err(io_error(format!("cannot kill m{index}")));
         killed?.map_or(Ok(()), |before| Err(member.ended(index, before)))
+    }
+
+    /// Asks a member's process to end, and waits until it has. One that ended by itself before,
+    /// or that goes on, is an error; the latter is killed.
+    pub async fn stop_gracefully(&self, index: u32) -> Result<(), ClusterError> {
+        let member = self.member(index);
+        let Some(mut process) = self.take_process(index) else { return Ok(()) };
+        if let Some(before) = process.exit_status() {
+            return Err(member.ended(index, before));
+        }
+        process.signal(Signal::SIGTERM).map_err(io_error(format!("cannot signal m{index}")))?;
+        if tokio::time::timeout(STOP_MAX, process.ended()).await.is_err() {
+            let why = "was asked to stop";
+            return Err(ClusterError::NotEnded { member: index, why, waited: STOP_MAX });
+        }
+        // etcd ends itself with the signal that it got.
+        let is_well = |status: &ExitStatus| {
+            status.success()
+                || status.signal().is_some_and(|s| Signal::try_from(s) == Ok(Signal::SIGTERM))
+        };
+        let status = process.exit_status().filter(|status| !is_well(status));
+        status.map_or(Ok(()), |status| Err(member.ended(index, status)))
+    }
+
+    /// From now on it is no failure if the member ends.
+    fn is_to_leave(&self, index: u32) {
+        self.member(index).leaves.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until a removed member's process has ended, if it runs. One that goes on is killed.
+    async fn leave(&self, index: u32, waited: Duration) -> Result<(), ClusterError> {
+        let member = self.member(index);
+        let Some(mut process) = self.take_process(index) else { return Ok(()) };
+        if tokio::time::timeout(waited, process.ended()).await.is_err() {
+            return Err(ClusterError::NotEnded { member: index, why: "was removed", waited });
+        }
+        let status = process.exit_status().filter(|status| !status.success());
+        status.map_or(Ok(()), |status| Err(member.ended(index, status)))
+    }
+
+    fn take_process(&self, index: u32) -> Option<Process> {
+        let taken = self.member(index).running.lock().expect("no holder panics").take();
+        self.net.set_pid(index, None);
+        taken
     }
 
     /// Stops a member's process from running, or lets it run again. A process that has ended by
@@ -228,7 +360,10 @@ impl Cluster {
     /// Members that we started and that ended without our doing.
     pub fn ended_by_themselves(&self) -> Vec<ClusterError> {
         let mut ended = Vec::new();
-        for (index, member) in (0..).zip(&self.members) {
+        for (index, member) in (0..).zip(self.everyone()) {
+            if member.leaves.load(Ordering::Relaxed) {
+                continue;
+            }
             let running = member.running.lock().expect("no holder panics");
             if let Some(status) = running.as_ref().and_then(Process::exit_status) {
                 ended.push(member.ended(index, status));
@@ -239,16 +374,14 @@ impl Cluster {
 
     /// The executable of the members that we started.
     pub fn program(&self) -> Option<&Path> {
-        self.members.first().map(|member| member.program.as_path())
+        self.recipe.as_ref().map(|recipe| recipe.program.as_path())
     }
 
     /// CPU seconds that the running members have used since their start; `None` where the system
     /// does not tell.
     pub fn cpu_seconds(&self) -> Option<f64> {
-        if self.members.is_empty() {
-            return None;
-        }
-        let used = self.members.iter().map(|member| {
+        self.recipe.as_ref()?;
+        let used = self.everyone().into_iter().map(|member| {
             let running = member.running.lock().expect("no holder panics");
             running.as_ref().map_or(Some(0.0), Process::cpu_seconds)
         });
@@ -257,51 +390,63 @@ impl Cluster {
 
     /// Ends every member that we started.
     pub async fn stop(&self) {
-        for index in 0..u32::try_from(self.members.len()).expect("members are few") {
+        for index in 0..self.next() {
             // A member that cannot be killed is gone already; whoever wants to know who ended by
             // itself has asked before.
             drop(self.kill(index).await);
         }
     }
 
-    fn member(&self, index: u32) -> &Member {
-        &self.members[usize::try_from(index).expect("members are few")]
+    fn everyone(&self) -> Vec<Arc<Member>> {
+        self.members.lock().expect("no holder panics").clone()
+    }
+
+    fn member(&self, index: u32) -> Arc<Member> {
+        let members = self.members.lock().expect("no holder panics");
+        Arc::clone(&members[usize::try_from(index).expect("members are few")])
     }
 }
 
-struct Addresses<'a> {
-    client: u16,
-    peer: u16,
-    advertised_peer: u16,
-    initial: &'a [String],
-    token: u16,
+impl Recipe {
+    fn member(
+        &self,
+        member: u32,
+        place: Place,
+        urls: &[(u32, String)],
+        state: InitialState,
+    ) -> Member {
+        let data = self.folder.join("data").join(format!("m{member}"));
+        let log = self.folder.join("logs").join(format!("m{member}.log"));
+        let addresses = Addresses {
+            client: place.client,
+            peer: place.peer,
+            advertised_peer: place.proxy.port(),
+            initial: urls,
+            state,
+            token: self.token,
+        };
+        let args = flags::of(&self.spec, member, &data, &addresses);
+        let (running, leaves) = (Mutex::default(), AtomicBool::default());
+        Member { place, args, data, log, running, leaves }
+    }
 }
 
-/// The flags are etcd's; rusd has the same.
-fn arguments(spec: &ClusterSpec, member: usize, data: &Path, at: &Addresses<'_>) -> Vec<String> {
-    let url = |port: u16| format!("http://127.0.0.1:{port}");
-    let mut args = Vec::new();
-    let mut flag = |name: &str, value: String| args.push(format!("--{name}={value}"));
-    flag("name", format!("m{member}"));
-    flag("data-dir", data.display().to_string());
-    flag("listen-client-urls", url(at.client));
-    flag("advertise-client-urls", url(at.client));
-    flag("listen-peer-urls", url(at.peer));
-    flag("initial-advertise-peer-urls", url(at.advertised_peer));
-    flag("initial-cluster", at.initial.join(","));
-    flag("initial-cluster-state", "new".to_owned());
-    // Ports differ between clusters that run side by side.
-    flag("initial-cluster-token", format!("loadgen-{}", at.token));
-    for (name, interval) in [
-        ("heartbeat-interval", spec.heartbeat_interval),
-        ("election-timeout", spec.election_timeout),
-    ] {
-        if let Some(interval) = interval {
-            flag(name, interval.as_millis().to_string());
-        }
+/// Free ports and a proxy for each of these members. The ports in `taken` belong to members that
+/// may be down just now.
+async fn places(
+    net: &PeerNet,
+    members: std::ops::Range<u32>,
+    taken: &[u16],
+) -> Result<Vec<Place>, ClusterError> {
+    let ports = ports::free(2 * members.len(), taken).map_err(io_error("no free ports"))?;
+    let mut places = Vec::new();
+    for (member, ports) in members.zip(ports.chunks_exact(2)) {
+        let (client, peer) = (ports[0], ports[1]);
+        let proxy = Proxy::start(net, member, peer).await;
+        let proxy = proxy.map_err(io_error("cannot listen on the loopback"))?;
+        places.push(Place { client, peer, proxy });
     }
-    args.extend(spec.args.iter().cloned());
-    args
+    Ok(places)
 }
 
 /// The executable of the system: as told, or where this repository builds it.
@@ -340,7 +485,7 @@ pub(crate) mod tests {
     }
 
     async fn all_ended(cluster: &Cluster) {
-        for member in &cluster.members {
+        for member in cluster.everyone() {
             let exit = member.running.lock().unwrap().as_ref().map(Process::watch);
             exit.expect("it was started").wait_for(Option::is_some).await.unwrap();
         }

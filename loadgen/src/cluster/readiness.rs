@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{Cluster, ClusterError};
 use crate::client::describe;
 use crate::client::etcd::Client;
+use crate::workload::Role;
 
 /// Longest wait for a member to become ready: covers a restart with a log to replay.
 const READY_MAX: Duration = Duration::from_mins(1);
@@ -22,14 +23,23 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Waits until a member answers a linearizable read and knows a leader.
 pub async fn ready(cluster: &Cluster, member: u32) -> Result<StatusResponse, ClusterError> {
-    let endpoint = cluster.endpoints()[usize::try_from(member).expect("few members")].clone();
+    until(cluster, member, Role::Voter).await
+}
+
+/// Waits until a member says that it is a learner and knows a leader.
+pub async fn learns(cluster: &Cluster, member: u32) -> Result<(), ClusterError> {
+    until(cluster, member, Role::Learner).await.map(drop)
+}
+
+async fn until(cluster: &Cluster, member: u32, role: Role) -> Result<StatusResponse, ClusterError> {
+    let endpoint = cluster.endpoint(member);
     let start = Instant::now();
     let mut last = String::new();
     while start.elapsed() < READY_MAX {
         if let Some(ended) = cluster.ended_by_themselves().into_iter().next() {
             return Err(ended);
         }
-        match tokio::time::timeout(ANSWER_MAX, serves(&endpoint)).await {
+        match tokio::time::timeout(ANSWER_MAX, ask(&endpoint, role)).await {
             Ok(Ok(status)) => return Ok(status),
             Ok(Err(error)) => last = error,
             Err(_) => last = format!("no answer in {ANSWER_MAX:?}"),
@@ -39,14 +49,21 @@ pub async fn ready(cluster: &Cluster, member: u32) -> Result<StatusResponse, Clu
     Err(ClusterError::NotReady { member, endpoint, waited: start.elapsed(), last })
 }
 
-async fn serves(endpoint: &str) -> Result<StatusResponse, String> {
+/// Whether a member does what one of its role does.
+async fn ask(endpoint: &str, role: Role) -> Result<StatusResponse, String> {
     let client = Client::connect(endpoint).await.map_err(|error| describe(&error))?;
     let status = client.status().await.map_err(|status| status.message().to_owned())?;
     if status.leader == 0 {
         return Err("it knows no leader".to_owned());
     }
-    let read = Request::Range(Range { key: Text::from("\0"), ..Range::default() });
-    client.execute(&read).await.map_err(|status| status.message().to_owned())?;
+    match role {
+        Role::Voter => {
+            let read = Request::Range(Range { key: Text::from("\0"), ..Range::default() });
+            client.execute(&read).await.map_err(|status| status.message().to_owned())?;
+        }
+        Role::Learner if !status.is_learner => return Err("it is no learner".to_owned()),
+        Role::Learner => {}
+    }
     Ok(status)
 }
 
@@ -63,19 +80,20 @@ pub async fn leader(cluster: &Cluster) -> Option<u32> {
 }
 
 async fn leader_now(cluster: &Cluster) -> Option<u32> {
-    let endpoints = cluster.endpoints();
-    let asked = endpoints.iter().map(|endpoint| {
-        let endpoint = endpoint.clone();
-        tokio::spawn(async move {
+    let roster = cluster.roster();
+    let asked = roster.seats().iter().map(|seat| {
+        let endpoint = seat.endpoint.clone();
+        let answer = tokio::spawn(async move {
             let answer = async {
                 let client = Client::connect(&endpoint).await.ok()?;
                 client.status().await.ok()
             };
             tokio::time::timeout(ANSWER_MAX / 4, answer).await.ok().flatten()
-        })
+        });
+        (seat.member, answer)
     });
     let mut answers = Vec::new();
-    for (member, asked) in (0..).zip(asked.collect::<Vec<_>>()) {
+    for (member, asked) in asked.collect::<Vec<_>>() {
         if let Ok(Some(status)) = asked.await {
             answers.push((member, status));
         }

@@ -85,8 +85,8 @@ impl Origin {
         let folder = folder.join(count.fetch_add(1, Ordering::Relaxed).to_string());
         let cluster = Cluster::start(&spec, &folder).await?;
         let connected = async {
-            for member in 0..cluster.count() {
-                readiness::ready(&cluster, member).await?;
+            for seat in cluster.roster().seats() {
+                readiness::ready(&cluster, seat.member).await?;
             }
             Ok::<_, ServerError>(Subject::connect(&cluster.endpoints()).await?)
         };

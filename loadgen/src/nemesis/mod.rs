@@ -4,7 +4,7 @@
 //! [`target`] chooses the members when a fault is due, and the fault's own file does it. Every
 //! fault is written into the history when it begins and when it ends.
 //!
-//! Invariants: a member is under one fault at a time; every fault that began is ended before
+//! Invariants: a member is under one fault at a time, and the membership under one change; every fault that began is ended before
 //! [`Nemesis::run`] returns, whatever happened meanwhile; and a fault that was not done as planned
 //! says so in its [`Window::error`], which makes the run a failed one.
 
@@ -12,6 +12,7 @@ pub mod kill;
 mod move_leader;
 pub mod pause;
 pub mod proxy;
+mod restart;
 pub mod schedule;
 pub mod target;
 
@@ -28,10 +29,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, membership, readiness};
 use crate::recorder::Recorder;
 use crate::stats::seconds;
-use crate::workload::{CutMode, FaultKind};
+use crate::workload::{CutMode, FaultKind, Target};
 use schedule::Planned;
 
 /// Breaks things on a timetable, and mends them.
@@ -43,13 +44,8 @@ pub struct Nemesis {
     random: Mutex<ChaCha8Rng>,
     /// Members under a fault.
     busy: Mutex<BTreeSet<u32>>,
-}
-
-/// A fault whose members are known.
-struct Chosen {
-    members: Vec<u32>,
-    began_ns: u64,
-    end_ns: u64,
+    /// Held by who changes the membership, or breaks a learner, in the order in which they came.
+    changing: tokio::sync::Mutex<()>,
 }
 
 /// A fault that was done, for reports.
@@ -84,7 +80,8 @@ impl Nemesis {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(schedule::TARGET_STREAM);
         let random = Mutex::new(random);
-        Nemesis { cluster, recorder, clock, random, busy: Mutex::default() }
+        let changing = tokio::sync::Mutex::default();
+        Nemesis { cluster, recorder, clock, random, busy: Mutex::default(), changing }
     }
 
     /// Does what the timetable says, its times counted from the start of the load, until all is
@@ -110,79 +107,136 @@ impl Nemesis {
         done
     }
 
-    /// One fault; `None` if the load ended before it was due.
+    /// One fault, for each group of members that it is done to at once; none if the load ended
+    /// before it was due.
     async fn fault(
         &self,
         planned: Planned,
         load_ns: Range<u64>,
         stop: CancellationToken,
-    ) -> Option<Window> {
+    ) -> Vec<Window> {
         let due = self.clock.instant(load_ns.start + planned.start_ns);
         // Cancel-safe: nothing is broken yet.
         tokio::select! {
             biased;
-            () = stop.cancelled() => return None,
+            () = stop.cancelled() => return Vec::new(),
             () = tokio::time::sleep_until(due) => {}
         }
-        let chosen = match self.choose(&planned, load_ns.end).await {
-            Ok(chosen) => chosen,
-            Err(error) => return Some(self.skipped(&planned, error).await),
+        // A learner may still be on its way, or be promoted just now.
+        let waits = planned.kind.changes_membership() || planned.target == Target::Learner;
+        let alone = if waits { Some(self.changing.lock().await) } else { None };
+        let groups = match self.choose(&planned).await {
+            Ok(groups) => groups,
+            Err(error) => return vec![self.skipped(&planned, error).await],
         };
-        let members = &chosen.members;
-        let begun = self.begin(&planned, members).await;
-        let began = begun.as_ref().err().map(ToString::to_string);
-        self.record(&planned, NemesisPhase::Start, members, chosen.began_ns, began).await;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep_until(self.clock.instant(chosen.end_ns)) => {}
+        let mut windows = Vec::new();
+        for members in &groups {
+            let window = self.fault_on(&planned, members, load_ns.end, &stop).await;
+            let failed = window.error.is_some();
+            windows.push(window);
+            if failed {
+                break;
+            }
         }
-        let error = begun.and(self.end(&planned, members)).err().map(|error| error.to_string());
-        let ended_ns = self.clock.now_ns();
-        self.record(&planned, NemesisPhase::End, members, ended_ns, error.clone()).await;
+        drop(alone);
         let mut busy = self.busy.lock().expect("no holder panics");
-        busy.retain(|member| !members.contains(member));
-        drop(busy);
-        Some(window(&planned, chosen.members, (chosen.began_ns, ended_ns), error))
+        busy.retain(|member| !groups.iter().any(|members| members.contains(member)));
+        windows
     }
 
-    /// Chooses the members and marks them as under a fault.
-    async fn choose(&self, planned: &Planned, load_end_ns: u64) -> Result<Chosen, String> {
-        let leader = target::leader_if_needed(&self.cluster, planned.target).await;
+    /// Does it to these members, and mends it.
+    async fn fault_on(
+        &self,
+        planned: &Planned,
+        members: &[u32],
+        load_end_ns: u64,
+        stop: &CancellationToken,
+    ) -> Window {
         let began_ns = self.clock.now_ns();
-        // Finding the leader may have taken long.
-        let end_ns = planned.end_ns(began_ns, load_end_ns).ok_or_else(|| {
+        // Finding the leader may have taken long, or the fault on those that came before.
+        let Some(end_ns) = planned.end_ns(began_ns, load_end_ns) else {
             let left = Duration::from_nanos(load_end_ns.saturating_sub(began_ns));
             let lasts = Duration::from_nanos(planned.lasts_ns);
-            format!("too late: {left:.1?} of the load were left, for a fault of {lasts:?}")
-        })?;
+            let error =
+                format!("too late: {left:.1?} of the load were left, for a fault of {lasts:?}");
+            return self.skipped(planned, error).await;
+        };
+        let begun = self.begin(planned, members).await;
+        let began = begun.as_ref().err().map(ToString::to_string);
+        self.record(planned, NemesisPhase::Start, members, began_ns, began).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep_until(self.clock.instant(end_ns)) => {}
+        }
+        let ended = self.end(planned, members).await;
+        let joined = ended.as_ref().ok().copied().flatten();
+        let error = begun.and(ended.map(drop)).err().map(|error| error.to_string());
+        let ended_ns = self.clock.now_ns();
+        let members: Vec<u32> = members.iter().copied().chain(joined).collect();
+        self.record(planned, NemesisPhase::End, &members, ended_ns, error.clone()).await;
+        window(planned, members, (began_ns, ended_ns), error)
+    }
+
+    /// Chooses the members, in groups to which the fault is done at once, and marks them as under a
+    /// fault.
+    async fn choose(&self, planned: &Planned) -> Result<Vec<Vec<u32>>, String> {
+        if planned.target == Target::New {
+            return Ok(vec![vec![self.cluster.next()]]);
+        }
+        let leader = target::leader_if_needed(&self.cluster, planned.target).await;
         let mut busy = self.busy.lock().expect("no holder panics");
         let mut random = self.random.lock().expect("no holder panics");
-        let count = self.cluster.count();
-        let members = target::choose(planned.target, count, leader, &busy, &mut *random)?;
+        let roster = self.cluster.roster();
+        let members = target::choose(planned.target, &roster, leader, &busy, &mut *random)?;
         busy.extend(members.iter().copied());
-        Ok(Chosen { members, began_ns, end_ns })
+        Ok(match planned.target {
+            Target::Each => members.into_iter().map(|member| vec![member]).collect(),
+            _ => vec![members],
+        })
     }
 
     async fn begin(&self, planned: &Planned, members: &[u32]) -> Result<(), ClusterError> {
+        let cluster = &self.cluster;
         match planned.kind {
-            FaultKind::Kill => kill::begin(&self.cluster, members, planned.lose_unsynced).await,
-            FaultKind::Pause => pause::begin(&self.cluster, members),
+            FaultKind::Kill => kill::begin(cluster, members, planned.lose_unsynced).await,
+            FaultKind::Pause => pause::begin(cluster, members),
             FaultKind::Partition => {
-                self.cluster.net().cut(members, planned.mode);
+                cluster.net().cut(members, planned.mode);
                 Ok(())
             }
-            FaultKind::MoveLeader => move_leader::begin(&self.cluster, members).await,
+            FaultKind::MoveLeader => move_leader::begin(cluster, members).await,
+            FaultKind::Restart => restart::begin(cluster, members).await,
+            FaultKind::MemberAdd => membership::add(cluster, planned.role).await.map(drop),
+            FaultKind::MemberPromote => membership::promote(cluster, one_of(members)).await,
+            FaultKind::MemberRemove => membership::remove(cluster, one_of(members)).await,
+            FaultKind::MemberReplace => kill::begin(cluster, members, false).await,
         }
     }
 
-    fn end(&self, planned: &Planned, members: &[u32]) -> Result<(), ClusterError> {
+    /// Mends what the fault broke. Says who came instead, if somebody did.
+    async fn end(&self, planned: &Planned, members: &[u32]) -> Result<Option<u32>, ClusterError> {
+        let cluster = &self.cluster;
         match planned.kind {
-            FaultKind::Kill => kill::end(&self.cluster, members),
-            FaultKind::Pause => pause::end(&self.cluster, members),
-            FaultKind::Partition => self.cluster.net().heal(members).map_err(ClusterError::from),
-            // Done at once, and nothing to mend.
-            FaultKind::MoveLeader => Ok(()),
+            FaultKind::Kill => kill::end(cluster, members)?,
+            FaultKind::Pause => pause::end(cluster, members)?,
+            FaultKind::Partition => cluster.net().heal(members)?,
+            FaultKind::Restart => restart::end(cluster, members)?,
+            FaultKind::MemberReplace => {
+                membership::remove(cluster, one_of(members)).await?;
+                return membership::add(cluster, planned.role).await.map(Some);
+            }
+            // Nothing to mend.
+            FaultKind::MoveLeader
+            | FaultKind::MemberAdd
+            | FaultKind::MemberPromote
+            | FaultKind::MemberRemove => return Ok(None),
         }
+        if planned.target == Target::Each {
+            for &member in members {
+                readiness::ready(cluster, member).await?;
+            }
+        }
+        Ok(None)
     }
 
     async fn skipped(&self, planned: &Planned, error: String) -> Window {
@@ -232,6 +286,12 @@ fn each(
         result = result.and(done);
     }
     result
+}
+
+/// The member of a fault whose targets are never several at once.
+fn one_of(members: &[u32]) -> u32 {
+    let [member] = members else { unreachable!("validated: not several at once: {members:?}") };
+    *member
 }
 
 /// How a partition cuts, if the fault is one.

@@ -32,8 +32,7 @@ async fn hand_over(cluster: &Cluster, member: u32) -> Result<(), String> {
 }
 
 async fn connect(cluster: &Cluster, member: u32) -> Result<Client, String> {
-    let endpoint = &cluster.endpoints()[usize::try_from(member).expect("few members")];
-    Client::connect(endpoint).await.map_err(|error| format!("m{member}: {error}"))
+    Client::connect(&cluster.endpoint(member)).await.map_err(|error| format!("m{member}: {error}"))
 }
 
 async fn id(client: &Client) -> Result<u64, String> {

@@ -34,7 +34,7 @@ const LOOKUPS_MAX: usize = 5;
 const LOOKUP_PAUSE: Duration = Duration::from_millis(5);
 
 /// Which members are cut off, and how.
-type Cuts = BTreeMap<usize, CutMode>;
+type Cuts = BTreeMap<u32, CutMode>;
 
 /// Bytes got through a cut, perhaps.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,37 +43,36 @@ type Cuts = BTreeMap<usize, CutMode>;
 )]
 pub struct Leak {
     /// The member that the connection led to.
-    pub to: usize,
+    pub to: u32,
     /// The members that were cut off.
-    pub cut: Vec<usize>,
+    pub cut: Vec<u32>,
 }
 
 /// The links between the members of a cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PeerNet {
     cuts: watch::Sender<Cuts>,
-    pids: Arc<Mutex<Vec<Option<u32>>>>,
+    /// Process ids of the members that run.
+    pids: Arc<Mutex<BTreeMap<u32, u32>>>,
     /// The first leak of a cut that has not been told yet.
     leak: Arc<Mutex<Option<Leak>>>,
 }
 
 impl PeerNet {
-    /// Links between `count` members.
-    pub fn new(count: usize) -> PeerNet {
-        let cuts = watch::Sender::new(Cuts::new());
-        PeerNet { cuts, pids: Arc::new(Mutex::new(vec![None; count])), leak: Arc::default() }
-    }
-
-    /// Tells which process a member is.
-    pub fn set_pid(&self, member: usize, pid: Option<u32>) {
-        self.pids.lock().expect("no holder panics")[member] = pid;
+    /// Tells which process a member is; `None` if it does not run.
+    pub fn set_pid(&self, member: u32, pid: Option<u32>) {
+        let mut pids = self.pids.lock().expect("no holder panics");
+        match pid {
+            Some(pid) => pids.insert(member, pid),
+            None => pids.remove(&member),
+        };
     }
 
     /// Cuts each of the members off from all others.
     pub fn cut(&self, members: &[u32], mode: CutMode) {
         self.cuts.send_modify(|cuts| {
             for &member in members {
-                cuts.insert(usize::try_from(member).expect("members are few"), mode);
+                cuts.insert(member, mode);
             }
         });
     }
@@ -82,14 +81,14 @@ impl PeerNet {
     pub fn heal(&self, members: &[u32]) -> Result<(), Leak> {
         self.cuts.send_modify(|cuts| {
             for &member in members {
-                cuts.remove(&usize::try_from(member).expect("members are few"));
+                cuts.remove(&member);
             }
         });
         self.leak.lock().expect("no holder panics").take().map_or(Ok(()), Err)
     }
 
     /// The member whose process made the connection from `source` to `proxy`. Blocks.
-    fn maker(&self, source: SocketAddr, proxy: SocketAddr) -> Option<usize> {
+    fn maker(&self, source: SocketAddr, proxy: SocketAddr) -> Option<u32> {
         (0..LOOKUPS_MAX).find_map(|attempt| {
             if attempt > 0 {
                 std::thread::sleep(LOOKUP_PAUSE);
@@ -98,10 +97,10 @@ impl PeerNet {
         })
     }
 
-    fn member_of(&self, source: SocketAddr, proxy: SocketAddr) -> Option<usize> {
+    fn member_of(&self, source: SocketAddr, proxy: SocketAddr) -> Option<u32> {
         let inode = socket_inode(&fs::read_to_string("/proc/net/tcp").ok()?, source, proxy)?;
         let pids = self.pids.lock().expect("no holder panics").clone();
-        pids.iter().position(|pid| pid.is_some_and(|pid| has_socket(pid, inode)))
+        pids.iter().find(|(_, pid)| has_socket(**pid, inode)).map(|(member, _)| *member)
     }
 }
 
@@ -114,7 +113,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Starts the proxy of a member that listens on the loopback port `target`.
-    pub async fn start(net: &PeerNet, member: usize, target: u16) -> io::Result<Proxy> {
+    pub async fn start(net: &PeerNet, member: u32, target: u16) -> io::Result<Proxy> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let stop = CancellationToken::new();
@@ -137,7 +136,7 @@ impl Proxy {
 async fn accept(
     listener: TcpListener,
     net: PeerNet,
-    member: usize,
+    member: u32,
     target: u16,
     stop: CancellationToken,
 ) {
@@ -157,7 +156,7 @@ async fn carry(
     inbound: TcpStream,
     source: SocketAddr,
     net: &PeerNet,
-    member: usize,
+    member: u32,
     target: u16,
 ) -> io::Result<()> {
     let proxy = inbound.local_addr()?;
@@ -209,8 +208,8 @@ enum Passage {
 #[derive(Debug, Clone)]
 struct Gate {
     cuts: watch::Receiver<Cuts>,
-    member: usize,
-    maker: Option<usize>,
+    member: u32,
+    maker: Option<u32>,
     leak: Arc<Mutex<Option<Leak>>>,
 }
 
@@ -244,7 +243,7 @@ impl Gate {
 }
 
 /// How a link is cut, if it is. Reset wins over hold.
-fn link(ends: [Option<usize>; 2], cuts: &Cuts) -> Option<CutMode> {
+fn link(ends: [Option<u32>; 2], cuts: &Cuts) -> Option<CutMode> {
     let modes = ends.iter().flatten().filter_map(|member| cuts.get(member));
     modes.copied().max_by_key(|mode| *mode == CutMode::Reset)
 }

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::clock::nanos;
-use crate::workload::{CutMode, Fault, FaultKind, Target, Workload};
+use crate::workload::{CutMode, Fault, FaultKind, Role, Target, Workload};
 
 /// Random stream of the timetable; clients use streams from 0 on.
 const SCHEDULE_STREAM: u64 = u64::MAX;
@@ -22,6 +22,8 @@ pub struct Planned {
     pub kind: FaultKind,
     /// To whom.
     pub target: Target,
+    /// What a member that is added is at first.
+    pub role: Role,
     /// How a partition cuts.
     pub mode: CutMode,
     /// Whether a kill also takes from the log what was not synced.
@@ -68,6 +70,7 @@ fn plan(fault: &Fault, start_ns: u64, lasts_ns: u64) -> Planned {
         lasts_ns,
         kind: *fault.kind.get_ref(),
         target: *fault.target.get_ref(),
+        role: fault.role.as_ref().map(|role| *role.get_ref()).unwrap_or_default(),
         mode: super::cut_mode(fault.mode.as_ref().map(|mode| *mode.get_ref())),
         lose_unsynced: fault.lose_unsynced.as_ref().is_some_and(|lose| *lose.get_ref()),
     }

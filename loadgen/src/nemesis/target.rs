@@ -5,44 +5,58 @@ use std::collections::BTreeSet;
 use rand::Rng;
 use rand::seq::IteratorRandom;
 
+use crate::cluster::roster::{Roster, Seat};
 use crate::cluster::{Cluster, readiness};
-use crate::workload::Target;
+use crate::workload::{Role, Target};
 
 /// Who leads, if the target's meaning depends on it.
 pub(super) async fn leader_if_needed(cluster: &Cluster, target: Target) -> Option<u32> {
     match target {
         Target::Leader | Target::Follower => readiness::leader(cluster).await,
-        Target::Any | Target::All => None,
+        Target::Learner | Target::Any | Target::All | Target::Each | Target::New => None,
     }
 }
 
-/// Chooses among `count` members, leaving out those in `busy`.
+/// Chooses among the members of `roster`, leaving out those in `busy`. Nobody is chosen to be new.
 pub fn choose(
     target: Target,
-    count: u32,
+    roster: &Roster,
     leader: Option<u32>,
     busy: &BTreeSet<u32>,
     random: &mut impl Rng,
 ) -> Result<Vec<u32>, String> {
-    let free = (0..count).filter(|member| !busy.contains(member));
+    let free = roster.seats().iter().filter(|seat| !busy.contains(&seat.member));
+    let voters = free.clone().filter(|seat| seat.role == Role::Voter);
     match (target, leader) {
         (Target::Leader | Target::Follower, None) => Err("no member leads".to_owned()),
         (Target::Leader, Some(leader)) if busy.contains(&leader) => {
             Err(format!("the leader m{leader} is under another fault"))
         }
         (Target::Leader, Some(leader)) => Ok(vec![leader]),
-        (Target::Follower, Some(leader)) => one(free.filter(|m| *m != leader), random),
-        (Target::Any, _) => one(free, random),
-        (Target::All, _) if !busy.is_empty() => {
+        (Target::Follower, Some(leader)) => {
+            one(voters.filter(|seat| seat.member != leader), random, EVERY_MEMBER_BUSY)
+        }
+        (Target::Learner, _) => {
+            one(free.filter(|seat| seat.role == Role::Learner), random, "there is no learner")
+        }
+        (Target::Any, _) => one(free, random, EVERY_MEMBER_BUSY),
+        (Target::All | Target::Each, _) if !busy.is_empty() => {
             Err("some members are under another fault".to_owned())
         }
-        (Target::All, _) => Ok(free.collect()),
+        (Target::All | Target::Each, _) => Ok(free.map(|seat| seat.member).collect()),
+        (Target::New, _) => Ok(Vec::new()),
     }
 }
 
-fn one(members: impl Iterator<Item = u32>, random: &mut impl Rng) -> Result<Vec<u32>, String> {
-    let chosen = members.choose(random);
-    chosen.map(|member| vec![member]).ok_or_else(|| "every member is under a fault".to_owned())
+const EVERY_MEMBER_BUSY: &str = "every member is under a fault";
+
+fn one<'a>(
+    seats: impl Iterator<Item = &'a Seat>,
+    random: &mut impl Rng,
+    none: &str,
+) -> Result<Vec<u32>, String> {
+    let chosen = seats.choose(random);
+    chosen.map(|seat| vec![seat.member]).ok_or_else(|| none.to_owned())
 }
 
 #[cfg(test)]
@@ -52,12 +66,20 @@ mod tests {
 
     use super::*;
 
+    /// Voters 0 to 2, and the learner 3.
+    fn roster() -> Roster {
+        let mut roster = Roster::of(&["a", "b", "c"].map(str::to_owned));
+        roster.put(Seat { member: 3, endpoint: "d".to_owned(), role: Role::Learner });
+        roster
+    }
+
     fn chosen(target: Target, leader: Option<u32>, busy: &[u32]) -> BTreeSet<Vec<u32>> {
         let busy = busy.iter().copied().collect();
+        let roster = roster();
         (0..200)
             .map(|seed| {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
-                choose(target, 3, leader, &busy, &mut random).unwrap_or_default()
+                choose(target, &roster, leader, &busy, &mut random).unwrap_or_default()
             })
             .collect()
     }
@@ -71,9 +93,14 @@ mod tests {
             (Target::Leader, None, &[], sets(&[&[]])),
             (Target::Follower, Some(1), &[], sets(&[&[0], &[2]])),
             (Target::Follower, Some(1), &[2], sets(&[&[0]])),
-            (Target::Any, None, &[0], sets(&[&[1], &[2]])),
-            (Target::Any, None, &[0, 1, 2], sets(&[&[]])),
-            (Target::All, None, &[], sets(&[&[0, 1, 2]])),
+            (Target::Learner, None, &[], sets(&[&[3]])),
+            (Target::Learner, None, &[3], sets(&[&[]])),
+            (Target::Any, None, &[0], sets(&[&[1], &[2], &[3]])),
+            (Target::Any, None, &[0, 1, 2, 3], sets(&[&[]])),
+            (Target::All, None, &[], sets(&[&[0, 1, 2, 3]])),
+            (Target::Each, None, &[], sets(&[&[0, 1, 2, 3]])),
+            (Target::Each, None, &[1], sets(&[&[]])),
+            (Target::New, None, &[1], sets(&[&[]])),
             (Target::All, None, &[0], sets(&[&[]])),
         ] {
             let busy_text = format!("{busy:?}");

@@ -1,7 +1,7 @@
 //! Faults on members that are scripts.
 
 use crate::cluster::tests::scripted;
-use crate::workload::Target;
+use crate::workload::{Role, Target};
 
 use super::*;
 
@@ -24,6 +24,7 @@ fn planned(kind: FaultKind, lasts_ms: u64) -> Planned {
         lasts_ns: lasts_ms * MS,
         kind,
         target: Target::All,
+        role: Role::Voter,
         mode: CutMode::Hold,
         lose_unsynced: false,
     }
@@ -31,12 +32,22 @@ fn planned(kind: FaultKind, lasts_ms: u64) -> Planned {
 
 #[tokio::test]
 async fn a_fault_is_done_and_told() {
-    for kind in [FaultKind::Kill, FaultKind::Pause, FaultKind::Partition] {
+    for kind in [FaultKind::Kill, FaultKind::Pause, FaultKind::Partition, FaultKind::Restart] {
         let windows = windows("stays.sh", 0..60_000, planned(kind, 50)).await;
         let [window] = windows.as_slice() else { panic!("{windows:?}") };
         assert_eq!((window.members.as_slice(), &window.error), (&[0, 1][..], &None));
         assert!(window.end_s - window.start_s >= 0.05, "{window:?}");
     }
+}
+
+/// The first one ends by itself instead of serving again, so the next one is left alone.
+#[tokio::test]
+async fn one_after_the_other_ends_with_the_first_that_is_not_whole_again() {
+    let planned = Planned { target: Target::Each, ..planned(FaultKind::Restart, 50) };
+    let windows = windows("ends.sh", 0..60_000, planned).await;
+    let [window] = windows.as_slice() else { panic!("{windows:?}") };
+    assert_eq!(window.members, [0]);
+    assert!(window.error.as_ref().is_some_and(|e| e.contains("ended by itself")), "{window:?}");
 }
 
 #[tokio::test]

@@ -84,8 +84,10 @@ pub enum Phase {
 /// Watches of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Watched {
-    /// How many there were.
+    /// How many there were on those that are members at the end.
     pub count: usize,
+    /// How many there were on others.
+    pub gone: usize,
     /// How many came up to the final revision.
     pub complete: usize,
     /// The highest revision that a member's final state showed.
@@ -157,7 +159,8 @@ impl RunReport {
     /// Takes how far the watches came; `behind` names the member of each that did not come up to
     /// the final revision. The checker cannot miss what it was never told, so that is an incident.
     pub fn set_watches(&mut self, count: usize, final_revision: i64, behind: &[u32]) {
-        self.watches = Watched { count, complete: count - behind.len(), final_revision };
+        let (complete, gone) = (count - behind.len(), 0);
+        self.watches = Watched { count, gone, complete, final_revision };
         if !behind.is_empty() {
             let members: Vec<String> = behind.iter().map(|member| format!("m{member}")).collect();
             self.incident(format!(

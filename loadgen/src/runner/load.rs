@@ -38,8 +38,8 @@ impl Run {
         let clients = *workload.clients.get_ref();
         let connections = workload.connections.as_ref().map_or(clients, |c| *c.get_ref());
         let count = usize::try_from(connections.min(clients)).expect("u32 fits usize");
-        let endpoints = started.cluster.endpoints();
-        (0..count).map(|home| Arc::new(Link::new(Arc::clone(&endpoints), home))).collect()
+        let follow = || started.cluster.follow();
+        (0..count).map(|home| Arc::new(Link::new(follow(), home))).collect()
     }
 
     fn workers(&self, shared: &Arc<Shared>, seen: &Arc<Seen>, links: &[Arc<Link>]) -> Vec<Worker> {
@@ -94,7 +94,7 @@ impl Run {
     }
 
     /// Offers load for the declared time, and breaks things meanwhile.
-    async fn offer(&mut self, started: &Started, seen: &Arc<Seen>, links: &[Arc<Link>]) {
+    async fn offer(&mut self, started: &mut Started, seen: &Arc<Seen>, links: &[Arc<Link>]) {
         let workload = &self.settings.workload;
         let duration = *workload.duration.get_ref();
         let timetable = schedule::timetable(workload, self.settings.seed);
@@ -117,20 +117,23 @@ impl Run {
         let cluster = Arc::clone(&started.cluster);
         let nemesis = Nemesis::new(cluster, recorder, self.clock, self.settings.seed);
         let load_ns = start_ns..start_ns + nanos(duration);
+        let newcomers = self.watch_newcomers(started);
         let faults = tokio::spawn(Arc::new(nemesis).run(timetable, load_ns, stop.clone()));
         self.wait(&shared, start_ns, duration).await;
         stop.cancel();
         let stopped_ns = self.clock.now_ns();
         let elapsed = Duration::from_nanos(stopped_ns - start_ns);
         self.report.set_faults(faults.await.expect("the nemesis does not panic"));
+        started.watches.extend(newcomers.end().await);
         while let Some(ended) = working.join_next().await {
             ended.expect("a worker does not panic");
         }
         self.live.load_ended();
         tokio::time::sleep(self.settings.workload.settle).await;
         let cpu = cpu_before.zip(started.cluster.cpu_seconds());
-        // A member that was killed took its count with it.
-        let whole = self.report.faults.iter().all(|window| window.fault != "kill");
+        // A process that ended took its count with it.
+        let goes_on = ["pause", "partition", "move_leader"];
+        let whole = self.report.faults.iter().all(|window| goes_on.contains(&window.fault));
         self.report.members_cpu_s = cpu.filter(|_| whole).map(|(before, after)| after - before);
         self.report.load_start_s = seconds(start_ns);
         let due = shared.pacer.due_until(stopped_ns);

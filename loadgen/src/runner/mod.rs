@@ -104,6 +104,8 @@ struct Started {
     cluster: Arc<Cluster>,
     recorder: Recorder,
     writing: Option<Writing>,
+    /// What further watches share with those that there are.
+    watching: watcher::Shared,
     watches: Vec<watcher::Watcher>,
     phase: tokio::sync::watch::Sender<watcher::Phase>,
     first_revision: i64,

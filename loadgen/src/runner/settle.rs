@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Run, RunError, Started, folder_error, refused};
 use crate::client::etcd::Client;
 use crate::cluster::readiness;
+use crate::cluster::roster::Seat;
 use crate::report::Phase;
 use crate::watcher;
 
@@ -34,8 +35,8 @@ impl Run {
             return Ok(());
         }
         self.live.step("healed; reading what every member holds");
-        for member in 0..started.cluster.count() {
-            readiness::ready(&started.cluster, member).await?;
+        for seat in started.cluster.roster().voters() {
+            readiness::ready(&started.cluster, seat.member).await?;
         }
         let mut final_revision = 0;
         for state in self.final_states(started).await? {
@@ -53,8 +54,9 @@ impl Run {
         let deadline = Instant::now() + AGREED_MAX;
         loop {
             let mut states = Vec::new();
-            for member in 0..started.cluster.count() {
-                states.push(self.final_state(started, member).await?);
+            // A learner serves no linearizable read.
+            for seat in started.cluster.roster().voters() {
+                states.push(self.final_state(seat).await?);
             }
             if are_comparable(&states) || Instant::now() > deadline {
                 return Ok(states);
@@ -63,11 +65,10 @@ impl Run {
         }
     }
 
-    async fn final_state(&self, started: &Started, member: u32) -> Result<FinalState, RunError> {
+    async fn final_state(&self, seat: &Seat) -> Result<FinalState, RunError> {
+        let member = seat.member;
         let read = async {
-            let endpoint =
-                &started.cluster.endpoints()[usize::try_from(member).expect("few members")];
-            let client = Client::connect(endpoint)
+            let client = Client::connect(&seat.endpoint)
                 .await
                 .map_err(|error| tonic::Status::unavailable(error.to_string()))?;
             let call_ns = self.clock.now_ns();
@@ -86,12 +87,17 @@ impl Run {
     }
 
     async fn drain(&mut self, started: &mut Started, final_revision: i64) {
-        let count = started.watches.len();
+        // Nothing more comes on a member that was removed, nor is a learner watched.
+        let roster = started.cluster.roster();
+        let is_there = |member: u32| roster.voters().any(|seat| seat.member == member);
+        let (watches, ended): (Vec<_>, Vec<_>) =
+            started.watches.iter_mut().partition(|watch| is_there(watch.member));
+        let (count, gone) = (watches.len(), ended.len());
         self.live.step(&format!("waiting for {count} watches to reach revision {final_revision}"));
         started.phase.send_replace(watcher::Phase::Draining);
         let mut deadline = Instant::now() + WATCHES_MAX;
         let mut behind = Vec::new();
-        for watch in &mut started.watches {
+        for watch in watches {
             while *watch.reached.borrow_and_update() < final_revision {
                 let further = watch.reached.changed();
                 if !matches!(tokio::time::timeout_at(deadline, further).await, Ok(Ok(()))) {
@@ -102,6 +108,7 @@ impl Run {
             }
         }
         self.report.set_watches(count, final_revision, &behind);
+        self.report.watches.gone = gone;
     }
 
     /// Closes watches and history.
@@ -116,7 +123,8 @@ impl Run {
                 self.report.incident(format!("a watch on m{} did not close", watch.member));
             }
         }
-        drop(started.recorder);
+        // The history ends with its last recorder.
+        drop((started.recorder, started.watching));
         let Some(writing) = started.writing else { return Ok(()) };
         let lines = tokio::task::spawn_blocking(|| writing.finish()).await;
         let lines = lines.expect("the writer does not panic");

@@ -38,14 +38,15 @@ impl Run {
             self.live.step(&format!("starting {count} members of {system}"));
             Cluster::start(spec, &self.folder).await?
         };
-        self.report.endpoints = cluster.endpoints().to_vec();
+        self.report.endpoints = cluster.endpoints();
         Ok(cluster)
     }
 
     pub(super) async fn start(&mut self, cluster: Arc<Cluster>) -> Result<Started, RunError> {
         let mut version = String::new();
-        for member in 0..cluster.count() {
-            version = readiness::ready(&cluster, member).await?.version;
+        let roster = cluster.roster();
+        for seat in roster.seats() {
+            version = readiness::ready(&cluster, seat.member).await?.version;
         }
         self.report.system = self.system(&cluster, &version);
         self.live.step(&format!(
@@ -71,17 +72,27 @@ impl Run {
             (Recorder::off(), None)
         };
         let (phase, receiver) = watch::channel(watcher::Phase::Running);
-        let shared = watcher::Shared {
-            endpoints: cluster.endpoints(),
+        let watching = watcher::Shared {
+            roster: cluster.follow(),
             clock: self.clock,
             recorder: recorder.clone(),
             next_watch: Arc::new(AtomicU64::new(0)),
             phase: receiver,
         };
-        let plans = self.watches(first_revision, cluster.count());
-        let watches = plans.into_iter().map(|plan| watcher::start(shared.clone(), plan)).collect();
-        let final_revision = None;
-        Ok(Started { cluster, recorder, writing, watches, phase, first_revision, final_revision })
+        let members = u32::try_from(roster.seats().len()).expect("members are few");
+        let plans = self.watches(first_revision, members);
+        let watches =
+            plans.into_iter().filter_map(|plan| watcher::start(watching.clone(), plan)).collect();
+        Ok(Started {
+            cluster,
+            recorder,
+            writing,
+            watching,
+            watches,
+            phase,
+            first_revision,
+            final_revision: None,
+        })
     }
 
     /// Revision and content of the store before the run.

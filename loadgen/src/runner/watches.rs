@@ -1,12 +1,20 @@
 //! Which watches a run has: on every member one on all keys, told in full, if the run is recorded;
-//! and those that the workload declares.
+//! and those that the workload declares, on the members that there are at the start.
+//!
+//! A member that comes later is watched from the beginning of the run too: so all that it was given
+//! by snapshot or log is seen, unless it was compacted.
+
+use std::collections::BTreeSet;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use rusd_checker::history::record::WatchRequest;
 use rusd_checker::history::text::Text;
 
-use super::Run;
+use super::{Run, Started};
 use crate::keys::{KeySpace, prefix_end};
-use crate::watcher::Plan;
+use crate::watcher::{self, Plan, Watcher};
 use crate::workload::{WatchStart, WatchTold, Watches};
 
 impl Run {
@@ -25,6 +33,59 @@ impl Run {
             );
         }
         plans
+    }
+
+    /// Watches members that come, until it is told to end.
+    pub(super) fn watch_newcomers(&self, started: &Started) -> Newcomers {
+        let stop = CancellationToken::new();
+        let known = started.watches.iter().map(|watch| watch.member).collect();
+        let beginning = started.first_revision + 1;
+        let following = self.report.recorded.then(|| {
+            tokio::spawn(follow(started.watching.clone(), known, beginning, stop.clone()))
+        });
+        Newcomers { stop, following }
+    }
+}
+
+/// Watches of the members that came.
+pub(super) struct Newcomers {
+    stop: CancellationToken,
+    following: Option<JoinHandle<Vec<Watcher>>>,
+}
+
+impl Newcomers {
+    /// Ends the looking out for further ones. Everyone who has come is watched.
+    pub(super) async fn end(self) -> Vec<Watcher> {
+        self.stop.cancel();
+        match self.following {
+            Some(following) => following.await.expect("it does not panic"),
+            None => Vec::new(),
+        }
+    }
+}
+
+async fn follow(
+    watching: watcher::Shared,
+    mut known: BTreeSet<u32>,
+    beginning: i64,
+    stop: CancellationToken,
+) -> Vec<Watcher> {
+    let mut roster = watching.roster.clone();
+    let mut watches = Vec::new();
+    loop {
+        let is_last = stop.is_cancelled();
+        let now = roster.borrow_and_update().clone();
+        for seat in now.seats().iter().filter(|seat| known.insert(seat.member)) {
+            watches.extend(watcher::start(watching.clone(), on_everything(seat.member, beginning)));
+        }
+        if is_last {
+            return watches;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // An error means that nobody comes any more.
+            changed = roster.changed() => if changed.is_err() { return watches },
+        }
     }
 }
 

@@ -62,7 +62,7 @@ async fn closed_with(final_revision: Option<i64>) -> WatchBody {
     let (recorder, writing) = Recorder::start(&path, &header).unwrap();
     let (phase, receiver) = watch::channel(Phase::Draining);
     let shared = Shared {
-        endpoints: vec![member().await].into(),
+        roster: crate::cluster::roster::fixed(&[member().await]),
         clock: Clock::start(),
         recorder,
         next_watch: Arc::default(),
@@ -79,7 +79,7 @@ async fn closed_with(final_revision: Option<i64>) -> WatchBody {
     };
     let told = WatchTold::InFull;
     let plan = Plan { member: 0, request, events_per_second_max: None, told };
-    let mut watcher = start(shared, plan);
+    let mut watcher = start(shared, plan).expect("the member is there");
     watcher.reached.wait_for(|reached| *reached == 5).await.unwrap();
     phase.send_replace(Phase::Closed { final_revision });
     watcher.task.await.unwrap();

@@ -84,7 +84,7 @@ async fn worker(takes: usize) -> Worker {
     Worker {
         index: 0,
         generator: Generator::new(&workload, 1, 0, seen),
-        link: Arc::new(Link::new(vec![address.to_string()].into(), 0)),
+        link: Arc::new(Link::new(crate::cluster::roster::fixed(&[address.to_string()]), 0)),
         shared: Arc::new(shared),
     }
 }

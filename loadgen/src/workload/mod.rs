@@ -352,6 +352,9 @@ pub struct Fault {
     /// How long it lasts; absent from a fault that is done at once.
     #[serde(rename = "for", default, deserialize_with = "units::optional_spanned_duration")]
     pub lasts: Option<Spanned<Duration>>,
+    /// What a member that is added is at first; a voter if absent.
+    #[serde(rename = "as", default)]
+    pub role: Option<Spanned<Role>>,
     /// How a partition cuts; `hold` if absent.
     #[serde(default)]
     pub mode: Option<Spanned<CutMode>>,
@@ -372,6 +375,16 @@ pub enum FaultKind {
     Partition,
     /// The leader is asked to hand over to the member. Done at once.
     MoveLeader,
+    /// SIGTERM, then a restart.
+    Restart,
+    /// A member comes, with an empty folder. Done when it serves.
+    MemberAdd,
+    /// A learner becomes a voter. Done when it serves.
+    MemberPromote,
+    /// The member is removed. Done when it has learned that, and ended.
+    MemberRemove,
+    /// SIGKILL, for good; then the member is removed, and a new one with an empty folder comes.
+    MemberReplace,
 }
 
 impl Fault {
@@ -389,8 +402,55 @@ impl FaultKind {
             FaultKind::Pause => "pause",
             FaultKind::Partition => "partition",
             FaultKind::MoveLeader => "move_leader",
+            FaultKind::Restart => "restart",
+            FaultKind::MemberAdd => "member_add",
+            FaultKind::MemberPromote => "member_promote",
+            FaultKind::MemberRemove => "member_remove",
+            FaultKind::MemberReplace => "member_replace",
         }
     }
+
+    /// Whether it is done at once, with nothing to mend: it has no length.
+    pub fn is_done_at_once(self) -> bool {
+        match self {
+            FaultKind::MoveLeader
+            | FaultKind::MemberAdd
+            | FaultKind::MemberPromote
+            | FaultKind::MemberRemove => true,
+            FaultKind::Kill
+            | FaultKind::Pause
+            | FaultKind::Partition
+            | FaultKind::Restart
+            | FaultKind::MemberReplace => false,
+        }
+    }
+
+    /// Whether others are members after it than before. One such fault waits for another, and so does
+    /// one that is done to a learner.
+    pub fn changes_membership(self) -> bool {
+        match self {
+            FaultKind::MemberAdd
+            | FaultKind::MemberPromote
+            | FaultKind::MemberRemove
+            | FaultKind::MemberReplace => true,
+            FaultKind::Kill
+            | FaultKind::Pause
+            | FaultKind::Partition
+            | FaultKind::MoveLeader
+            | FaultKind::Restart => false,
+        }
+    }
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It votes, and serves everything.
+    #[default]
+    Voter,
+    /// It follows the log, and serves next to nothing, until it is promoted.
+    Learner,
 }
 
 /// To which members a fault is done.
@@ -399,12 +459,18 @@ impl FaultKind {
 pub enum Target {
     /// The one that leads when the fault begins.
     Leader,
-    /// One that does not lead.
+    /// A voter that does not lead.
     Follower,
+    /// One that does not vote.
+    Learner,
     /// One, by chance.
     Any,
-    /// Every one.
+    /// Every one, at once.
     All,
+    /// Every one, one after the other: the next when the last one is whole again.
+    Each,
+    /// One that is not there yet.
+    New,
 }
 
 impl Target {
@@ -413,8 +479,11 @@ impl Target {
         match self {
             Target::Leader => "leader",
             Target::Follower => "follower",
+            Target::Learner => "learner",
             Target::Any => "any",
             Target::All => "all",
+            Target::Each => "each",
+            Target::New => "new",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::{
-    Distribution, Fault, FaultKind, Mix, PacingMode, Slow, System, Target, Watches, Workload,
+    Distribution, Fault, FaultKind, Mix, PacingMode, Role, Slow, System, Target, Watches, Workload,
     WorkloadError,
 };
 use crate::generator::TXN_VALUES_MAX;
@@ -195,22 +195,35 @@ impl Rules<'_> {
                 ),
             );
         }
-        let alone = self.workload.members() == 1;
-        match (kind, *fault.target.get_ref()) {
+        let grows = self.workload.faults.iter().any(|f| *f.kind.get_ref() == FaultKind::MemberAdd);
+        let alone = self.workload.members() == 1 && !grows;
+        let target = *fault.target.get_ref();
+        if let Some(message) = misfit(kind, target) {
+            return broken(fault.target.span(), message);
+        }
+        match (kind, target) {
             (FaultKind::Partition, _) if alone => broken(
                 fault.kind.span(),
                 "a cluster of 1 member has no peer links to cut".to_owned(),
             ),
-            (FaultKind::MoveLeader, target) if target != Target::Follower => broken(
-                fault.target.span(),
-                "move_leader hands over to a member that does not lead; target follower".to_owned(),
-            ),
+            (FaultKind::MemberRemove | FaultKind::MemberReplace, _) if alone => {
+                broken(fault.kind.span(), "a cluster of 1 member cannot lose it".to_owned())
+            }
             (_, Target::Follower) if alone => broken(
                 fault.target.span(),
                 "a cluster of 1 member has no follower; target leader or any".to_owned(),
             ),
+            (_, Target::Learner) if !self.has_learners() => broken(
+                fault.target.span(),
+                "nobody ever is a learner: add a fault member_add with as = \"learner\"".to_owned(),
+            ),
             _ => None,
         }
+    }
+
+    fn has_learners(&self) -> bool {
+        let is_learner = |role: &Spanned<Role>| *role.get_ref() == Role::Learner;
+        self.workload.faults.iter().any(|fault| fault.role.as_ref().is_some_and(is_learner))
     }
 
     fn fault_time(&self, fault: &Fault) -> Broken {
@@ -235,10 +248,10 @@ impl Rules<'_> {
     fn fault_length(fault: &Fault) -> Broken {
         let kind = *fault.kind.get_ref();
         match &fault.lasts {
-            None if kind == FaultKind::MoveLeader => None,
+            None if kind.is_done_at_once() => None,
             None => broken(fault.kind.span(), format!("how long? a {} needs `for`", kind.name())),
-            Some(lasts) if kind == FaultKind::MoveLeader => {
-                broken(lasts.span(), "the leader is moved at once: leave `for` out".to_owned())
+            Some(lasts) if kind.is_done_at_once() => {
+                broken(lasts.span(), format!("a {} is done at once: leave `for` out", kind.name()))
             }
             Some(lasts) if lasts.get_ref().is_zero() => {
                 broken(lasts.span(), "a fault must last longer than 0".to_owned())
@@ -268,6 +281,11 @@ impl Rules<'_> {
         if let Some(mode) = fault.mode.as_ref().filter(|_| kind != FaultKind::Partition) {
             return broken(mode.span(), "only a partition has a mode".to_owned());
         }
+        if let Some(role) = &fault.role
+            && !matches!(kind, FaultKind::MemberAdd | FaultKind::MemberReplace)
+        {
+            return broken(role.span(), "only a member that comes is `as` something".to_owned());
+        }
         let lose = fault.lose_unsynced.as_ref()?;
         if kind != FaultKind::Kill {
             return broken(lose.span(), "only a kill can lose what was not synced".to_owned());
@@ -279,6 +297,41 @@ impl Rules<'_> {
             );
         }
         None
+    }
+}
+
+/// Why a fault cannot be done to such a target, whatever the cluster, if it cannot.
+fn misfit(kind: FaultKind, target: Target) -> Option<String> {
+    let (name, to) = (kind.name(), target.name());
+    match (kind, target) {
+        (FaultKind::MoveLeader, Target::Follower)
+        | (FaultKind::MemberAdd, Target::New)
+        | (FaultKind::MemberPromote, Target::Learner) => None,
+        (FaultKind::MoveLeader, _) => Some(
+            "move_leader hands over to a member that does not lead; target follower".to_owned(),
+        ),
+        (FaultKind::MemberAdd, _) => {
+            Some("member_add is done to a member that is not there yet; target new".to_owned())
+        }
+        (FaultKind::MemberPromote, _) => {
+            Some("member_promote is done to one that does not vote; target learner".to_owned())
+        }
+        (_, Target::New) => {
+            Some(format!("a {name} is done to members that are there, not to {to}"))
+        }
+        (FaultKind::MemberRemove, Target::All | Target::Each)
+        | (FaultKind::MemberReplace, Target::All) => {
+            Some(format!("a {name} of {to} would leave nobody"))
+        }
+        (
+            FaultKind::Kill
+            | FaultKind::Pause
+            | FaultKind::Partition
+            | FaultKind::Restart
+            | FaultKind::MemberRemove
+            | FaultKind::MemberReplace,
+            _,
+        ) => None,
     }
 }
 

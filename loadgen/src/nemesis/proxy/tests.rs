@@ -30,7 +30,7 @@ async fn round_trip(stream: &mut TcpStream, text: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_open_link_carries_bytes_and_the_end() {
-    let net = PeerNet::new(2);
+    let net = PeerNet::default();
     let proxy = Proxy::start(&net, 0, echo_server().await).await.unwrap();
     let mut stream = connect(&proxy).await;
     assert_eq!(round_trip(&mut stream, b"hello").await, b"hello");
@@ -40,7 +40,7 @@ async fn an_open_link_carries_bytes_and_the_end() {
 
 #[tokio::test]
 async fn a_held_link_keeps_bytes_and_new_connections_until_it_is_mended() {
-    let net = PeerNet::new(2);
+    let net = PeerNet::default();
     let proxy = Proxy::start(&net, 0, echo_server().await).await.unwrap();
     let mut old = connect(&proxy).await;
     assert_eq!(round_trip(&mut old, b"before").await, b"before");
@@ -60,7 +60,7 @@ async fn a_held_link_keeps_bytes_and_new_connections_until_it_is_mended() {
 
 #[tokio::test]
 async fn a_reset_link_ends_connections_and_refuses_new_ones() {
-    let net = PeerNet::new(2);
+    let net = PeerNet::default();
     let proxy = Proxy::start(&net, 0, echo_server().await).await.unwrap();
     let mut old = connect(&proxy).await;
     assert_eq!(round_trip(&mut old, b"before").await, b"before");
@@ -78,7 +78,7 @@ async fn a_reset_link_ends_connections_and_refuses_new_ones() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_cut_member_cannot_reach_others_either() {
-    let net = PeerNet::new(2);
+    let net = PeerNet::default();
     net.set_pid(1, Some(std::process::id()));
     let proxy = Proxy::start(&net, 0, echo_server().await).await.unwrap();
     let mut stream = connect(&proxy).await;
@@ -90,7 +90,7 @@ async fn a_cut_member_cannot_reach_others_either() {
 /// Nobody knows who made this connection; it may be the one that is cut off.
 #[tokio::test]
 async fn a_cut_that_a_connection_of_unknown_origin_goes_around_is_not_whole() {
-    let net = PeerNet::new(3);
+    let net = PeerNet::default();
     let proxy = Proxy::start(&net, 0, echo_server().await).await.unwrap();
     let mut stream = connect(&proxy).await;
     assert_eq!(round_trip(&mut stream, b"before").await, b"before");
