@@ -22,6 +22,7 @@ mod difference;
 mod generate;
 mod golden;
 mod guard;
+mod membership;
 mod oracle;
 mod peers;
 mod report;
@@ -62,6 +63,7 @@ enum Verb {
     Crash(crash::Args),
     Sim(sim::Args),
     Seeds(seeds::Args),
+    Membership(membership::Args),
     Versus(versus::Args),
     #[command(name = "watch-stress")]
     WatchStress(stress::Args),
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Crash(args) => crash::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
+        Verb::Membership(args) => membership::run(&args),
         Verb::Versus(args) => versus::run(&args),
         Verb::WatchStress(args) => stress::run(&args),
         Verb::Oracle(args) => oracle::run(&args),

@@ -13,7 +13,9 @@ use anyhow::{Context, Result, bail};
 use crate::run_folder::{Ended, Run};
 use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
-use crate::{check, clients, conform, generate, peers, report, sim, transcript, workspace};
+use crate::{
+    check, clients, conform, generate, membership, peers, report, sim, transcript, workspace,
+};
 
 /// Run everything: check, comparisons with etcd, and a judged cluster under faults
 #[derive(clap::Args)]
@@ -56,6 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     steps.run("failpoints: a crash at each place loses nothing", failpoints);
     steps.run("model against etcd", || model(args.model_operations));
     steps.run("mixed-faults, judged", || judged(&kept, &args.duration));
+    steps.run("members come and go, judged", membership::step);
 
     let title = "cargo xtask test";
     let path = kept.join("summary.md");
