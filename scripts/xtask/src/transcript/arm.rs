@@ -67,7 +67,7 @@ impl Ids {
         self.0.iter().fold(text.to_owned(), |text, (name, id)| {
             let name = format!("{{{name}}}");
             text.replace(&format!("{id:016x}"), &name)
-                .replace(&format!("{id:16x}"), &name)
+                .replace(&format!(" {id:16x}"), &format!(" {name}"))
                 .replace(&format!("{id:x}"), &name)
                 .replace(&id.to_string(), &name)
         })
