@@ -25,7 +25,7 @@ const SERVICES: [&str; 6] = [
 
 /// RPCs, fields and values that no script asks for, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("Maintenance/Snapshot", "what it sends is a file, which etcdutl reads"),
+    ("Maintenance/Snapshot", "what it sends is a file: `cargo xtask door`"),
     ("Maintenance/Downgrade", "not implemented; says so"),
 ];
 

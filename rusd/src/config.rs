@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::snapshot::{RestoreOptions, StatusFormat};
 use crate::storage::BackendKind;
 use crate::tls::TlsOptions;
 use crate::version;
@@ -21,6 +22,7 @@ mod auto_compaction;
 mod cluster;
 mod corruption;
 mod features;
+mod snapshot;
 mod tls;
 
 pub use auto_compaction::AutoCompaction;
@@ -29,6 +31,7 @@ pub use corruption::CheckTimes;
 pub use features::{Features, FeaturesError};
 
 use corruption::CorruptionFlags;
+use snapshot::SnapshotCommand;
 use tls::TlsFlags;
 
 /// Longest election timeout that etcd accepts.
@@ -48,6 +51,15 @@ pub enum Invocation {
         /// The data directory.
         data_dir: PathBuf,
     },
+    /// Tell what is in a snapshot.
+    SnapshotStatus {
+        /// The snapshot.
+        file: PathBuf,
+        /// How.
+        format: StatusFormat,
+    },
+    /// Make a data directory from a snapshot.
+    SnapshotRestore(Box<RestoreOptions>),
 }
 
 /// A checked configuration.
@@ -219,6 +231,14 @@ pub enum ConfigError {
     PeerWithoutCertificate(String),
     #[error("--compact-hash-check-time must be >0 (set to 0s)")]
     ZeroCompactHashCheckTime,
+    #[error("--mark-compacted required if --revision-bump > 0")]
+    BumpWithoutMark,
+    #[error("--bump-revision: {0} is beyond all revisions")]
+    BumpTooLarge(u64),
+    #[error("--wal-dir {0:?}: a member looks for its log in its data directory")]
+    WalElsewhere(PathBuf),
+    #[error("--backend memory: nothing would be left of what is restored")]
+    RestoreIntoMemory,
     #[error("selfSignedCertValidity is invalid,it should be greater than 0")]
     CertificateOfNoTime,
 }
@@ -231,6 +251,12 @@ pub fn parse(
     let line = CommandLine::try_parse_from(arguments.into_iter().map(double_dashed))?;
     Ok(match line.command {
         Some(Command::Verify { data_dir }) => Ok(Invocation::Verify { data_dir }),
+        Some(Command::Snapshot { what: SnapshotCommand::Status { file, write_out: format } }) => {
+            Ok(Invocation::SnapshotStatus { file, format })
+        }
+        Some(Command::Snapshot { what: SnapshotCommand::Restore(flags) }) => {
+            flags.try_into().map(|options| Invocation::SnapshotRestore(Box::new(options)))
+        }
         None => Config::try_from(line.flags).map(|config| Invocation::Serve(Box::new(config))),
     })
 }
@@ -271,6 +297,11 @@ enum Command {
     Verify {
         /// The member's data directory.
         data_dir: PathBuf,
+    },
+    /// Look into a snapshot, or make a member from it.
+    Snapshot {
+        #[command(subcommand)]
+        what: SnapshotCommand,
     },
 }
 
@@ -392,7 +423,12 @@ impl TryFrom<Flags> for Config {
         let listen_peer_urls = listening("--listen-peer-urls", &flags.listen_peer_urls)?;
         let peer_urls =
             advertised("--initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
-        let initial_cluster = initial_cluster(&flags, &peer_urls)?;
+        let initial_cluster = initial_cluster(
+            flags.initial_cluster.as_deref(),
+            &flags.name,
+            &peer_urls,
+            flags.initial_cluster_state,
+        )?;
         let (heartbeat_interval, election_timeout) = intervals(&flags)?;
         let auto_compaction =
             auto_compaction::parse(&flags.auto_compaction_mode, &flags.auto_compaction_retention)?;
@@ -455,9 +491,14 @@ fn intervals(flags: &Flags) -> Result<(Duration, Duration), ConfigError> {
     }
 }
 
-fn initial_cluster(flags: &Flags, own_urls: &[Url]) -> Result<Vec<(String, Url)>, ConfigError> {
-    let Some(text) = flags.initial_cluster.as_deref().filter(|text| !text.is_empty()) else {
-        return Ok(own_urls.iter().map(|url| (flags.name.clone(), url.clone())).collect());
+fn initial_cluster(
+    text: Option<&str>,
+    own_name: &str,
+    own_urls: &[Url],
+    state: ClusterState,
+) -> Result<Vec<(String, Url)>, ConfigError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(own_urls.iter().map(|url| (own_name.to_owned(), url.clone())).collect());
     };
     let mut cluster = Vec::new();
     for entry in text.split(',') {
@@ -471,14 +512,14 @@ fn initial_cluster(flags: &Flags, own_urls: &[Url]) -> Result<Vec<(String, Url)>
     if distinct.len() != cluster.len() {
         return Err(ConfigError::DuplicateUrl(text.to_owned()));
     }
-    let own = cluster.iter().filter(|(name, _)| *name == flags.name);
+    let own = cluster.iter().filter(|(name, _)| name == own_name);
     let listed: Vec<Url> = own.map(|(_, url)| url.clone()).collect();
     if listed.is_empty() {
-        return Err(ConfigError::NoLocalName(flags.name.clone()));
+        return Err(ConfigError::NoLocalName(own_name.to_owned()));
     }
-    if listed != own_urls && flags.initial_cluster_state == ClusterState::New {
+    if listed != own_urls && state == ClusterState::New {
         return Err(ConfigError::AdvertisedDiffers {
-            cluster: format!("{}={}", flags.name, shown(&listed).join(",")),
+            cluster: format!("{own_name}={}", shown(&listed).join(",")),
             advertised: shown(own_urls).join(","),
         });
     }

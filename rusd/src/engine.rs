@@ -158,6 +158,7 @@ impl Engine {
         if flushed.bytes > 0 {
             self.meter.measure_disk()?;
         }
+        self.meter.flushed();
         self.flushed.1.notify_all();
         Ok(flushed.bytes > 0)
     }

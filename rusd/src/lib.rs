@@ -17,6 +17,7 @@ pub mod net;
 pub mod plant;
 pub mod quota;
 pub mod server;
+pub mod snapshot;
 pub mod storage;
 pub mod tls;
 pub mod verify;

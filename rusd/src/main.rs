@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use rusd::config::{self, Config, Invocation};
 use rusd::logging;
 use rusd::server::{Server, ServerError};
+use rusd::snapshot::{RestoreOptions, StatusFormat, restore, status};
 use rusd::verify::verify;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
     let outcome = match config::parse(std::env::args_os()) {
         Ok(Ok(Invocation::Serve(config))) => serve(&config),
         Ok(Ok(Invocation::Verify { data_dir })) => verify_and_print(&data_dir),
+        Ok(Ok(Invocation::SnapshotStatus { file, format })) => print_status(&file, format),
+        Ok(Ok(Invocation::SnapshotRestore(options))) => restore_and_print(&options),
         Ok(Err(error)) => Err(error.into()),
         Err(text) => text.exit(),
     };
@@ -108,5 +111,18 @@ fn verify_and_print(data_dir: &std::path::Path) -> anyhow::Result<()> {
         "ok: {} log records up to index {}, engine applied {}, revision {}, hash {}",
         found.log_records, found.last_index, found.engine_applied, found.revision, found.hash
     );
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn print_status(file: &std::path::Path, format: StatusFormat) -> anyhow::Result<()> {
+    println!("{}", status(file)?.text(format));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn restore_and_print(options: &RestoreOptions) -> anyhow::Result<()> {
+    let restored = restore(options)?;
+    println!("restored {} at revision {}", options.data_dir.display(), restored.revision);
     Ok(())
 }

@@ -45,6 +45,17 @@ pub enum BackendKind {
     Memory,
 }
 
+impl BackendKind {
+    /// The engine, with its default settings.
+    pub(crate) fn kind(self) -> EngineKind {
+        match self {
+            BackendKind::Sled => EngineKind::Sled(SledOptions::default()),
+            BackendKind::Fjall => EngineKind::Fjall(FjallOptions::default()),
+            BackendKind::Memory => EngineKind::Memory,
+        }
+    }
+}
+
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -143,11 +154,7 @@ impl Storage {
         fs::create_dir_all(data_dir.join("member").join("snap")).map_err(create)?;
         let lock = DataDirLock::acquire(data_dir)?;
         let mut wal = open_wal(&options, origin, metadata)?;
-        let kind = match options.backend {
-            BackendKind::Sled => EngineKind::Sled(SledOptions::default()),
-            BackendKind::Fjall => EngineKind::Fjall(FjallOptions::default()),
-            BackendKind::Memory => EngineKind::Memory,
-        };
+        let kind = options.backend.kind();
         accept_incoming(&engine_dir(data_dir), &wal)?;
         let is_log_whole = wal.first_index() == Index(1);
         let generations = open_generations(&engine_dir(data_dir), kind, is_log_whole)?;

@@ -109,7 +109,9 @@ impl Plan {
 pub fn config() -> Result<Arc<Config>> {
     match config::parse(["rusd", UNCUT_LOG].map(OsString::from))?? {
         Invocation::Serve(config) => Ok(Arc::new(*config)),
-        Invocation::Verify { .. } => Err(anyhow::anyhow!("no flags ask for no verification")),
+        Invocation::Verify { .. }
+        | Invocation::SnapshotStatus { .. }
+        | Invocation::SnapshotRestore(_) => Err(anyhow::anyhow!("no flags ask for a server")),
     }
     .context("the default settings")
 }

@@ -7,29 +7,34 @@ use rusd_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse,
     DowngradeInfo, DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest,
     HashResponse, InternalRaftRequest, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
-    SnapshotResponse, StatusRequest, StatusResponse,
+    StatusRequest, StatusResponse,
 };
 use rusd_state::apply::Response as Applied;
-use tokio_stream::Empty;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::header;
 use super::kv::{propose, response, unexpected};
+use super::snapshot;
 use super::status::{self, Rejection};
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::version;
+
+/// Snapshots sent at one time; each holds all history that it reads.
+const SNAPSHOTS_MAX: usize = 4;
 
 /// Serves Maintenance.
 #[derive(Debug)]
 pub(super) struct MaintenanceService {
     member: Member,
     metrics: Arc<Metrics>,
+    snapshots: Arc<Semaphore>,
 }
 
 impl MaintenanceService {
     pub(super) fn new(member: Member, metrics: Arc<Metrics>) -> Self {
-        MaintenanceService { member, metrics }
+        MaintenanceService { member, metrics, snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)) }
     }
 }
 
@@ -101,13 +106,13 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(HashResponse { header, hash }))
     }
 
-    type SnapshotStream = Empty<Result<SnapshotResponse, Status>>;
+    type SnapshotStream = snapshot::Pieces;
 
     async fn snapshot(
         &self,
         _request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(Rejection::Unimplemented.into())
+        Ok(Response::new(snapshot::start(&self.member, &self.snapshots).await?))
     }
 
     async fn move_leader(

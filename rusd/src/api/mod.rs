@@ -21,6 +21,7 @@ mod metadata;
 mod peers;
 mod range_stream;
 mod routes;
+mod snapshot;
 mod status;
 mod validate;
 mod watch;

@@ -7,6 +7,14 @@ fn parsed(line: &str) -> Result<Config, String> {
     match parse(arguments) {
         Ok(Ok(Invocation::Serve(config))) => Ok(*config),
         Ok(Ok(Invocation::Verify { data_dir })) => Err(format!("verify {}", data_dir.display())),
+        Ok(Ok(Invocation::SnapshotStatus { file, format })) => {
+            Err(format!("status {} {format:?}", file.display()))
+        }
+        Ok(Ok(Invocation::SnapshotRestore(options))) => {
+            let RestoreOptions { file, name, data_dir, bump_revision, .. } = *options;
+            let (file, data_dir) = (file.display(), data_dir.display());
+            Err(format!("restore {file} as {name} into {data_dir}, {bump_revision:?}"))
+        }
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => {
             let text = error.to_string();
@@ -215,4 +223,27 @@ fn durations_have_units() {
     for bad in ["", "0s", "5", "s", "5d", "99999999999s"] {
         assert!(duration(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn snapshots_have_etcdutls_flags() {
+    let said = |line: &str| parsed(&format!("snapshot {line}")).unwrap_err();
+    assert_eq!(said("status file"), "status file Simple");
+    assert_eq!(said("status file -w json"), "status file Json");
+    assert_eq!(said("status file --write-out=table"), "status file Table");
+    assert_eq!(said("restore file"), "restore file as default into default.etcd, None");
+    let cluster = "--initial-cluster m1=http://a:1 --initial-advertise-peer-urls http://a:1";
+    assert_eq!(
+        said(&format!("restore file --name m1 {cluster} --data-dir d --wal-dir d/member/wal")),
+        "restore file as m1 into d, None"
+    );
+    assert_eq!(
+        said("restore file --bump-revision 7 --mark-compacted"),
+        "restore file as default into default.etcd, Some(7)"
+    );
+    for line in ["restore file --bump-revision 7", "restore file --mark-compacted"] {
+        assert_eq!(said(line), "--mark-compacted required if --revision-bump > 0");
+    }
+    assert!(said("restore file --name m1").starts_with("couldn't find local name \"m1\""));
+    assert!(said("restore file --backend memory").starts_with("--backend memory: nothing"));
 }

@@ -21,6 +21,8 @@ pub struct EngineMeter {
     compacted: watch::Sender<i64>,
     /// Who waits for a compaction.
     awaiting: AtomicUsize,
+    /// Flushes that have ended, also those that had nothing to do.
+    flushes: watch::Sender<u64>,
 }
 
 /// Wants a compaction to be carried out soon, until it is dropped.
@@ -38,6 +40,7 @@ impl EngineMeter {
             fold_revision: AtomicI64::new(history.fold_revision()),
             compacted: watch::Sender::new(i64::MIN),
             awaiting: AtomicUsize::new(0),
+            flushes: watch::Sender::new(0),
             history,
         };
         meter.measure_disk()?;
@@ -85,6 +88,20 @@ impl EngineMeter {
             *compacted = revision.max(*compacted);
             is_new
         });
+    }
+
+    /// Returns when everything is durable that was applied before this call.
+    pub async fn flush(&self) {
+        let mut flushes = self.flushes.subscribe();
+        // One may be under way that began before.
+        let wanted = *flushes.borrow() + 2;
+        let reached = flushes.wait_for(|flushes| *flushes >= wanted).await;
+        drop(reached.expect("the meter has the sender"));
+    }
+
+    /// A flush has ended.
+    pub(super) fn flushed(&self) {
+        self.flushes.send_modify(|flushes| *flushes += 1);
     }
 
     /// The engine has written, so it may have grown.

@@ -111,13 +111,7 @@ impl HashScan {
 
     fn add(&mut self, entry: &HistoryEntry) {
         self.update(&encode_revision(entry.revision, entry.kind));
-        let encoded = match entry.kind {
-            EntryKind::Put => entry.kv.encode_to_vec(),
-            EntryKind::Delete => {
-                KeyValue { key: entry.kv.key.clone(), ..KeyValue::default() }.encode_to_vec()
-            }
-        };
-        self.update(&encoded);
+        self.update(&encode_value(entry));
     }
 
     fn update(&mut self, bytes: &[u8]) {
@@ -126,7 +120,7 @@ impl HashScan {
 }
 
 /// The change is what its key was at `main`.
-fn is_newest(store: &Store, entry: &HistoryEntry, main: i64) -> bool {
+pub(crate) fn is_newest(store: &Store, entry: &HistoryEntry, main: i64) -> bool {
     let Some(known) = store.entry(&entry.kv.key) else { return false };
     let at: Option<Revision> = match known.at(main) {
         At::Absent => None,
@@ -178,7 +172,20 @@ fn push<T>(queue: &mut VecDeque<T>, item: T) {
     queue.push_back(item);
 }
 
-fn encode_revision(revision: Revision, kind: EntryKind) -> Vec<u8> {
+/// The value of a change in etcd's bucket of keys.
+pub(crate) fn encode_value(entry: &HistoryEntry) -> Vec<u8> {
+    match entry.kind {
+        // What a restore leaves where it raised the revision: etcd's record of it is empty.
+        EntryKind::Put if entry.kv.version == 0 => Vec::new(),
+        EntryKind::Put => entry.kv.encode_to_vec(),
+        EntryKind::Delete => {
+            KeyValue { key: entry.kv.key.clone(), ..KeyValue::default() }.encode_to_vec()
+        }
+    }
+}
+
+/// The key of a change in etcd's bucket of keys.
+pub(crate) fn encode_revision(revision: Revision, kind: EntryKind) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(18);
     bytes.extend_from_slice(&revision.main.to_be_bytes());
     bytes.push(b'_');

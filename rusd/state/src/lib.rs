@@ -21,6 +21,7 @@ mod alarm;
 pub mod apply;
 pub mod command;
 pub mod error;
+pub mod etcd;
 pub mod event;
 pub mod hash;
 pub mod lease;

@@ -44,6 +44,11 @@ impl View {
         View { shared }
     }
 
+    /// What it looks at.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Main revision of the last applied write; 1 before the first.
     pub fn revision(&self) -> i64 {
         self.shared.revision()

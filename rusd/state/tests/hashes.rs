@@ -6,12 +6,14 @@
 
 #[path = "script/operations.rs"]
 mod operations;
+#[path = "script/request.rs"]
+mod request;
 
 use std::sync::Arc;
 
 use operations::{CHECKED_EVERY, Operation, Operations, RECORD, RECORDED, shown};
 use prost::Message as _;
-use rusd_proto::etcdserverpb::InternalRaftRequest;
+use request::request_of;
 use rusd_proto::raftpb::Entry;
 use rusd_state::storage::{HistoryOptions, MemoryBackend};
 use rusd_state::{Compactor, Options, Progress, StateMachine};
@@ -31,23 +33,7 @@ impl Machine {
     }
 
     fn play(&mut self, operation: Operation) {
-        let request = InternalRaftRequest::default();
-        let request = match operation {
-            Operation::Put(put) => InternalRaftRequest { put: Some(put), ..request },
-            Operation::DeleteRange(delete) => {
-                InternalRaftRequest { delete_range: Some(delete), ..request }
-            }
-            Operation::Txn(txn) => InternalRaftRequest { txn: Some(txn), ..request },
-            Operation::LeaseGrant(grant) => {
-                InternalRaftRequest { lease_grant: Some(grant), ..request }
-            }
-            Operation::LeaseRevoke(revoke) => {
-                InternalRaftRequest { lease_revoke: Some(revoke), ..request }
-            }
-            Operation::Compact(compact) => {
-                InternalRaftRequest { compaction: Some(compact), ..request }
-            }
-        };
+        let request = request_of(operation);
         let index = self.state.applied().0 + 1;
         let data = Some(request.encode_to_vec().into());
         let entry = Entry { term: Some(1), index: Some(index), r#type: None, data };

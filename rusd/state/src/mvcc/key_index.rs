@@ -12,6 +12,10 @@ use rusd_proto::mvccpb::KeyValue;
 
 use super::revision::Revision;
 
+/// The version of a put that has none. There is one such key, the empty one, which etcd keeps where a
+/// restore raised the revision: no request can name it, but it counts in the hash.
+const UNVERSIONED: i64 = -1;
+
 /// All revisions of one key.
 #[derive(Debug)]
 pub(crate) struct KeyEntry {
@@ -68,7 +72,7 @@ impl Newest {
         Newest {
             revision,
             create_revision: kv.create_revision,
-            version: kv.version,
+            version: if kv.version == 0 { UNVERSIONED } else { kv.version },
             lease: kv.lease,
         }
     }
@@ -132,7 +136,7 @@ impl KeyEntry {
             key: Bytes::copy_from_slice(key),
             create_revision: self.newest.create_revision,
             mod_revision: self.newest.revision.main,
-            version: self.newest.version,
+            version: self.newest.version.max(0),
             value: Bytes::new(),
             lease: self.newest.lease,
         }

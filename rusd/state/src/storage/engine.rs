@@ -35,6 +35,14 @@ impl EngineKind {
         }
     }
 
+    /// Whether it can hold a row whose key is empty.
+    pub fn holds_empty_keys(self) -> bool {
+        match self {
+            EngineKind::Sled(_) | EngineKind::Memory => true,
+            EngineKind::Fjall(_) => false,
+        }
+    }
+
     /// The one that has files under that name, opened with its default settings.
     pub fn named(name: &str) -> Option<EngineKind> {
         Self::ON_DISK.iter().map(|make| make()).find(|kind| kind.name() == name)

@@ -13,11 +13,14 @@ use bytes::Bytes;
 use prost::Message;
 use rusd_proto::raftpb::ConfState;
 
+use crate::storage::blocks::ReadBlock;
+use crate::storage::change::HistoryEntry;
 use crate::storage::error::StorageError;
 use crate::storage::history::Durable;
 use crate::storage::import;
 use crate::storage::keycode;
 use crate::storage::pins::{Pin, Pins};
+use crate::storage::recovery::{self, Recovered};
 use crate::storage::schema::{self, MetaKey, Tree};
 use crate::storage::{Backend, Batch};
 
@@ -98,6 +101,39 @@ impl Export {
         Ok(rows)
     }
 
+    /// Begins again with the first block.
+    pub(crate) fn rewind(&mut self) {
+        self.next_main = 0;
+    }
+
+    /// The entries of the next blocks, until those have `bytes_max`, but at least of one. None at the
+    /// end.
+    pub(crate) fn next_entries(
+        &mut self,
+        bytes_max: usize,
+    ) -> Result<Vec<HistoryEntry>, StorageError> {
+        let mut entries = Vec::new();
+        // A block that compaction has rewritten may be empty.
+        while entries.is_empty() {
+            let rows = self.next_blocks(bytes_max)?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                let block = ReadBlock::open(&row.key, &row.value)?;
+                for entry in block.entries() {
+                    entries.push(entry?.to_history()?);
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The small records, read.
+    pub(crate) fn recovered(&self) -> Result<Recovered, StorageError> {
+        recovery::of_records(&self.backend, &self.records)
+    }
+
     /// Voters and learners as of then.
     pub fn conf_state(&self) -> Result<ConfState, StorageError> {
         let key = MetaKey::ConfState.encode();
@@ -153,7 +189,8 @@ fn is_of_images(row: &Row) -> bool {
     matches!(key, Some(MetaKey::Fold | MetaKey::ImageRows | MetaKey::ImageBytes))
 }
 
-fn read_records(backend: &dyn Backend) -> Result<Vec<Row>, StorageError> {
+/// Reads the small records.
+pub(crate) fn read_records(backend: &dyn Backend) -> Result<Vec<Row>, StorageError> {
     let mut rows = Vec::new();
     for tree in RECORDS {
         backend.scan(tree, &[], &mut |key, value| {

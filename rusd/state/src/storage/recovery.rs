@@ -18,6 +18,7 @@ use crate::storage::Backend;
 use crate::storage::blocks::{self, ReadBlock};
 use crate::storage::change::{EntryKind, HistoryEntry};
 use crate::storage::error::StorageError;
+use crate::storage::export::{self, Row};
 use crate::storage::fold;
 use crate::storage::history::{HistoryOptions, StartFrom};
 use crate::storage::keycode;
@@ -107,21 +108,32 @@ pub(crate) fn open(
 
 /// Reads the small records. Changes nothing.
 pub(crate) fn read(backend: &Arc<dyn Backend>) -> Result<Recovered, StorageError> {
+    of_records(backend, &export::read_records(&**backend)?)
+}
+
+/// Reads small records that were taken from the engine.
+pub(crate) fn of_records(
+    backend: &Arc<dyn Backend>,
+    records: &[Row],
+) -> Result<Recovered, StorageError> {
     let mut recovered = Recovered::fresh(Arc::clone(backend));
     let mut format = None;
-    let mut visit = |key: &[u8], value: Bytes| {
-        let value = schema::unseal(Tree::Meta, key, &value)?;
-        let meta_key = MetaKey::decode(key)
-            .ok_or_else(|| StorageError::corrupt(Tree::Meta, key, "unknown record"))?;
-        if meta_key == MetaKey::Format {
-            format = Some(read_number(key, &value)?);
+    for Row { tree, key, value } in records {
+        let value = schema::unseal(*tree, key, value)?;
+        match tree {
+            Tree::Meta => {
+                let meta_key = MetaKey::decode(key)
+                    .ok_or_else(|| StorageError::corrupt(Tree::Meta, key, "unknown record"))?;
+                if meta_key == MetaKey::Format {
+                    format = Some(read_number(key, &value)?);
+                }
+                recovered.take(meta_key, key, value)?;
+            }
+            Tree::Lease => recovered.take_lease(key, value)?,
+            Tree::Kv | Tree::KvRev | Tree::Index | Tree::Auth => {}
         }
-        recovered.take(meta_key, key, value)?;
-        Ok(ControlFlow::Continue(()))
-    };
-    backend.scan(Tree::Meta, &[], &mut visit)?;
+    }
     check_format(&**backend, format)?;
-    recovered.read_leases()?;
     recovered.check()?;
     Ok(recovered)
 }
@@ -227,18 +239,14 @@ impl Recovered {
         Ok(())
     }
 
-    fn read_leases(&mut self) -> Result<(), StorageError> {
-        let backend = Arc::clone(&self.backend);
-        backend.scan(Tree::Lease, &[], &mut |key, value| {
-            let value = schema::unseal(Tree::Lease, key, &value)?;
-            let corrupt = |reason| StorageError::corrupt(Tree::Lease, key, reason);
-            let lease = Lease::decode(value).map_err(|error| corrupt(error.to_string()))?;
-            if keycode::read_lease(key) != Some(lease.id) {
-                return Err(corrupt(format!("holds lease {:x}", lease.id)));
-            }
-            self.leases.push(lease);
-            Ok(ControlFlow::Continue(()))
-        })
+    fn take_lease(&mut self, key: &[u8], value: Bytes) -> Result<(), StorageError> {
+        let corrupt = |reason| StorageError::corrupt(Tree::Lease, key, reason);
+        let lease = Lease::decode(value).map_err(|error| corrupt(error.to_string()))?;
+        if keycode::read_lease(key) != Some(lease.id) {
+            return Err(corrupt(format!("holds lease {:x}", lease.id)));
+        }
+        self.leases.push(lease);
+        Ok(())
     }
 
     /// What must hold between the records, however a crash left them.

@@ -171,7 +171,9 @@ impl Verifier<'_> {
             self.check_tally(MetaKey::HistoryBytes, said.bytes, bytes);
         }
         let last = cursor.last.map_or(WRITE_REVISION_MIN - 1, |last| last.main);
-        if last != self.recovered.revision && !cursor.is_torn {
+        // A snapshot of etcd's may have nothing left of what was compacted.
+        let is_compacted = self.recovered.revision == self.recovered.compact_revision;
+        if last != self.recovered.revision && !is_compacted && !cursor.is_torn {
             let reason = format!("history ends at {last}");
             let key = keycode::main_key(self.recovered.revision);
             self.report.find(StorageError::corrupt(Tree::KvRev, &key, reason));
@@ -210,10 +212,11 @@ impl Verifier<'_> {
         if entries == 0 { Err(corrupt("an empty block".into())) } else { Ok(()) }
     }
 
-    /// From the compact revision on there is no gap between revisions.
+    /// After the compact revision there is no gap between revisions. Of that one itself, we keep all
+    /// operations, and etcd, whose snapshot this may come from, those that were not overwritten.
     fn check_order(&mut self, entry: &RawEntry, cursor: &mut Cursor) {
         let Revision { main, sub } = entry.revision;
-        let whole_from = self.recovered.compact_revision.max(WRITE_REVISION_MIN);
+        let whole_from = (self.recovered.compact_revision + 1).max(WRITE_REVISION_MIN);
         let is_torn = std::mem::take(&mut cursor.is_torn);
         if main < whole_from || is_torn {
             return;

@@ -45,7 +45,7 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     /// An empty buffer at a position, with room for what another one held.
-    fn following(position: Position, capacity: usize) -> Self {
+    pub(crate) fn following(position: Position, capacity: usize) -> Self {
         Buffer { position, history: Vec::with_capacity(capacity), ..Buffer::default() }
     }
 
@@ -60,7 +60,7 @@ impl Buffer {
     }
 
     /// Takes the changes of one log entry; returns how many bytes they hold.
-    fn push(&mut self, mut changes: Changes) -> usize {
+    pub(crate) fn push(&mut self, mut changes: Changes) -> usize {
         let position = &mut self.position;
         assert!(changes.index >= position.applied_index, "entries are appended in log order");
         assert!(changes.term >= position.term, "terms never fall");

@@ -30,6 +30,7 @@ pub(super) const PACKAGES: &[Package] = &[
         is_pure: false,
         tiers: &[],
     },
+    Package { name: "rusd-bbolt", folder: "rusd/bbolt", may_use: &[], is_pure: true, tiers: &[] },
     Package {
         name: "rusd-raft",
         folder: "rusd/raft",
@@ -51,6 +52,7 @@ pub(super) const PACKAGES: &[Package] = &[
         may_use: &["rusd-failpoint", "rusd-proto"],
         is_pure: true,
         tiers: &[
+            &["etcd"],
             &["apply", "recovery"],
             &["view"],
             &["txn"],
@@ -62,7 +64,7 @@ pub(super) const PACKAGES: &[Package] = &[
     Package {
         name: "rusd",
         folder: "rusd",
-        may_use: &["rusd-failpoint", "rusd-proto", "rusd-raft", "rusd-state"],
+        may_use: &["rusd-bbolt", "rusd-failpoint", "rusd-proto", "rusd-raft", "rusd-state"],
         is_pure: false,
         tiers: &[
             &["main"],
@@ -74,6 +76,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["member", "metrics"],
             &["background"],
             &["verify", "config", "logging"],
+            &["snapshot"],
             &["consensus"],
             &["applier"],
             &["watch"],
