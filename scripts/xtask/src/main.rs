@@ -19,6 +19,7 @@ mod conform;
 mod crash;
 mod demo;
 mod difference;
+mod door;
 mod generate;
 mod golden;
 mod guard;
@@ -61,6 +62,7 @@ enum Verb {
     Generate(generate::Args),
     Bite(bite::Args),
     Crash(crash::Args),
+    Door(door::Args),
     Sim(sim::Args),
     Seeds(seeds::Args),
     Membership(membership::Args),
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Generate(args) => generate::run(&args),
         Verb::Bite(args) => bite::run(&args),
         Verb::Crash(args) => crash::run(&args),
+        Verb::Door(args) => door::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
         Verb::Membership(args) => membership::run(&args),

@@ -148,6 +148,16 @@ impl Options {
         self
     }
 
+    /// The flags that its ids come from, for a restore that it is to be started on.
+    pub(crate) fn founding_flags(&self) -> [String; 3] {
+        let peer = self.members[self.position].peer;
+        [
+            format!("--name={}", member_name(self.position)),
+            format!("--initial-advertise-peer-urls=http://{peer}"),
+            format!("--initial-cluster={}", initial_cluster(&self.members)),
+        ]
+    }
+
     /// A further flag.
     pub(crate) fn flag(mut self, name: &str, value: &str) -> Self {
         // As one word, which is the only way to give a switch of etcd's a value.
@@ -321,21 +331,28 @@ fn command(options: &Options, data_dir: &Path) -> Command {
         }
         _ => guard::command(&options.binary),
     };
-    let name = |position: usize| format!("m{}", position + 1);
     let Addresses { client, peer } = options.members[options.position];
     let client = format!("{}://{client}", scheme(options.is_https));
     let peer = format!("http://{peer}");
-    let cluster: Vec<String> = (options.members.iter().enumerate())
-        .map(|(position, member)| format!("{}=http://{}", name(position), member.peer))
-        .collect();
     command
-        .args(["--name", &name(options.position), "--data-dir"])
+        .args(["--name", &member_name(options.position), "--data-dir"])
         .arg(data_dir)
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &cluster.join(",")])
+        .args(["--initial-cluster", &initial_cluster(&options.members)])
         .args(&options.flags);
     command
+}
+
+fn member_name(position: usize) -> String {
+    format!("m{}", position + 1)
+}
+
+fn initial_cluster(members: &[Addresses]) -> String {
+    let member = |(position, member): (usize, &Addresses)| {
+        format!("{}=http://{}", member_name(position), member.peer)
+    };
+    members.iter().enumerate().map(member).collect::<Vec<_>>().join(",")
 }
 
 fn scheme(is_https: bool) -> &'static str {
