@@ -54,6 +54,7 @@ impl Plant {
             "missing-value-compares" => Plant::State(Bug::MissingValueCompares),
             "lease-stays" => Plant::State(Bug::LeaseStays),
             "compact-revision-unreadable" => Plant::State(Bug::CompactRevisionUnreadable),
+            "engine-not-synced" => Plant::State(Bug::EngineNotSynced),
             other => panic!("RUSD_PLANT names no planted bug: {other:?}"),
         })
     }

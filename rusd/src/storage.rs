@@ -10,7 +10,7 @@
 //! Opening refuses, with everything on disk left as it was, a directory that is in use, that
 //! belongs to another member or cluster, or whose log is corrupt or does not reach the engine.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,7 +151,7 @@ impl Storage {
         }
         let create = |source| OpenError::Create { path: data_dir.clone(), source };
         // Where etcd's tools look for snapshots. There are none: the engine is the snapshot.
-        fs::create_dir_all(data_dir.join("member").join("snap")).map_err(create)?;
+        make_folders(data_dir, Path::new("member/snap")).map_err(create)?;
         let lock = DataDirLock::acquire(data_dir)?;
         let mut wal = open_wal(&options, origin, metadata)?;
         let kind = options.backend.kind();
@@ -165,6 +165,21 @@ impl Storage {
         }
         Ok(Storage { lock, wal, state, generations: Arc::new(generations) })
     }
+}
+
+/// Makes a folder in the data directory, and the folders it is in. Their names survive a loss of
+/// power, also if an earlier process made them and did not live to see to that.
+fn make_folders(data_dir: &Path, within: &Path) -> io::Result<()> {
+    let folder = data_dir.join(within);
+    let is_new = |path: &&Path| !path.exists();
+    let ancestors_made = data_dir.ancestors().skip(1).take_while(is_new).count();
+    fs::create_dir_all(&folder)?;
+    let holders = within.components().count() + 1 + ancestors_made;
+    for holder in folder.ancestors().skip(1).take(holders) {
+        let is_here = holder.as_os_str().is_empty();
+        File::open(if is_here { Path::new(".") } else { holder })?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn open_wal(
@@ -195,7 +210,10 @@ fn accept_incoming(folder: &Path, wal: &Wal) -> Result<(), StorageError> {
     let base = Index(waiting.applied_index);
     if wal.first_index() == base.next() && wal.term(base) == Some(Term(waiting.term)) {
         tracing::info!(index = base.0, "the state that was received is the current one");
-        incoming::accept(folder)
+        rusd_failpoint::hit("applyBeforeOpenSnapshot");
+        incoming::accept(folder)?;
+        rusd_failpoint::hit("applyAfterOpenSnapshot");
+        Ok(())
     } else {
         incoming::discard(folder)
     }

@@ -25,12 +25,22 @@ mod registry;
 mod terms;
 
 /// Every place: etcd's names where it has the place too, and ours after them.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 31] = [
     "raftBeforeLeaderSend",
     "raftBeforeSave",
     "raftAfterSave",
     "raftBeforeFollowerSend",
     "raftBeforeAdvance",
+    // The state of another member: when it is whole here, and waits; when the log knows of it; when it
+    // is opened.
+    "raftBeforeSaveSnap",
+    "raftAfterSaveSnap",
+    "raftBeforeApplySnap",
+    "raftBeforeWALSaveSnaphot",
+    "raftAfterApplySnap",
+    "raftAfterWALRelease",
+    "applyBeforeOpenSnapshot",
+    "applyAfterOpenSnapshot",
     "walBeforeSync",
     "walAfterSync",
     "beforePublishing",

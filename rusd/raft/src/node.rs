@@ -306,8 +306,10 @@ impl<L: LogStore> Node<L> {
         let vote = if term.0 == before.term { before.vote } else { 0 };
         let term = term.0.max(before.term);
         let state = HardState { term, vote, commit: mark.index.0 };
+        rusd_failpoint::hit("raftBeforeApplySnap");
         self.log_mut().restart_after(mark, state)?;
         self.log_mut().sync()?;
+        rusd_failpoint::hit("raftAfterApplySnap");
         Ok(self.raw.raft.r.raft_log.store.log)
     }
 

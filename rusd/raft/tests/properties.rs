@@ -173,6 +173,55 @@ proptest! {
         prop_assert_eq!(all(&Wal::open(&dir, METADATA, OPTIONS).unwrap()), expected);
     }
 
+    /// A loss of power keeps any sectors of what was not synced, each as one of the writes left it;
+    /// the log is still there up to what was synced, with some whole records more.
+    #[test]
+    fn any_sectors_of_what_was_not_synced_may_be_lost(
+        batches in prop::collection::vec(batch(), 1..12),
+        unsynced in prop::collection::vec(batch(), 1..4),
+        kept in prop::collection::vec(0..5_usize, 64),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("wal");
+        let (mut wal, mut model) = written(&dir, &batches);
+        wal.sync().unwrap();
+        let synced = wal.synced();
+        let mut states = vec![fs::read(&synced.segment).unwrap()];
+        let mut possible = vec![all(&model)];
+        for batch in &unsynced {
+            let (entries, state) = content(&model, batch);
+            wal.append(&entries, state).unwrap();
+            if wal.synced().segment != synced.segment {
+                // It was full, and was synced before the next began.
+                return Ok(());
+            }
+            for count in 1..=entries.len() {
+                let mut partial = model.clone();
+                partial.append(&entries[..count], None).unwrap();
+                possible.push(all(&partial));
+            }
+            model.append(&entries, state).unwrap();
+            possible.push(all(&model));
+            states.push(fs::read(&synced.segment).unwrap());
+        }
+        drop(wal);
+        // The marker after what was synced is not synced itself; what is before it is.
+        let length = states.iter().map(Vec::len).max().unwrap();
+        let mut torn = vec![0; length];
+        for (number, sector) in torn.chunks_mut(512).enumerate() {
+            let state = &states[kept[number % kept.len()] % states.len()];
+            let from = (number * 512).min(state.len());
+            let held = &state[from..(from + sector.len()).min(state.len())];
+            sector[..held.len()].copy_from_slice(held);
+        }
+        fs::write(&synced.segment, torn).unwrap();
+        let wal = Wal::open(&dir, METADATA, OPTIONS).unwrap();
+        prop_assert!(possible.contains(&all(&wal)), "{:?} is none of {possible:?}", all(&wal));
+        let expected = all(&wal);
+        drop(wal);
+        prop_assert_eq!(all(&Wal::open(&dir, METADATA, OPTIONS).unwrap()), expected);
+    }
+
     /// One wrong bit anywhere in the records is found, and nothing is changed on disk.
     #[test]
     fn flipped_bit_is_refused(
@@ -183,7 +232,9 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("wal");
-        drop(written(&dir, &batches));
+        let (mut wal, _) = written(&dir, &batches);
+        wal.sync().unwrap();
+        drop(wal);
         let (path, mut content) = file.get(&files(&dir)).clone();
         let records = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
         content[byte.index(records)] ^= 1_u8 << bit;

@@ -179,7 +179,14 @@ fn begins_as_etcd_begins() {
     assert_eq!(ours.len(), 64_000_000);
     // CRC, metadata and the first snapshot marker: 16, 24 and 24 bytes.
     assert_eq!(ours[..64], fs::read(etcds).unwrap()[..64]);
-    assert!(ours[64..].iter().all(|byte| *byte == 0));
+    // Ours alone: a CRC record, which etcd passes over, says that all this is synced. It has the
+    // CRC of the record before, and its own place.
+    let crc = &ours[40 + 8 + 2..40 + 8 + 8];
+    let length = [18, 0, 0, 0, 0, 0, 0, 0x86];
+    let marker =
+        [&length[..], &[0x08, 4], crc, &[0x1a, 8], &64_u64.to_le_bytes(), &[0; 6]].concat();
+    assert_eq!(ours[64..96], marker);
+    assert!(ours[96..].iter().all(|byte| *byte == 0));
 }
 
 #[test]
@@ -257,7 +264,10 @@ fn full_segment_is_followed_by_the_prepared_one() {
     assert_eq!(synced.segment, dir.join("0000000000000003-0000000000000019.wal"));
     let content = fs::read(&synced.segment).unwrap();
     let end = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    assert_eq!(synced.offset, u64::try_from(end.next_multiple_of(8)).unwrap());
+    // A sync marker follows: the length of its frame says how long it is.
+    let offset = usize::try_from(synced.offset).unwrap();
+    let record = usize::from(content[offset]);
+    assert!((offset..=offset + 8 + record.next_multiple_of(8)).contains(&end));
     assert_eq!(wal.entries(Index(1), Index(31), u64::MAX).unwrap().len(), 30);
 }
 
@@ -282,8 +292,40 @@ fn remains_of_a_torn_write_are_zeroed() {
     assert_eq!(wal.last_index(), Index(1));
     let content = fs::read(&synced.segment).unwrap();
     let offset = usize::try_from(synced.offset).unwrap();
-    assert!(content[offset..].iter().all(|byte| *byte == 0));
+    // What follows is the marker that was written after the sync.
+    assert!(content[offset + 32..].iter().all(|byte| *byte == 0));
     assert_eq!(content.len(), 8 * 1024);
+}
+
+/// A sector that is lost before a sync marker was lost after it was synced, and everything after it
+/// may have been acknowledged: the log is refused.
+#[test]
+fn a_sector_lost_of_what_was_synced_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let mut wal = Wal::create(&dir, METADATA, SMALL).unwrap();
+    for index in 1..=5 {
+        wal.append(&[entry(index, 1, &[9; 600])], None).unwrap();
+        wal.sync().unwrap();
+    }
+    let synced = wal.synced();
+    drop(wal);
+    let whole = fs::read(&synced.segment).unwrap();
+    let sectors = usize::try_from(synced.offset).unwrap() / 512;
+    for sector in 0..=sectors {
+        let mut content = whole.clone();
+        content[sector * 512..(sector + 1) * 512].fill(0);
+        fs::write(&synced.segment, &content).unwrap();
+        let opened = Wal::open(&dir, METADATA, SMALL);
+        if sector < sectors {
+            let refused = opened.unwrap_err();
+            assert!(matches!(refused, Fatal::Corrupt { .. }), "sector {sector}: {refused}");
+            assert_eq!(fs::read(&synced.segment).unwrap(), content, "sector {sector}");
+        } else {
+            // It has the last marker, too, so that it may never have been written.
+            assert_eq!(opened.unwrap().last_index(), Index(4), "sector {sector}");
+        }
+    }
 }
 
 /// Entries can be lost without a wrong CRC, when a whole segment is missing.

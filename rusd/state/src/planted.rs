@@ -16,6 +16,8 @@ pub enum Bug {
     LeaseStays,
     /// The compact revision itself cannot be read any more.
     CompactRevisionUnreadable,
+    /// What the engine wrote is called durable before it is synced.
+    EngineNotSynced,
 }
 
 #[cfg(feature = "planted-bugs")]

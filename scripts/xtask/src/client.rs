@@ -1,14 +1,19 @@
-//! A small client of the KV service, for the verbs that load a server themselves.
+//! A small client, mostly of the KV service, for the verbs that load a server themselves.
 //!
 //! It tells only whether an operation was acknowledged. Every error is returned as it is: the
 //! caller must take the operation as unknown.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rusd_proto::etcdserverpb::cluster_client::ClusterClient;
 use rusd_proto::etcdserverpb::kv_client::KvClient;
+use rusd_proto::etcdserverpb::lease_client::LeaseClient;
+use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rusd_proto::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader,
-    TxnRequest, request_op::Request,
+    CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, Member, MemberListRequest, PutRequest,
+    RangeRequest, RequestOp, ResponseHeader, TxnRequest, request_op::Request,
 };
 use rusd_proto::mvccpb::KeyValue;
 use tonic::Status;
@@ -30,14 +35,25 @@ pub(crate) struct Effect {
 #[derive(Clone)]
 pub(crate) struct Client {
     kv: KvClient<Channel>,
+    maintenance: MaintenanceClient<Channel>,
+    lease: LeaseClient<Channel>,
+    cluster: ClusterClient<Channel>,
 }
 
 impl Client {
     /// Connects at the first use.
     pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::from_shared(url.to_owned())?.timeout(OPERATION_TIMEOUT);
-        let kv = KvClient::new(endpoint.connect_lazy());
-        Ok(Self { kv: kv.max_decoding_message_size(usize::MAX) })
+        Self::with_timeout(url, OPERATION_TIMEOUT)
+    }
+
+    /// The same, of which an operation may take longer.
+    pub(crate) fn with_timeout(url: &str, timeout: Duration) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?.timeout(timeout);
+        let channel = endpoint.connect_lazy();
+        let kv = KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        let maintenance = MaintenanceClient::new(channel.clone());
+        let lease = LeaseClient::new(channel.clone());
+        Ok(Self { kv, maintenance, lease, cluster: ClusterClient::new(channel) })
     }
 
     /// Writes one key; the revision it got.
@@ -89,6 +105,53 @@ impl Client {
     /// Gives up what is older than a revision.
     pub(crate) async fn compact(&mut self, revision: i64) -> Result<(), Status> {
         self.kv.compact(CompactionRequest { revision, physical: false }).await?;
+        Ok(())
+    }
+
+    /// etcd's hash of the store at its revision.
+    pub(crate) async fn hash_kv(&mut self) -> Result<u32, Status> {
+        let request = HashKvRequest { revision: 0 };
+        Ok(self.maintenance.hash_kv(request).await?.into_inner().hash)
+    }
+
+    /// Grants a lease.
+    pub(crate) async fn grant(&mut self, id: i64, seconds: i64) -> Result<(), Status> {
+        self.lease.lease_grant(LeaseGrantRequest { id, ttl: seconds }).await?;
+        Ok(())
+    }
+
+    /// Writes one key that goes with a lease.
+    pub(crate) async fn put_with_lease(
+        &mut self,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        lease: i64,
+    ) -> Result<(), Status> {
+        self.kv.put(PutRequest { lease, ..put(key, value) }).await?;
+        Ok(())
+    }
+
+    /// The keys of every lease, by its id.
+    pub(crate) async fn leases(&mut self) -> Result<BTreeMap<i64, Vec<Vec<u8>>>, Status> {
+        let all = self.lease.lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases;
+        let mut leases = BTreeMap::new();
+        for id in all.iter().map(|lease| lease.id) {
+            let request = LeaseTimeToLiveRequest { id, keys: true };
+            let keys = self.lease.lease_time_to_live(request).await?.into_inner().keys;
+            leases.insert(id, keys.iter().map(|key| key.to_vec()).collect());
+        }
+        Ok(leases)
+    }
+
+    /// The members of the cluster.
+    pub(crate) async fn members(&mut self) -> Result<Vec<Member>, Status> {
+        let request = MemberListRequest { linearizable: true };
+        Ok(self.cluster.member_list(request).await?.into_inner().members)
+    }
+
+    /// Lets the member copy its engine.
+    pub(crate) async fn defragment(&mut self) -> Result<(), Status> {
+        self.maintenance.defragment(DefragmentRequest {}).await?;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod bit_flips;
 mod bite;
 mod certificates;
 mod check;
@@ -26,6 +27,7 @@ mod guard;
 mod membership;
 mod oracle;
 mod peers;
+mod power_loss;
 mod report;
 mod run_folder;
 mod seeds;
@@ -63,6 +65,10 @@ enum Verb {
     Bite(bite::Args),
     Crash(crash::Args),
     Door(door::Args),
+    #[command(name = "bit-flips")]
+    BitFlips(bit_flips::Args),
+    #[command(name = "power-loss")]
+    PowerLoss(power_loss::Args),
     Sim(sim::Args),
     Seeds(seeds::Args),
     Membership(membership::Args),
@@ -90,6 +96,8 @@ fn main() -> ExitCode {
         Verb::Bite(args) => bite::run(&args),
         Verb::Crash(args) => crash::run(&args),
         Verb::Door(args) => door::run(&args),
+        Verb::BitFlips(args) => bit_flips::run(&args),
+        Verb::PowerLoss(args) => power_loss::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
         Verb::Membership(args) => membership::run(&args),

@@ -4,6 +4,7 @@
 //! dropped is killed, and its own folder is removed. It ends with us however we end: see [`guard`].
 
 use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
 use std::io::{Read, Write};
@@ -98,6 +99,8 @@ pub(crate) struct Options {
     /// Which of them it is.
     position: usize,
     core: Option<usize>,
+    through: Vec<OsString>,
+    variables: Vec<(String, String)>,
     is_https: bool,
     flags: Vec<String>,
 }
@@ -112,6 +115,8 @@ impl Options {
             members: vec![Addresses::free()?],
             position: 0,
             core: None,
+            through: Vec::new(),
+            variables: Vec::new(),
             is_https: false,
             flags: Vec::new(),
         })
@@ -156,6 +161,18 @@ impl Options {
             format!("--initial-advertise-peer-urls=http://{peer}"),
             format!("--initial-cluster={}", initial_cluster(&self.members)),
         ]
+    }
+
+    /// Starts it by a program that becomes it; its words come before those of the server.
+    pub(crate) fn through(mut self, words: Vec<OsString>) -> Self {
+        self.through = words;
+        self
+    }
+
+    /// A variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// A further flag.
@@ -245,9 +262,19 @@ impl Server {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// What it has logged.
+    fn log_text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Last lines of its log, for an error message.
     pub(crate) fn log_tail(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.log_text();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
@@ -323,14 +350,18 @@ impl Drop for Scratch {
 }
 
 fn command(options: &Options, data_dir: &Path) -> Command {
-    let mut command = match options.core {
-        Some(core) if workspace::is_installed("taskset") => {
-            let mut command = guard::command(Path::new("taskset"));
-            command.args(["-c", &core.to_string()]).arg(&options.binary);
+    let pinned = options.core.filter(|_| workspace::is_installed("taskset"));
+    let pinned = pinned.map(|core| ["taskset".into(), "-c".into(), core.to_string().into()]);
+    let mut words = pinned.into_iter().flatten().chain(options.through.iter().cloned());
+    let mut command = match words.next() {
+        Some(first) => {
+            let mut command = guard::command(Path::new(&first));
+            command.args(words).arg(&options.binary);
             command
         }
-        _ => guard::command(&options.binary),
+        None => guard::command(&options.binary),
     };
+    command.envs(options.variables.iter().map(|(name, value)| (name, value)));
     let Addresses { client, peer } = options.members[options.position];
     let client = format!("{}://{client}", scheme(options.is_https));
     let peer = format!("http://{peer}");

@@ -10,7 +10,7 @@ use rusd_proto::raftpb::{Entry, EntryType};
 
 use crate::error::Fatal;
 use crate::log::index::{LogIndex, Place};
-use crate::log::record::{self, Found, Kind, LENGTH_BYTES};
+use crate::log::record::{self, Found, Kind, LENGTH_BYTES, Tail};
 use crate::log::replay;
 use crate::types::{HardState, Index, Metadata, Term};
 
@@ -210,7 +210,7 @@ fn frame_bytes(segment: &OpenSegment, offset: u64) -> Result<u64, Fatal> {
 }
 
 fn decode(buffer: &Bytes, at: usize) -> Option<Entry> {
-    let Found::Record(found) = record::read(buffer, at, None, false) else { return None };
+    let Found::Record(found) = record::read(buffer, at, None, Tail::Sealed) else { return None };
     if found.kind != Kind::Entry {
         return None;
     }

@@ -10,6 +10,12 @@
 //! The CRC covers data only, so everything else is checked for form: a length must agree with the
 //! record inside, fields come in order, padding is zero. What fails is *torn* when a crash in the
 //! middle of a write can have left it, and *corrupt* otherwise.
+//!
+//! A *sync marker* is a crc record whose data is its own place in the segment. It is written when
+//! everything before it is synced. etcd takes a crc record anywhere in a segment, and looks at its
+//! CRC only.
+
+use std::ops::Range;
 
 use prost::Message as _;
 use rusd_proto::raftpb::{Entry, EntryType};
@@ -20,6 +26,9 @@ use crate::types::{HardState, Metadata};
 
 /// Bytes of a frame's length.
 pub(super) const LENGTH_BYTES: usize = 8;
+
+/// Where frames begin.
+const FRAME_ALIGNMENT: usize = 8;
 
 /// The unit that a disk writes whole or not at all, at the least.
 const SECTOR_BYTES: usize = 512;
@@ -117,6 +126,11 @@ impl Encoder {
         self.frame(out, Kind::Snapshot, &record.encode_to_vec(), &[]);
     }
 
+    /// A sync marker at this place of the segment.
+    pub(super) fn sync_marker(&mut self, out: &mut Vec<u8>, at: u64) {
+        self.frame(out, Kind::Crc, &at.to_le_bytes(), &[]);
+    }
+
     /// The marker at the start of a new log: the state before the first entry is empty.
     pub(super) fn first_snapshot(&mut self, out: &mut Vec<u8>) {
         let mut data = Vec::with_capacity(4);
@@ -127,7 +141,9 @@ impl Encoder {
 
     /// Adds one frame; the record's data is `head` and `body` together.
     fn frame(&mut self, out: &mut Vec<u8>, kind: Kind, head: &[u8], body: &[u8]) {
-        self.crc = crc32c::crc32c_append(crc32c::crc32c_append(self.crc, head), body);
+        if kind != Kind::Crc {
+            self.crc = crc32c::crc32c_append(crc32c::crc32c_append(self.crc, head), body);
+        }
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH_BYTES]);
         out.extend_from_slice(&[TAG_TYPE, kind.number(), TAG_CRC]);
@@ -194,16 +210,27 @@ pub(super) enum Found<'a> {
     Corrupt(String),
 }
 
+/// What a crash of the machine may have done to a segment from some place on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// Nothing: another segment follows, which is begun when all of this one is synced.
+    Sealed,
+    /// The last write was cut short, and nothing is known of where it began: etcd's rule, an
+    /// incomplete frame or a zero sector in the last record, and nothing after it.
+    Unmarked,
+    /// All since the last sync marker was not synced: any of its sectors may be missing.
+    Marked,
+}
+
 /// Reads the frame at `at`. `crc` is that of the record before, `None` when nothing is known of it.
-/// Torn is only possible in the last segment of a log.
-pub(super) fn read(segment: &[u8], at: usize, crc: Option<u32>, is_last: bool) -> Found<'_> {
+pub(super) fn read(segment: &[u8], at: usize, crc: Option<u32>, tail: Tail) -> Found<'_> {
     let rest = &segment[at..];
     let Some((length_bytes, body)) = rest.split_first_chunk::<LENGTH_BYTES>() else {
-        return if rest.iter().all(|byte| *byte == 0) { Found::End } else { torn(is_last) };
+        return if is_zero(rest) { Found::End } else { torn(tail) };
     };
     let length_word = u64::from_le_bytes(*length_bytes);
     if length_word == 0 {
-        return end_of_records(segment, at, is_last);
+        return end_of_records(segment, at, tail);
     }
     let Ok(record_bytes) = usize::try_from(length_word & ((1 << 56) - 1)) else {
         return Found::Corrupt("impossible record length".into());
@@ -211,7 +238,7 @@ pub(super) fn read(segment: &[u8], at: usize, crc: Option<u32>, is_last: bool) -
     if record_bytes == 0 || length_field(record_bytes) != length_word {
         return Found::Corrupt(format!("impossible record length {length_word:#x}"));
     }
-    let frame = Frame { at, record_bytes, available: body, is_last };
+    let frame = Frame { at, record_bytes, available: body, tail };
     match frame.parse() {
         Ok(record) => frame.check(record, crc),
         Err(reason) => frame.refuse(reason),
@@ -219,10 +246,15 @@ pub(super) fn read(segment: &[u8], at: usize, crc: Option<u32>, is_last: bool) -
 }
 
 /// A zero length ends a segment. Sectors are written whole, so the sector that the zero is in
-/// cannot hold anything after it; a later one can, when the crash was in a write of several.
-fn end_of_records(segment: &[u8], at: usize, is_last: bool) -> Found<'_> {
+/// cannot hold anything after it; a later one can, when the crash was in a write of several. If the
+/// zero is at the end of its sector, the next one tells, unless it may be of a later write.
+fn end_of_records(segment: &[u8], at: usize, tail: Tail) -> Found<'_> {
     let next = at + LENGTH_BYTES;
-    let until = if is_last { (next + 1).next_multiple_of(SECTOR_BYTES) } else { segment.len() };
+    let until = match tail {
+        Tail::Sealed => segment.len(),
+        Tail::Unmarked => (next + 1).next_multiple_of(SECTOR_BYTES),
+        Tail::Marked => next.next_multiple_of(SECTOR_BYTES),
+    };
     if is_zero(&segment[next..until.min(segment.len())]) {
         Found::End
     } else {
@@ -230,8 +262,30 @@ fn end_of_records(segment: &[u8], at: usize, is_last: bool) -> Found<'_> {
     }
 }
 
-fn torn(is_last: bool) -> Found<'static> {
-    if is_last { Found::Torn } else { Found::Corrupt("the record is cut short".into()) }
+fn torn(tail: Tail) -> Found<'static> {
+    match tail {
+        Tail::Sealed => Found::Corrupt("the record is cut short".into()),
+        Tail::Unmarked | Tail::Marked => Found::Torn,
+    }
+}
+
+/// Whether a record is a sync marker, in its place.
+pub(super) fn is_sync_marker(record: &Record<'_>, at: usize) -> bool {
+    record.kind == Kind::Crc && u64::try_from(at).is_ok_and(|at| record.data == at.to_le_bytes())
+}
+
+/// The first sync marker that begins in `range`. The records before it cannot be read, so its CRC
+/// is not checked; it is known by its place.
+pub(super) fn find_sync_marker(segment: &[u8], range: Range<usize>) -> Option<usize> {
+    (range.start.next_multiple_of(FRAME_ALIGNMENT)..range.end).step_by(FRAME_ALIGNMENT).find(|at| {
+        // Most places hold no frame at all, so the length is looked at first.
+        let length = segment[*at..].first_chunk().copied().map(u64::from_le_bytes);
+        length.is_some_and(|length| (1..=0xff).contains(&(length & ((1 << 56) - 1))))
+            && matches!(
+                read(segment, *at, None, Tail::Sealed),
+                Found::Record(record) if is_sync_marker(&record, *at)
+            )
+    })
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -243,7 +297,7 @@ struct Frame<'a> {
     record_bytes: usize,
     /// From the record to the end of the segment.
     available: &'a [u8],
-    is_last: bool,
+    tail: Tail,
 }
 
 impl<'a> Frame<'a> {
@@ -278,7 +332,10 @@ impl<'a> Frame<'a> {
 
     fn check(&self, record: Record<'a>, crc: Option<u32>) -> Found<'a> {
         let Some(before) = crc else { return Found::Record(record) };
-        let computed = crc32c::crc32c_append(before, record.data);
+        let computed = match record.kind {
+            Kind::Crc => before,
+            _ => crc32c::crc32c_append(before, record.data),
+        };
         if computed == record.crc {
             Found::Record(record)
         } else {
@@ -286,13 +343,18 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Torn: the frame is incomplete, or a sector of it is zero, and nothing follows it.
+    /// Torn: the frame is incomplete, or a sector of it is zero. Nothing follows it, unless a sync
+    /// marker before it says that all of this is one write.
     fn refuse(&self, reason: String) -> Found<'a> {
         let held = &self.available[..self.body_bytes().min(self.available.len())];
         let follows = &self.available[held.len()..];
         let is_incomplete = held.len() < self.body_bytes();
-        let is_torn = self.is_last
-            && is_zero(follows)
+        let is_possible = match self.tail {
+            Tail::Sealed => false,
+            Tail::Unmarked => is_zero(follows),
+            Tail::Marked => true,
+        };
+        let is_torn = is_possible
             && !self.contradicts_its_length(held)
             && (is_incomplete || self.sectors(held).any(is_zero));
         if is_torn { Found::Torn } else { Found::Corrupt(reason) }

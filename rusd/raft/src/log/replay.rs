@@ -12,7 +12,7 @@ use rusd_proto::walpb;
 
 use crate::error::Fatal;
 use crate::log::index::LogIndex;
-use crate::log::record::{self, Found, Kind, Record};
+use crate::log::record::{self, Found, Kind, Record, Tail};
 use crate::log::segment::{self, SegmentName};
 use crate::types::{HardState, Metadata};
 
@@ -32,6 +32,8 @@ pub(super) struct Replayed {
     pub(super) tail: u64,
     /// Bytes after `tail` that are not zero, up to the last of them.
     pub(super) garbage_bytes: u64,
+    /// The last whole record is a sync marker.
+    pub(super) ends_marked: bool,
     pub(super) records: u64,
 }
 
@@ -49,13 +51,23 @@ pub(super) fn replay(dir: &Path) -> Result<Replayed, Fatal> {
     let metadata = replay.metadata.ok_or_else(|| unusable("no record says whose it is"))?;
     let hard_state = replay.hard_state;
     let crc = replay.crc.expect("every segment begins with a CRC record");
-    let (tail, garbage_bytes, records) = (replay.tail, replay.garbage_bytes, replay.records);
+    let Replay { tail, garbage_bytes, ends_marked, records, .. } = replay;
     let index = replay.finish(dir)?;
     if hard_state.commit > index.last_index() {
         let (last_index, needed) = (index.last_index(), hard_state.commit);
         return Err(Fatal::LogTooShort { last_index, needed });
     }
-    Ok(Replayed { metadata, hard_state, index, segments, crc, tail, garbage_bytes, records })
+    Ok(Replayed {
+        metadata,
+        hard_state,
+        index,
+        segments,
+        crc,
+        tail,
+        garbage_bytes,
+        ends_marked,
+        records,
+    })
 }
 
 /// Whose log is in `dir`, by the head of its oldest segment.
@@ -70,7 +82,7 @@ pub(super) fn metadata(dir: &Path) -> Result<Metadata, Fatal> {
     let mut at = 0;
     for in_segment in 0..2 {
         let site = Site { path: &name.path, offset: at };
-        match record::read(&content, at, replay.crc, false) {
+        match record::read(&content, at, replay.crc, Tail::Sealed) {
             Found::Record(record) => {
                 at = record.end;
                 replay.record(&record, in_segment, &site)?;
@@ -95,6 +107,7 @@ struct Replay {
     crc: Option<u32>,
     tail: u64,
     garbage_bytes: u64,
+    ends_marked: bool,
     records: u64,
 }
 
@@ -110,6 +123,7 @@ impl Default for Replay {
             crc: None,
             tail: 0,
             garbage_bytes: 0,
+            ends_marked: false,
             records: 0,
         }
     }
@@ -141,10 +155,15 @@ impl Replay {
         self.index.push_segment();
         let mut at = 0;
         let mut in_segment = 0;
+        let mut tail = if is_last { Tail::Unmarked } else { Tail::Sealed };
         loop {
             let site = Site { path: &name.path, offset: at };
-            match record::read(&content, at, self.crc, is_last) {
+            match record::read(&content, at, self.crc, tail) {
                 Found::Record(record) => {
+                    self.ends_marked = record::is_sync_marker(&record, at);
+                    if self.ends_marked && is_last {
+                        tail = Tail::Marked;
+                    }
                     at = record.end;
                     self.record(&record, in_segment, &site)?;
                     in_segment += 1;
@@ -156,32 +175,36 @@ impl Replay {
                 Found::Corrupt(reason) => return Err(site.corrupt(reason)),
             }
         }
-        let garbage = content[at..].iter().rposition(|byte| *byte != 0);
-        self.garbage_bytes = garbage.map_or(0, |last| bytes(last + 1));
+        let garbage = content[at..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        if let Some(marker) = record::find_sync_marker(&content, at..at + garbage) {
+            let site = Site { path: &name.path, offset: at };
+            return Err(site.corrupt(format!("no record, but the log was synced up to {marker}")));
+        }
+        self.garbage_bytes = bytes(garbage);
         self.tail = bytes(at);
         Ok(())
     }
 
-    /// Takes a record. The first two of a segment are its CRC and its metadata.
+    /// Takes a record. The first two of a segment are its CRC and its metadata; later CRC records
+    /// are sync markers, or another program's.
     fn record(
         &mut self,
         record: &Record<'_>,
         in_segment: u64,
         site: &Site<'_>,
     ) -> Result<(), Fatal> {
-        let is_head = match record.kind {
-            Kind::Crc => in_segment == 0,
+        let is_in_place = match record.kind {
+            Kind::Crc => in_segment != 1,
             Kind::Metadata => in_segment == 1,
             Kind::Entry | Kind::State | Kind::Snapshot => in_segment > 1,
         };
-        if !is_head {
+        if !is_in_place {
             return Err(site.corrupt(format!("a {:?} record is out of place", record.kind)));
         }
         match record.kind {
-            Kind::Crc if !record.data.is_empty() => {
-                return Err(site.corrupt("a CRC record with data"));
-            }
-            Kind::Crc => {}
+            Kind::Crc if record.data.is_empty() => {}
+            Kind::Crc if in_segment > 1 && record::is_sync_marker(record, site.offset) => {}
+            Kind::Crc => return Err(site.corrupt("a CRC record with data that is not its place")),
             Kind::Metadata => self.take_metadata(record.data, site)?,
             Kind::Entry => self.take_entry(record.data, site)?,
             Kind::State => self.take_state(record.data, site)?,

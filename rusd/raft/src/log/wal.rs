@@ -6,6 +6,9 @@
 //! Invariants:
 //! - Bytes before `synced` survive a crash of the machine; bytes before `position` that of the process.
 //! - From `position` on, the file holds zeros only.
+//! - A sync marker follows whatever was synced: written at once, it lasts when the process ends; and
+//!   nothing is written after it that is synced before it is. So what a loss of power may tear lies
+//!   after the last marker, and what lies before a marker must be whole.
 //! - After a failed write or sync the log takes nothing more: nobody knows what is on the disk.
 
 use std::fs::{self, File};
@@ -72,6 +75,8 @@ pub struct Wal {
     encoder: Encoder,
     position: u64,
     synced: u64,
+    /// Between `synced` and here there is nothing but a sync marker.
+    marked: u64,
     /// Up to here the last segment holds zeros that were written, not merely allocated.
     zeroed: u64,
     preparer: SegmentPreparer,
@@ -151,7 +156,7 @@ impl Wal {
         let last = segments.last().expect("a log has a segment");
         clear_tail(last, &replayed, options.segment_bytes)?;
         let sequence = replayed.segments.last().expect("a log has a segment").sequence;
-        Ok(Self {
+        let mut wal = Self {
             dir: dir.into(),
             options,
             metadata,
@@ -163,11 +168,20 @@ impl Wal {
             encoder: Encoder::new(replayed.crc),
             position: replayed.tail,
             synced: replayed.tail,
+            marked: replayed.tail,
             zeroed: replayed.tail,
             preparer: SegmentPreparer::new(dir, options.segment_bytes),
             batch: Vec::new(),
             has_failed: false,
-        })
+        };
+        if !replayed.ends_marked {
+            // What was written without markers is known to be synced from here on.
+            wal.write_sync_marker()?;
+            let last = wal.last_segment();
+            last.file.sync_data().map_err(Fatal::io("sync", &last.path))?;
+            wal.synced = wal.position;
+        }
+        Ok(wal)
     }
 
     /// Whose log `dir` holds, without opening it for writing.
@@ -193,7 +207,18 @@ impl Wal {
         Ok(())
     }
 
+    /// Says that everything so far is synced.
+    fn write_sync_marker(&mut self) -> Result<(), Fatal> {
+        let mut marker = Vec::new();
+        self.encoder.sync_marker(&mut marker, self.position);
+        self.zeroed = self.zeroed.max(self.position + length(&marker));
+        self.write_records(&marker)?;
+        self.marked = self.position;
+        Ok(())
+    }
+
     fn write_mark(&mut self, mark: &SnapshotMark, state: Option<HardState>) -> Result<(), Fatal> {
+        rusd_failpoint::hit("raftBeforeWALSaveSnaphot");
         if self.position >= self.options.segment_bytes {
             self.begin_segment()?;
         }
@@ -288,6 +313,8 @@ impl Wal {
         if !self.hard_state.is_empty() {
             self.encoder.state(&mut head, self.hard_state);
         }
+        let marker_at = length(&head);
+        self.encoder.sync_marker(&mut head, marker_at);
         file.write_all_at(&head, 0).map_err(Fatal::io("write", &temporary))?;
         file.sync_all().map_err(Fatal::io("sync", &temporary))?;
 
@@ -300,6 +327,7 @@ impl Wal {
         self.index.push_segment();
         self.position = length(&head);
         self.synced = self.position;
+        self.marked = self.position;
         self.zeroed = zeroed;
         Ok(())
     }
@@ -384,7 +412,9 @@ impl LogStore for Wal {
         }
         let term = self.term(base).expect("the log is cut at an entry that it holds");
         self.index.raise_base(base.0, term.0);
-        self.remove_segments().inspect_err(|_error| self.has_failed = true)
+        let removed = self.remove_segments().inspect_err(|_error| self.has_failed = true);
+        rusd_failpoint::hit("raftAfterWALRelease");
+        removed
     }
 
     fn restart_after(&mut self, mark: &SnapshotMark, state: HardState) -> Result<(), Fatal> {
@@ -397,7 +427,7 @@ impl LogStore for Wal {
 
     fn sync(&mut self) -> Result<(), Fatal> {
         self.check_usable()?;
-        if self.synced == self.position {
+        if self.marked == self.position {
             return Ok(());
         }
         let last = self.last_segment();
@@ -411,7 +441,7 @@ impl LogStore for Wal {
         self.has_failed = done.is_err();
         done?;
         self.synced = self.position;
-        Ok(())
+        self.write_sync_marker().inspect_err(|_error| self.has_failed = true)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engines there are, by name.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,7 +50,24 @@ impl EngineKind {
     }
 
     /// Opens or creates an engine in a folder.
+    ///
+    /// sled panics at some damage of its files. That too becomes an error that says where.
     pub fn open(self, folder: &Path) -> Result<Arc<dyn Backend>, StorageError> {
+        let damaged = |reason| StorageError::Damaged { path: folder.to_path_buf(), reason };
+        match catch_unwind(AssertUnwindSafe(|| self.open_files(folder))) {
+            Ok(Err(StorageError::Engine(error))) => {
+                Err(damaged(format!("{} cannot open it: {error}", self.name())))
+            }
+            Ok(opened) => opened,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref().copied()).unwrap_or_default();
+                Err(damaged(format!("{} gave up on opening it: {text}", self.name())))
+            }
+        }
+    }
+
+    fn open_files(self, folder: &Path) -> Result<Arc<dyn Backend>, StorageError> {
         Ok(match self {
             EngineKind::Sled(options) => Arc::new(SledBackend::open(folder, options)?),
             EngineKind::Fjall(options) => Arc::new(FjallBackend::open(folder, options)?),

@@ -271,14 +271,12 @@ fn remove_folder(path: &Path) -> Result<(), StorageError> {
     fs::remove_dir_all(path).map_err(|source| StorageError::Io { path: path.to_path_buf(), source })
 }
 
-/// Makes a folder, if it is not there, so that it survives a loss of power.
+/// Makes a folder, if it is not there. It survives a loss of power, also if an earlier process made
+/// it and did not live to see to that.
 fn make_folder(path: &Path) -> Result<(), StorageError> {
     let io = |source| StorageError::Io { path: path.to_path_buf(), source };
-    if !path.is_dir() {
-        fs::create_dir_all(path).map_err(io)?;
-        path.parent().map_or(Ok(()), pointer::sync_folder)?;
-    }
-    Ok(())
+    fs::create_dir_all(path).map_err(io)?;
+    path.parent().map_or(Ok(()), pointer::sync_folder)
 }
 
 #[cfg(test)]

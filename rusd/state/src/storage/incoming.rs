@@ -80,7 +80,9 @@ impl Installation {
         };
         // Its files are closed before anybody may accept it and open it.
         drop(generation);
+        rusd_failpoint::hit("raftBeforeSaveSnap");
         mark(self.generations.folder(), &incoming)?;
+        rusd_failpoint::hit("raftAfterSaveSnap");
         Ok(incoming)
     }
 }

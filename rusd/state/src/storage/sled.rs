@@ -5,24 +5,34 @@
 //!   always a transaction, and because that costs per entry, batches hold few, large entries.
 //! - Its background flush is off: we say when.
 //! - Its `flush` ends in `sync_file_range`, which syncs neither the file's length nor the disk's
-//!   cache, and it never syncs the files it puts large pages into. `sync` does both after it.
+//!   cache. `sync` does both after it. Nor does it sync its settings, without which nothing can be
+//!   read: `open` does.
+//! - A page larger than a quarter of a log segment becomes a file of its own, which it never syncs. If
+//!   the log that names that file reaches the disk before it, and the power fails, the page is as it
+//!   was before: a transaction is torn, in the middle. So no page may become that large: long values
+//!   are cut in `pieces`.
+//! - It flushes when it is dropped, and may wait for ever then if an earlier write failed (seen with a
+//!   full disk). So after a failure it is not dropped; the member that stops for it ends its threads.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 
+use crate::planted::{Bug, is_planted};
 use crate::storage::error::StorageError;
 use crate::storage::schema::Tree;
 use crate::storage::{Backend, Batch, Visit};
 
-/// Bytes of a log segment. A page larger than a quarter of it becomes a file of its own; a page of
-/// `kv_rev` holds up to 16 blocks, so a segment has room for 64 of them.
+mod pieces;
+
+/// Bytes of a log segment. A page holds up to 16 entries, and some more until it is split, of which
+/// none is longer than [`pieces::WHOLE_BYTES_MAX`] and its key.
 const SEGMENT_BYTES: usize = 2 << 20;
 
 /// The page cache unless the caller says otherwise. Reads of the hot path do not reach the engine,
@@ -45,11 +55,21 @@ impl Default for SledOptions {
 /// The six trees in a sled database.
 #[derive(Debug)]
 pub struct SledBackend {
-    trees: [sled::Tree; Tree::ALL.len()],
-    database: sled::Db,
+    /// Until it is dropped.
+    engine: Option<Engine>,
     folder: PathBuf,
     file: File,
-    blobs_synced: Mutex<Option<i64>>,
+    has_failed: AtomicBool,
+    /// Held while pieces are written, shared while they are read.
+    pieces_turn: RwLock<()>,
+}
+
+#[derive(Debug)]
+struct Engine {
+    trees: [sled::Tree; Tree::ALL.len()],
+    /// What does not fit into the others.
+    pieces: sled::Tree,
+    database: sled::Db,
 }
 
 impl SledBackend {
@@ -69,44 +89,135 @@ impl SledBackend {
             trees.push(database.open_tree(tree.name()).map_err(engine)?);
         }
         let trees = trees.try_into().expect("one tree was opened for each");
+        let pieces = database.open_tree(pieces::TREE).map_err(engine)?;
         let path = folder.join("db");
         let file = File::open(&path).map_err(|source| StorageError::Io { path, source })?;
         let folder = folder.to_path_buf();
-        let backend = SledBackend { trees, database, folder, file, blobs_synced: Mutex::new(None) };
+        let engine = Some(Engine { trees, pieces, database });
+        let (has_failed, pieces_turn) = (AtomicBool::new(false), RwLock::new(()));
+        let backend = SledBackend { engine, folder, file, has_failed, pieces_turn };
         backend.sync()?;
+        sync_file(&backend.folder.join("conf"))?;
         sync_file(&backend.folder)?;
         Ok(backend)
     }
 
-    fn tree(&self, tree: Tree) -> &sled::Tree {
-        &self.trees[tree.position()]
+    fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("it is there until it is dropped")
     }
 
-    /// Syncs the files of large pages that appeared since the last time.
-    fn sync_blobs(&self) -> Result<(), StorageError> {
-        let folder = self.folder.join("blobs");
-        let mut synced = self.blobs_synced.lock();
-        let before = *synced;
-        let io = |source| StorageError::Io { path: folder.clone(), source };
-        for entry in fs::read_dir(&folder).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.parse::<i64>().ok()) else {
-                continue;
-            };
-            if before.is_some_and(|before| id <= before) {
-                continue;
-            }
-            match sync_file(&folder.join(&name)) {
-                // The engine has let go of it meanwhile.
-                Err(StorageError::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound => {}
-                result => result?,
-            }
-            *synced = (*synced).max(Some(id));
+    fn tree(&self, tree: Tree) -> &sled::Tree {
+        &self.engine().trees[tree.position()]
+    }
+
+    /// The value of which this stands under its key; `None` if it has gone meanwhile.
+    fn whole(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        first: sled::IVec,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let corrupt = |reason: &str| StorageError::corrupt(tree, key, reason);
+        let read = |first: &[u8]| {
+            pieces::Head::read(first).ok_or_else(|| corrupt("its length is damaged"))
+        };
+        if read(&first)?.count == 0 {
+            return Ok(Some(Bytes::from_owner(first).slice(pieces::HEAD_BYTES..)));
         }
-        if *synced == before { Ok(()) } else { sync_file(&folder) }
+        // It may have been replaced since; now nobody can.
+        let _turn = self.pieces_turn.read();
+        let Some(first) = self.tree(tree).get(key).map_err(engine)? else { return Ok(None) };
+        let head = read(&first)?;
+        let mut value = first[pieces::HEAD_BYTES..].to_vec();
+        for number in 0..head.count {
+            let piece = self.engine().pieces.get(pieces::key(tree, key, number)).map_err(engine)?;
+            value.extend_from_slice(&piece.ok_or_else(|| corrupt("a piece of it is missing"))?);
+        }
+        if value.len() == head.bytes {
+            Ok(Some(value.into()))
+        } else {
+            Err(corrupt("a piece of it is damaged"))
+        }
+    }
+
+    /// What is under a key now: its head.
+    fn head(&self, tree: Tree, key: &[u8]) -> Result<Option<pieces::Head>, StorageError> {
+        let first = self.tree(tree).get(key).map_err(engine)?;
+        let damaged = || StorageError::corrupt(tree, key, "its length is damaged");
+        first.map(|first| pieces::Head::read(&first).ok_or_else(damaged)).transpose()
+    }
+
+    /// Adds what is to be done so that a key has this value. Gives the head of the one before.
+    fn replace(
+        &self,
+        batches: &mut Batches,
+        tree: Tree,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<Option<pieces::Head>, StorageError> {
+        let before = self.head(tree, key)?;
+        let (head, cut) = value.map(pieces::cut).unzip();
+        let cut = cut.unwrap_or_default();
+        let old = before.map_or(0, |head| head.count);
+        if old > 0 || !cut.is_empty() {
+            let batch = batches.entry(None).or_default();
+            (0..old).for_each(|number| batch.remove(pieces::key(tree, key, number)));
+            for (number, piece) in (0..).zip(cut) {
+                batch.insert(pieces::key(tree, key, number), piece);
+            }
+        }
+        let batch = batches.entry(Some(tree)).or_default();
+        match head {
+            Some(first) => batch.insert(key, first),
+            None => batch.remove(key),
+        }
+        Ok(before)
+    }
+
+    fn transact(&self, batches: &Batches) -> Result<(), StorageError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let _turn = batches.contains_key(&None).then(|| self.pieces_turn.write());
+        let tree = |tree: &Option<Tree>| tree.map_or(&self.engine().pieces, |tree| self.tree(tree));
+        let trees: Vec<&sled::Tree> = batches.keys().map(tree).collect();
+        let committed = trees[..].transaction(|views| {
+            for (view, batch) in views.iter().zip(batches.values()) {
+                view.apply_batch(batch)?;
+            }
+            Ok::<(), ConflictableTransactionError<()>>(())
+        });
+        committed.map_err(|error| match error {
+            TransactionError::Storage(error) => self.failed(error),
+            TransactionError::Abort(()) => unreachable!("the transaction never aborts itself"),
+        })
+    }
+
+    fn set_image(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<Option<usize>, StorageError> {
+        let mut batches = Batches::new();
+        let before = self.replace(&mut batches, tree, key, value)?;
+        if batches.len() > 1 {
+            self.transact(&batches)?;
+        } else if let Some(batch) = batches.remove(&Some(tree)) {
+            self.tree(tree).apply_batch(batch).map_err(|error| self.failed(error))?;
+        }
+        Ok(before.map(|head| head.bytes))
+    }
+
+    /// A write failed.
+    fn failed(&self, error: sled::Error) -> StorageError {
+        self.has_failed.store(true, Ordering::Relaxed);
+        engine(error)
     }
 }
+
+/// What is to be done to each tree; none is the one of the pieces.
+type Batches = BTreeMap<Option<Tree>, sled::Batch>;
 
 fn engine(error: sled::Error) -> StorageError {
     StorageError::Engine(Box::new(error))
@@ -131,18 +242,24 @@ fn sync_file(path: &Path) -> Result<(), StorageError> {
 impl Backend for SledBackend {
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let value = self.tree(tree).get(key).map_err(engine)?;
-        Ok(value.map(Bytes::from_owner))
+        value.map_or(Ok(None), |value| self.whole(tree, key, value))
     }
 
     fn at_or_before(&self, tree: Tree, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StorageError> {
-        let entry = self.tree(tree).range(..=key).next_back().transpose().map_err(engine)?;
-        Ok(entry.map(|(key, value)| (Bytes::from_owner(key), Bytes::from_owner(value))))
+        loop {
+            let entry = self.tree(tree).range(..=key).next_back().transpose().map_err(engine)?;
+            let Some((key, value)) = entry else { return Ok(None) };
+            if let Some(value) = self.whole(tree, &key, value)? {
+                return Ok(Some((Bytes::from_owner(key), value)));
+            }
+        }
     }
 
     fn scan(&self, tree: Tree, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         for entry in self.tree(tree).range(from..) {
             let (key, value) = entry.map_err(engine)?;
-            if let ControlFlow::Break(()) = visit(&key, Bytes::from_owner(value))? {
+            let Some(value) = self.whole(tree, &key, value)? else { continue };
+            if let ControlFlow::Break(()) = visit(&key, value)? {
                 break;
             }
         }
@@ -150,28 +267,12 @@ impl Backend for SledBackend {
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StorageError> {
-        let mut batches = BTreeMap::<Tree, sled::Batch>::new();
+        let mut batches = Batches::new();
         for write in &batch.writes {
-            let batch = batches.entry(write.tree).or_default();
-            match &write.value {
-                Some(value) => batch.insert(&write.key[..], &value[..]),
-                None => batch.remove(&write.key[..]),
-            }
+            let (tree, key) = (write.tree, &write.key[..]);
+            self.replace(&mut batches, tree, key, write.value.as_deref())?;
         }
-        if batches.is_empty() {
-            return Ok(());
-        }
-        let trees: Vec<&sled::Tree> = batches.keys().map(|tree| self.tree(*tree)).collect();
-        let committed = trees[..].transaction(|views| {
-            for (view, batch) in views.iter().zip(batches.values()) {
-                view.apply_batch(batch)?;
-            }
-            Ok::<(), ConflictableTransactionError<()>>(())
-        });
-        committed.map_err(|error| match error {
-            TransactionError::Storage(error) => engine(error),
-            TransactionError::Abort(()) => unreachable!("the transaction never aborts itself"),
-        })
+        self.transact(&batches)
     }
 
     fn put_image(
@@ -180,44 +281,69 @@ impl Backend for SledBackend {
         key: &[u8],
         value: &[u8],
     ) -> Result<Option<usize>, StorageError> {
-        let replaced = self.tree(tree).insert(key, value).map_err(engine)?;
-        Ok(replaced.map(|value| value.len()))
+        self.set_image(tree, key, Some(value))
     }
 
     fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
-        let removed = self.tree(tree).remove(key).map_err(engine)?;
-        Ok(removed.map(|value| value.len()))
+        self.set_image(tree, key, None)
     }
 
     fn clear(&self, tree: Tree) -> Result<(), StorageError> {
-        self.tree(tree).clear().map_err(engine)
+        self.tree(tree).clear().map_err(|error| self.failed(error))?;
+        for key in self.engine().pieces.scan_prefix(pieces::prefix(tree)).keys() {
+            let key = key.map_err(engine)?;
+            self.engine().pieces.remove(key).map_err(|error| self.failed(error))?;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        self.database.flush().map_err(engine)?;
-        self.sync_blobs()?;
+        self.engine().database.flush().map_err(|error| self.failed(error))?;
+        if is_planted(Bug::EngineNotSynced) {
+            return Ok(());
+        }
         let sync = self.file.sync_data();
         sync.map_err(|source| StorageError::Io { path: self.folder.join("db"), source })
     }
 
     fn size_on_disk(&self) -> Result<u64, StorageError> {
-        self.database.size_on_disk().map_err(engine)
+        self.engine().database.size_on_disk().map_err(engine)
+    }
+}
+
+impl Drop for SledBackend {
+    fn drop(&mut self) {
+        if self.has_failed.load(Ordering::Relaxed) {
+            std::mem::forget(self.engine.take());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn the_file_of_a_large_value_is_synced_too() {
+    fn nothing_becomes_a_file_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let mut batch = Batch::default();
-        batch.put(Tree::KvRev, b"large", vec![7; 3 << 20]);
         let backend = SledBackend::open(folder.path(), SledOptions::default()).unwrap();
-        backend.commit(&batch).unwrap();
-        assert!(backend.blobs_synced.lock().is_none());
+        for number in 0..100_u8 {
+            let mut batch = Batch::default();
+            batch.put(Tree::KvRev, &[number], vec![number; 300_000]);
+            batch.put(Tree::Meta, b"large", vec![number; 3 << 20]);
+            backend.commit(&batch).unwrap();
+            backend.put_image(Tree::Kv, &[number], &vec![number; 20_000]).unwrap();
+            backend.put_image(Tree::Index, &[number], &vec![number; 500_000]).unwrap();
+        }
         backend.sync().unwrap();
-        assert!(backend.blobs_synced.lock().is_some(), "it has a file of its own");
+        assert_eq!(fs::read_dir(folder.path().join("blobs")).unwrap().count(), 0);
+        assert_eq!(backend.put_image(Tree::Index, &[1], &[]).unwrap(), Some(500_000));
+        assert_eq!(backend.remove_image(Tree::Kv, &[1]).unwrap(), Some(20_000));
+        for tree in [Tree::KvRev, Tree::Meta, Tree::Kv, Tree::Index] {
+            backend.clear(tree).unwrap();
+        }
+        assert_eq!(backend.engine().pieces.len(), 0, "no piece is left behind");
     }
 }

@@ -26,10 +26,10 @@ fn segment(sizes: &[usize]) -> (Vec<u8>, Vec<usize>) {
 }
 
 /// How reading ends, and how many records come before.
-fn read_all(segment: &[u8], is_last: bool) -> (usize, Found<'_>) {
+fn read_all(segment: &[u8], tail: Tail) -> (usize, Found<'_>) {
     let (mut at, mut crc, mut count) = (0, None, 0);
     loop {
-        match read(segment, at, crc, is_last) {
+        match read(segment, at, crc, tail) {
             Found::Record(record) => {
                 (at, crc) = (record.end, Some(record.crc));
                 count += 1;
@@ -60,12 +60,12 @@ fn every_truncation_is_torn_or_the_end() {
     let (whole, places) = segment(&[10, 600, 0, 1300]);
     for cut in places[0]..=whole.len() {
         let complete = places[1..].iter().filter(|end| **end <= cut).count();
-        let (count, end) = read_all(&whole[..cut], true);
+        let (count, end) = read_all(&whole[..cut], Tail::Unmarked);
         assert_eq!(count, 2 + complete, "cut at {cut}");
         let expected = if places.contains(&cut) { Found::End } else { Found::Torn };
         assert_eq!(end, expected, "cut at {cut}");
         if !places.contains(&cut) {
-            assert!(matches!(read_all(&whole[..cut], false).1, Found::Corrupt(_)));
+            assert!(matches!(read_all(&whole[..cut], Tail::Sealed).1, Found::Corrupt(_)));
         }
     }
 }
@@ -80,7 +80,7 @@ fn every_lost_sector_suffix_is_torn_or_the_end() {
             let mut torn = bytes.clone();
             torn[sector..].fill(0);
             let complete = places[1..].iter().filter(|end| **end <= sector).count();
-            let (count, end) = read_all(&torn, true);
+            let (count, end) = read_all(&torn, Tail::Unmarked);
             assert_eq!(count, 2 + complete, "first {first} sector {sector}");
             assert!(
                 matches!(end, Found::Torn | Found::End),
@@ -98,7 +98,7 @@ fn every_flipped_bit_is_corrupt() {
     for bit in 0..end * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        let (count, found) = read_all(&damaged, true);
+        let (count, found) = read_all(&damaged, Tail::Unmarked);
         // A record of another kind reads well here; replay refuses it for its content or place.
         let is_kind = places.iter().chain(&[0, 16]).any(|at| bit / 8 == at + 9);
         assert!(
@@ -109,10 +109,28 @@ fn every_flipped_bit_is_corrupt() {
 }
 
 #[test]
-fn a_lost_sector_that_others_follow_is_corrupt() {
+fn a_lost_sector_that_others_follow_is_corrupt_unless_all_is_known_to_be_one_write() {
     let (mut bytes, places) = segment(&[10, 2000, 10]);
     bytes.resize(bytes.len() + 1024, 0);
     let sector = (places[1] + 16).next_multiple_of(SECTOR_BYTES);
     bytes[sector..sector + SECTOR_BYTES].fill(0);
-    assert!(matches!(read_all(&bytes, true).1, Found::Corrupt(_)));
+    assert!(matches!(read_all(&bytes, Tail::Unmarked).1, Found::Corrupt(_)));
+    assert_eq!(read_all(&bytes, Tail::Marked), (3, Found::Torn));
+}
+
+#[test]
+fn a_sync_marker_is_known_by_its_place() {
+    let mut encoder = Encoder::new(5);
+    let mut bytes = vec![0; 40];
+    encoder.sync_marker(&mut bytes, 40);
+    let whole = bytes.len();
+    bytes.resize(256, 0);
+    assert_eq!(find_sync_marker(&bytes, 0..41), Some(40));
+    assert_eq!(find_sync_marker(&bytes, 0..40), None);
+    assert_eq!(find_sync_marker(&bytes, 41..256), None);
+    let Found::Record(record) = read(&bytes, 40, Some(5), Tail::Sealed) else { panic!("whole") };
+    assert_eq!((record.kind, record.crc, record.end), (Kind::Crc, 5, whole));
+    // As a value that a client wrote, at another place.
+    bytes.copy_within(40..whole, 48);
+    assert_eq!(find_sync_marker(&bytes, 41..256), None);
 }
