@@ -90,6 +90,8 @@ pub enum Plant {
     /// A leader counts entries of earlier terms as committed when a quorum has them (Raft paper,
     /// figure 8).
     CommitEarlierTerms,
+    /// A leader counts what learners have as if they were voters, but asks for no larger quorum.
+    CountLearners,
 }
 
 /// One raft instance over a log.
@@ -169,7 +171,12 @@ impl<L: LogStore> Node<L> {
         self.check_target(message.to, message.cluster_id)?;
         let message = convert::message_to_crate(message)?;
         self.check_content(&message)?;
-        self.step_crate(message)
+        let (kind, from) = (message.get_msg_type(), message.from);
+        self.step_crate(message)?;
+        if kind == eraftpb::MessageType::MsgHeartbeat && from == self.leader_id() {
+            self.tell_of_state();
+        }
+        Ok(())
     }
 
     /// Takes a vote request.
@@ -325,7 +332,10 @@ impl<L: LogStore> Node<L> {
     pub fn poll(&mut self, outbox: &mut dyn Outbox) -> Result<Turn, Fatal> {
         self.raw.advance_apply_to(self.handed_out.0);
         #[cfg(feature = "planted-bugs")]
-        self.commit_earlier_terms();
+        {
+            self.commit_earlier_terms();
+            self.count_learners();
+        }
         self.campaign_alone();
         self.take_failure()?;
         if !self.raw.has_ready() {
@@ -506,6 +516,21 @@ impl<L: LogStore> Node<L> {
     }
 
     #[cfg(feature = "planted-bugs")]
+    fn count_learners(&mut self) {
+        if self.planted.plant != Plant::CountLearners {
+            return;
+        }
+        let Some(matched) = self.matched() else { return };
+        let mut matched: Vec<Index> = matched.into_iter().map(|(_, index)| index).collect();
+        matched.sort_unstable_by(|one, other| other.cmp(one));
+        let Some(index) = matched.get(self.conf_state().voters.len() / 2).copied() else { return };
+        let raft = &mut self.raw.raft;
+        if raft.raft_log.term(index.0) == Ok(raft.term) {
+            raft.raft_log.commit_to(index.0);
+        }
+    }
+
+    #[cfg(feature = "planted-bugs")]
     fn sync_turn(&mut self) -> Result<(), Fatal> {
         if let Plant::AcknowledgeBeforeSync { turns_per_sync } = self.planted.plant {
             self.planted.turns += 1;
@@ -539,6 +564,21 @@ impl<L: LogStore> Node<L> {
             Some(ReadState { context, index: state.index })
         };
         states.into_iter().filter_map(own).collect()
+    }
+
+    /// A node that has a state and no entry tells the leader how far the state goes. A leader that has
+    /// sent it may not have heard what became of it, and would send the whole state again.
+    fn tell_of_state(&mut self) {
+        let committed = self.committed();
+        if committed == Index(0) || self.last_index() >= self.log().first_index() {
+            return;
+        }
+        let raft = &mut self.raw.raft;
+        let mut message = Message::default();
+        message.set_msg_type(eraftpb::MessageType::MsgAppendResponse);
+        (message.from, message.to, message.term) = (raft.id, raft.leader_id, raft.term);
+        (message.index, message.commit) = (committed.0, committed.0);
+        raft.msgs.push(message);
     }
 
     /// A node that is the only voter need not wait for a timeout.

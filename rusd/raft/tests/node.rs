@@ -381,3 +381,34 @@ fn a_state_is_installed_only_where_the_log_does_not_lead() {
     let node = Node::new(config(1), log, Index(9), conf_state).unwrap();
     assert_eq!(node.committed(), Index(9));
 }
+
+/// A leader that does not hear what became of the state that it sent would send it again, and the
+/// member would start over with each: in a simulation for as long as there was anything new.
+#[test]
+fn a_node_with_a_state_and_no_entries_tells_the_leader_how_far_it_goes() {
+    let conf_state = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
+    let mark = SnapshotMark { index: Index(7), term: Term(2), conf_state: conf_state.clone() };
+    let mut log = MemoryLog::new(Metadata { node_id: 3, cluster_id: CLUSTER_ID });
+    log.restart_after(&mark, HardState { term: 2, vote: 0, commit: 7 }).unwrap();
+    let mut node = Node::new(Config::new(3), log, Index(7), conf_state).unwrap();
+    let message =
+        |body| PeerMessage { to: 3, from: 1, term: 2, cluster_id: CLUSTER_ID, body: Some(body) };
+    let mut told = |body| {
+        node.step(message(body)).unwrap();
+        let mut sent = Vec::new();
+        assert!(node.poll(&mut sent).unwrap().committed.is_empty());
+        let reply = |outgoing| match outgoing {
+            Outgoing::Message(PeerMessage { body: Some(Body::AppendReply(reply)), .. }) => {
+                Some((reply.index, reply.reject))
+            }
+            _ => None,
+        };
+        sent.into_iter().filter_map(reply).collect::<Vec<_>>()
+    };
+    let heartbeat = || Body::Heartbeat(Heartbeat { commit: 7, ..Heartbeat::default() });
+    assert_eq!(told(heartbeat()), [(7, false)]);
+    let entries = vec![Entry { index: Some(8), term: Some(2), ..Entry::default() }];
+    let append = Append { log_term: 2, index: 7, commit: 7, entries };
+    assert_eq!(told(Body::Append(append)), [(8, false)]);
+    assert_eq!(told(heartbeat()), [], "from now on entries tell");
+}
