@@ -34,7 +34,7 @@ use crate::consensus::peer_http::PeerAsker;
 use crate::consensus::progress::Progress;
 use crate::consensus::proposer::{IdGenerator, Proposer, ProposerLimits, Waiters};
 use crate::consensus::read_barrier::{ProvenReads, ReadBarrier};
-use crate::consensus::reconfigure::Reconfigurer;
+use crate::consensus::reconfigure::{Clock, Reconfigurer};
 use crate::consensus::transfer::{LeaderTransfer, TransferTimes};
 use crate::consensus::transport::Transport;
 use crate::engine::{Defragmenter, Engine, EngineMeter};
@@ -169,6 +169,7 @@ struct Shared {
     engine: Arc<EngineMeter>,
     quota: Quota,
     space: SpaceWatch,
+    clock: Clock,
 }
 
 impl<L: LogStore> Assembly<L> {
@@ -193,7 +194,7 @@ impl<L: LogStore> Assembly<L> {
         } = materials;
         let (membership, roster) = membership(&state, removed);
         let (inbox, inbox_out) = inbox;
-        let shared = Shared::new(config, &state, &identity, transport, inbox)?;
+        let shared = Shared::new(config, &state, &identity, entropy.started, (transport, inbox))?;
         let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
         let (applied, _) = state.applied();
         let raft_config = raft_config(config, identity.member_id, entropy);
@@ -256,8 +257,8 @@ impl Shared {
         config: &Config,
         state: &StateMachine,
         identity: &Identity,
-        transport: Transport,
-        inbox: Inbox,
+        started: SystemTime,
+        (transport, inbox): (Transport, Inbox),
     ) -> Result<Self, StorageError> {
         let (applied, _) = state.applied();
         let progress = Arc::new(Progress::new(identity.member_id, applied));
@@ -270,6 +271,7 @@ impl Shared {
         Ok(Shared {
             engine,
             space: SpaceWatch::new(quota.clone()),
+            clock: Clock::at(started),
             quota,
             transport,
             inbox,
@@ -327,6 +329,7 @@ impl Shared {
                 proven_reads: Arc::clone(&self.proven_reads),
                 links: self.transport.links(),
                 is_strict: config.membership.is_strict,
+                clock: self.clock,
             },
             space_alarm,
             proposer,

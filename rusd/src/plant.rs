@@ -25,6 +25,8 @@ pub enum Plant {
     SplitTxn,
     /// A leader counts entries of earlier terms as committed when a quorum has them.
     CommitEarlierTerms,
+    /// A leader counts what learners have as if they were voters.
+    LearnerCounted,
     /// A round of reads goes out again under the context of one that was given up.
     ReadContextReused,
     /// A member that led once goes on expiring leases, and the next leader is not asked.
@@ -47,6 +49,7 @@ impl Plant {
             "drop-watch-event" => Plant::DropWatchEvent,
             "split-txn" => Plant::SplitTxn,
             "commit-earlier-terms" => Plant::CommitEarlierTerms,
+            "learner-counted" => Plant::LearnerCounted,
             "read-context-reused" => Plant::ReadContextReused,
             "deposed-leader-expires" => Plant::DeposedLeaderExpires,
             "version-survives-delete" => Plant::State(Bug::VersionSurvivesDelete),

@@ -21,8 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusd_proto::etcdserverpb::InternalRaftRequest;
-use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 use rusd_raft::Metadata;
 use rusd_raft::log::{LogStore, Wal};
 use rusd_state::members::Member as ClusterMember;
@@ -35,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::assembly::{self, Assembly, AssemblyError, Background, Entropy, Materials};
 use crate::background::corruption::{self, CorruptAtStart};
+use crate::background::publisher::Publisher;
 use crate::blocking::BlockingWork;
 use crate::bootstrap::{BootstrapError, Start};
 use crate::config::{Config, Url};
@@ -58,8 +57,6 @@ use crate::tls::{Acceptor, Dialer, NameCheck, Tls, TlsError, TlsOptions};
 
 /// How long a stop waits for open requests.
 const GRACE: Duration = Duration::from_secs(2);
-/// Pause between attempts to publish this member's attributes.
-const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
 /// How long a member that was removed goes on, as in etcd: others may learn from it that it was.
 const REMOVED_DELAY: Duration = Duration::from_secs(1);
@@ -421,6 +418,7 @@ impl Starting<'_> {
             progress: Arc::clone(&member.progress),
             inbox: inbox.clone(),
             turn: Semaphore::new(1),
+            blocking_work: BlockingWork::OnThreads,
         }
     }
 
@@ -506,28 +504,17 @@ impl Starting<'_> {
         proposer: &Proposer,
         stops: [&CancellationToken; 2],
     ) -> Result<(), ServerError> {
-        let attributes = Attributes {
+        let publisher = Publisher {
+            proposer: proposer.clone(),
+            member_id: self.identity.member_id,
             name: self.identity.name.clone(),
             client_urls: self.config.advertise_client_urls.clone(),
         };
-        let request = InternalRaftRequest {
-            cluster_member_attr_set: Some(ClusterMemberAttrSetRequest {
-                member_id: self.identity.member_id,
-                member_attributes: Some(attributes),
-            }),
-            ..InternalRaftRequest::default()
-        };
         rusd_failpoint::hit("beforePublishing");
-        let publishing = async {
-            while let Err(error) = proposer.propose(request.clone()).await {
-                tracing::warn!(%error, "failed to publish local member to cluster through raft");
-                tokio::time::sleep(PUBLISH_RETRY).await;
-            }
-        };
         let [by_us, by_failure] = stops;
         self.peer_runtime.block_on(async {
             tokio::select! {
-                () = publishing => Ok(()),
+                () = publisher.run() => Ok(()),
                 () = by_us.cancelled() => Err(ServerError::StoppedEarly),
                 () = by_failure.cancelled() => Err(ServerError::Failed),
             }

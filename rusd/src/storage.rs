@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use prost::Message as _;
 use rusd_proto::raftpb::EntryType;
-use rusd_raft::log::{DataDirLock, LogStore as _, Wal, WalOptions};
+use rusd_raft::log::{DataDirLock, LogStore, Wal, WalOptions};
 use rusd_raft::{BootstrapMember, Entry, HardState, Index, Metadata, Term};
 use rusd_state::storage::{
-    Backend, EngineKind, FjallOptions, Generations, HistoryOptions, SledOptions, StorageError,
-    incoming,
+    Backend, EngineKind, FjallOptions, Generations, HistoryOptions, Shelf, SledOptions,
+    StorageError, incoming,
 };
 use rusd_state::{Options, StateMachine};
 
@@ -154,10 +154,8 @@ impl Storage {
         make_folders(data_dir, Path::new("member/snap")).map_err(create)?;
         let lock = DataDirLock::acquire(data_dir)?;
         let mut wal = open_wal(&options, origin, metadata)?;
-        let kind = options.backend.kind();
-        accept_incoming(&engine_dir(data_dir), &wal)?;
-        let is_log_whole = wal.first_index() == Index(1);
-        let generations = open_generations(&engine_dir(data_dir), kind, is_log_whole)?;
+        let shelf = options.backend.kind().shelf(&engine_dir(data_dir))?;
+        let generations = open_generations(&shelf, &wal)?;
         let backend = generations.current();
         let state = StateMachine::open(backend, HistoryOptions::default(), options.state)?;
         if options.is_forced_new && matches!(origin, Origin::Log) {
@@ -203,20 +201,24 @@ fn open_wal(
     }
 }
 
-/// A state that came from another member counts if the log begins after it. Otherwise the member
-/// ended before the log knew of it.
-fn accept_incoming(folder: &Path, wal: &Wal) -> Result<(), StorageError> {
-    let Some(waiting) = incoming::find(folder)? else { return Ok(()) };
-    let base = Index(waiting.applied_index);
-    if wal.first_index() == base.next() && wal.term(base) == Some(Term(waiting.term)) {
-        tracing::info!(index = base.0, "the state that was received is the current one");
-        rusd_failpoint::hit("applyBeforeOpenSnapshot");
-        incoming::accept(folder)?;
-        rusd_failpoint::hit("applyAfterOpenSnapshot");
-        Ok(())
-    } else {
-        incoming::discard(folder)
+/// Opens the engine's generations as the log has it. A state that came from another member counts if
+/// the log begins after it; otherwise the member ended before the log knew of it.
+pub fn generations_for(
+    log: &impl LogStore,
+    shelf: &Arc<dyn Shelf>,
+) -> Result<Generations, StorageError> {
+    if let Some(waiting) = incoming::find(&**shelf)? {
+        let base = Index(waiting.applied_index);
+        if log.first_index() == base.next() && log.term(base) == Some(Term(waiting.term)) {
+            tracing::info!(index = base.0, "the state that was received is the current one");
+            rusd_failpoint::hit("applyBeforeOpenSnapshot");
+            incoming::accept(&**shelf)?;
+            rusd_failpoint::hit("applyAfterOpenSnapshot");
+        } else {
+            incoming::discard(&**shelf)?;
+        }
     }
+    Generations::open_on(Arc::clone(shelf), log.first_index() == Index(1))
 }
 
 /// Ends the log after what is committed with changes that leave this member alone.
@@ -257,18 +259,14 @@ fn force_new_cluster(wal: &mut Wal, state: &StateMachine) -> Result<(), OpenErro
 
 /// An engine that this process has just let go of may give its lock back a little later. No other
 /// process has it: the data directory is locked.
-fn open_generations(
-    folder: &Path,
-    kind: EngineKind,
-    is_log_whole: bool,
-) -> Result<Generations, StorageError> {
+fn open_generations(shelf: &Arc<dyn Shelf>, wal: &Wal) -> Result<Generations, StorageError> {
     for _ in 0..LOCK_ATTEMPTS {
-        match Generations::open(folder, kind, is_log_whole) {
+        match generations_for(wal, shelf) {
             Err(StorageError::Locked { .. }) => std::thread::sleep(LOCK_RETRY),
             opened => return opened,
         }
     }
-    Generations::open(folder, kind, is_log_whole)
+    generations_for(wal, shelf)
 }
 
 /// Opens the engine of a member that is not running; `None` if it has none.

@@ -29,6 +29,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(40);
 /// How often a watch asks how far it has come.
 const PROGRESS_EVERY: Duration = Duration::from_millis(300);
+/// What a member without a vote says of what it does not serve.
+const LEARNER: &str = "etcdserver: rpc not supported for learner";
 /// Longest way of a request to a member, and of its answer back, in milliseconds.
 const WAY_MS_MAX: u64 = 3;
 
@@ -140,7 +142,8 @@ impl Client {
         let (outcome, is_well) = match tokio::time::timeout(REQUEST_TIMEOUT, asking).await {
             Ok(Some(Ok(response))) => (Outcome::Ok(response), true),
             Ok(Some(Err(status))) => {
-                (failure::outcome(&request, &status), failure::is_refusal(&status))
+                let is_well = failure::is_refusal(&status) && status.message() != LEARNER;
+                (failure::outcome(&request, &status), is_well)
             }
             Ok(None) => (failure::outcome(&request, &Status::unavailable("gone")), false),
             Err(_elapsed) => (failure::timed_out(&request), false),
@@ -170,15 +173,29 @@ pub struct Watcher {
     pub reached: watch::Receiver<i64>,
     /// The task.
     pub task: tokio::task::JoinHandle<()>,
+    /// Set for it to end.
+    ending: watch::Sender<Option<Ending>>,
+}
+
+/// How a watch ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Everything has arrived.
+    Complete,
+    /// The member is none any more, or has no vote.
+    Abandoned,
+}
+
+impl Watcher {
+    /// Ends it. Abandoned, it has no claim to what it has not seen.
+    pub fn end(&self, is_abandoned: bool) {
+        let ending = if is_abandoned { Ending::Abandoned } else { Ending::Complete };
+        self.ending.send_replace(Some(ending));
+    }
 }
 
 /// Starts a watch on all keys of a member.
-pub fn start_watch(
-    plan: &Plan,
-    member: usize,
-    shared: &Shared,
-    closing: CancellationToken,
-) -> Watcher {
+pub fn start_watch(plan: &Plan, member: usize, shared: &Shared) -> Watcher {
     let (key, range_end) = KeySpace::new(&plan.workload.keys).whole();
     let request = WatchRequest {
         key,
@@ -190,10 +207,16 @@ pub fn start_watch(
         resumes: None,
     };
     let (sender, reached) = watch::channel(0);
-    let id = u64::try_from(member).expect("members are few");
-    let following =
-        Following { member, request, id, reached: sender, shared: shared.clone(), closing };
-    Watcher { member, reached, task: tokio::spawn(following.run()) }
+    let (ending, ending_out) = watch::channel(None);
+    let following = Following {
+        member,
+        request,
+        id: u64::try_from(member).expect("members are few"),
+        reached: sender,
+        shared: shared.clone(),
+        ending: ending_out,
+    };
+    Watcher { member, reached, task: tokio::spawn(following.run()), ending }
 }
 
 struct Following {
@@ -203,8 +226,8 @@ struct Following {
     id: u64,
     reached: watch::Sender<i64>,
     shared: Shared,
-    /// Everything has arrived, and the watch is to end.
-    closing: CancellationToken,
+    /// Told when the watch is to end.
+    ending: watch::Receiver<Option<Ending>>,
 }
 
 /// Distance between the ids of a member's watches.
@@ -212,7 +235,7 @@ const IDS_APART: u64 = 1000;
 
 impl Following {
     async fn run(mut self) {
-        while !self.closing.is_cancelled() {
+        while self.ending.borrow().is_none() {
             let Some(door) = self.shared.doors.get(self.member) else {
                 tokio::time::sleep(RETRY).await;
                 continue;
@@ -230,17 +253,23 @@ impl Following {
         loop {
             let received = tokio::select! {
                 biased;
-                () = self.closing.cancelled() => {
-                    if is_created {
-                        self.record(0, WatchBody::Closed { by_client: true });
-                    }
-                    return;
+                ending = self.ending.wait_for(Option::is_some) => {
+                    Err(ending.is_ok_and(|ending| *ending == Some(Ending::Abandoned)))
                 }
-                () = door.gone.cancelled() => None,
-                received = stream.responses.message() => Some(received),
+                () = door.gone.cancelled() => Ok(None),
+                received = stream.responses.message() => Ok(Some(received)),
                 () = tokio::time::sleep(PROGRESS_EVERY) => {
                     stream.ask_progress();
                     continue;
+                }
+            };
+            let received = match received {
+                Ok(received) => received,
+                Err(is_abandoned) => {
+                    if is_created {
+                        self.record(0, WatchBody::Closed { by_client: !is_abandoned });
+                    }
+                    return;
                 }
             };
             self.shared.doors.going_on(self.member).await;

@@ -2,7 +2,8 @@
 //!
 //! A killed process loses nothing that it has written: the system still has it. A loss of power
 //! keeps what was synced, and of what was written after the last sync a beginning of any length,
-//! as a file that is written in order may. The engine's commits are kept whole or not at all.
+//! as a file that is written in order may. The engine's commits are kept whole or not at all. Entries
+//! that the log has forgotten may be there again.
 
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use rand::Rng;
 use rusd_proto::raftpb::Entry;
 use rusd_raft::log::{LogStore, MemoryLog, SnapshotMark};
 use rusd_raft::{Fatal, HardState, Index, Metadata, Term};
-use rusd_state::storage::MemoryBackend;
+use rusd_state::storage::Shelf;
 
-use crate::engine::{Fuse, SimEngine};
+use crate::engine::Fuse;
+use crate::shelf::SimShelf;
 
 /// How a member's life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,36 +33,39 @@ pub struct Flaws {
     pub skips_sync: bool,
     /// A vote is never written.
     pub forgets_votes: bool,
+    /// A log that is to go on after a snapshot keeps what it has.
+    pub keeps_entries: bool,
 }
 
 /// The disk of one member.
 #[derive(Debug)]
 pub struct Disk {
     log: Arc<Mutex<LogFile>>,
-    engine: Arc<SimEngine>,
+    shelf: Arc<SimShelf>,
     fuse: Arc<Fuse>,
 }
 
 impl Disk {
-    /// With the log of a new member on it, and an empty engine.
+    /// With the log of a new member on it, and no engine. One that is torn keeps parts of commits.
     pub fn new(
         metadata: Metadata,
         entries: &[Entry],
         hard_state: HardState,
-        engine: MemoryBackend,
+        is_engine_torn: bool,
     ) -> Disk {
         let mut durable = MemoryLog::new(metadata);
         durable.append(entries, Some(hard_state)).expect("memory takes all");
         let fuse = Arc::new(Fuse::default());
-        let engine = Arc::new(SimEngine::new(engine, Arc::clone(&fuse)));
         let log = LogFile {
             live: durable.clone(),
             durable,
+            marked: Index(0),
             unsynced: Vec::new(),
             fuse: Arc::clone(&fuse),
             flaws: Flaws::default(),
         };
-        Disk { log: Arc::new(Mutex::new(log)), engine, fuse }
+        let shelf = Arc::new(SimShelf::new(Arc::clone(&fuse), is_engine_torn));
+        Disk { log: Arc::new(Mutex::new(log)), shelf, fuse }
     }
 
     /// The log, for the member to write.
@@ -68,21 +73,17 @@ impl Disk {
         SimLog { file: Arc::clone(&self.log) }
     }
 
-    /// The engine.
-    pub fn engine(&self) -> Arc<SimEngine> {
-        Arc::clone(&self.engine)
+    /// Where the engine's generations are.
+    pub fn shelf(&self) -> Arc<dyn Shelf> {
+        Arc::<SimShelf>::clone(&self.shelf)
     }
 
     /// The member is gone.
-    pub fn crash(&mut self, loss: Loss, rng: &mut impl Rng) {
+    pub fn crash(&self, loss: Loss, rng: &mut impl Rng) {
         self.fuse.mend();
-        let mut log = self.log.lock();
         if loss == Loss::OfPower {
-            let kept = rng.random_range(0..=log.unsynced.len());
-            log.lose_power(kept);
-            let kept = rng.random_range(0..=self.engine.unsynced());
-            drop(log);
-            self.engine = Arc::new(self.engine.after_crash(kept));
+            self.log.lock().lose_power(rng);
+            self.shelf.lose_power(rng);
         }
     }
 
@@ -96,9 +97,10 @@ impl Disk {
         self.log.lock().flaws = flaws;
     }
 
-    /// Whether this entry would outlive a loss of power.
+    /// Whether this entry, or a state that has it, would outlive a loss of power.
     pub fn has_durably(&self, index: Index, term: Term) -> bool {
-        self.log.lock().durable.term(index) == Some(term)
+        let durable = &self.log.lock().durable;
+        index < durable.first_index() || durable.term(index) == Some(term)
     }
 }
 
@@ -106,24 +108,78 @@ impl Disk {
 struct LogFile {
     live: MemoryLog,
     durable: MemoryLog,
+    /// The last mark that is synced.
+    marked: Index,
     unsynced: Vec<Unit>,
     fuse: Arc<Fuse>,
     flaws: Flaws,
 }
 
-/// What one append wrote.
+/// What one call wrote.
 #[derive(Debug)]
-struct Unit {
-    entries: Vec<Entry>,
-    hard_state: Option<HardState>,
+enum Unit {
+    Append { entries: Vec<Entry>, hard_state: Option<HardState> },
+    Mark(Index),
+    Cut(Index),
+    Restart { mark: SnapshotMark, state: HardState, keeps_entries: bool },
+}
+
+impl Unit {
+    fn write(&self, log: &mut MemoryLog) -> Result<(), Fatal> {
+        match self {
+            Unit::Append { entries, hard_state } => log.append(entries, *hard_state),
+            Unit::Mark(_) => Ok(()),
+            Unit::Cut(base) => log.cut(*base),
+            Unit::Restart { mark, state, keeps_entries } => {
+                if *keeps_entries {
+                    log.append(&[], Some(*state))
+                } else {
+                    log.restart_after(mark, *state)
+                }
+            }
+        }
+    }
+}
+
+impl Unit {
+    /// Where it marks the log.
+    fn mark(&self) -> Option<Index> {
+        match self {
+            Unit::Mark(index) => Some(*index),
+            Unit::Restart { mark, .. } => Some(mark.index),
+            Unit::Append { .. } | Unit::Cut(_) => None,
+        }
+    }
 }
 
 impl LogFile {
-    fn lose_power(&mut self, kept: usize) {
-        for Unit { entries, hard_state } in self.unsynced.drain(..).take(kept) {
-            self.durable.append(&entries, hard_state).expect("memory takes all");
+    fn write(&mut self, unit: Unit) -> Result<(), Fatal> {
+        unit.write(&mut self.live)?;
+        self.unsynced.push(unit);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Fatal> {
+        for unit in std::mem::take(&mut self.unsynced) {
+            unit.write(&mut self.durable)?;
+            self.marked = unit.mark().unwrap_or(self.marked);
         }
-        self.unsynced.clear();
+        Ok(())
+    }
+
+    fn lose_power(&mut self, rng: &mut impl Rng) {
+        let kept = rng.random_range(0..=self.unsynced.len());
+        for (number, unit) in std::mem::take(&mut self.unsynced).into_iter().enumerate() {
+            // What a cut removes is no part of what is written in order.
+            let is_kept = match unit {
+                Unit::Cut(_) => rng.random_bool(0.5),
+                _ => number < kept,
+            };
+            if is_kept {
+                unit.write(&mut self.durable).expect("memory takes all");
+                self.marked = unit.mark().unwrap_or(self.marked);
+            }
+        }
         self.live = self.durable.clone();
     }
 
@@ -171,32 +227,34 @@ impl LogStore for SimLog {
             Some(state) if file.flaws.forgets_votes => Some(HardState { vote: 0, ..state }),
             hard_state => hard_state,
         };
-        file.live.append(entries, hard_state)?;
-        file.unsynced.push(Unit { entries: entries.to_vec(), hard_state });
-        Ok(())
+        file.write(Unit::Append { entries: entries.to_vec(), hard_state })
     }
 
     fn append_mark(&mut self, mark: &SnapshotMark) -> Result<(), Fatal> {
-        unreachable!("the logs of these members are never marked, but one is at {mark:?}")
+        let mut file = self.file.lock();
+        file.check("write")?;
+        assert_eq!(file.live.term(mark.index), Some(mark.term), "the log holds what a mark tells");
+        file.write(Unit::Mark(mark.index))
     }
 
     fn cut(&mut self, base: Index) -> Result<(), Fatal> {
-        unreachable!("the logs of these members are never cut, but one is at {base}")
+        let mut file = self.file.lock();
+        file.check("cut")?;
+        assert!(base <= file.marked, "what is forgotten was vouched for by a synced mark");
+        if base < file.live.first_index() { Ok(()) } else { file.write(Unit::Cut(base)) }
     }
 
-    fn restart_after(&mut self, mark: &SnapshotMark, _: HardState) -> Result<(), Fatal> {
-        unreachable!("no snapshot is sent, but one came up to {mark:?}")
+    fn restart_after(&mut self, mark: &SnapshotMark, state: HardState) -> Result<(), Fatal> {
+        let mut file = self.file.lock();
+        file.check("write")?;
+        let keeps_entries = file.flaws.keeps_entries;
+        file.write(Unit::Restart { mark: mark.clone(), state, keeps_entries })
     }
 
     fn sync(&mut self) -> Result<(), Fatal> {
         let mut file = self.file.lock();
         file.check("sync")?;
-        if !file.flaws.skips_sync {
-            for Unit { entries, hard_state } in std::mem::take(&mut file.unsynced) {
-                file.durable.append(&entries, hard_state)?;
-            }
-        }
-        Ok(())
+        if file.flaws.skips_sync { Ok(()) } else { file.sync() }
     }
 }
 
@@ -204,6 +262,7 @@ impl LogStore for SimLog {
 mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+    use rusd_proto::raftpb::ConfState;
 
     use super::*;
 
@@ -212,15 +271,14 @@ mod tests {
     }
 
     fn disk(entries: &[Entry]) -> Disk {
-        let engine = MemoryBackend::crashable();
-        Disk::new(Metadata::default(), entries, HardState::default(), engine)
+        Disk::new(Metadata::default(), entries, HardState::default(), false)
     }
 
     #[test]
     fn a_loss_of_power_keeps_what_was_synced_and_a_beginning_of_the_rest() {
         let mut kept = std::collections::BTreeSet::new();
         for seed in 0..50 {
-            let mut disk = disk(&[entry(1)]);
+            let disk = disk(&[entry(1)]);
             let mut log = disk.log();
             log.append(&[entry(2)], None).unwrap();
             log.sync().unwrap();
@@ -235,8 +293,34 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_begins_anew_does_so_for_good_when_it_is_synced() {
+        let mark =
+            SnapshotMark { index: Index(9), term: Term(2), conf_state: ConfState::default() };
+        let state = HardState { term: 2, vote: 0, commit: 9 };
+        let mut kept = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let disk = disk(&[entry(1), entry(2), entry(3)]);
+            let mut log = disk.log();
+            log.append_mark(&SnapshotMark { index: Index(2), term: Term(1), ..mark.clone() })
+                .unwrap();
+            log.sync().unwrap();
+            log.cut(Index(1)).unwrap();
+            disk.crash(Loss::OfPower, &mut ChaCha8Rng::seed_from_u64(seed));
+            let first = disk.log().first_index().0;
+            log.restart_after(&mark, state).unwrap();
+            disk.crash(Loss::OfPower, &mut ChaCha8Rng::seed_from_u64(seed));
+            kept.insert((first, disk.log().first_index().0));
+            log.restart_after(&mark, state).unwrap();
+            log.sync().unwrap();
+            disk.crash(Loss::OfPower, &mut ChaCha8Rng::seed_from_u64(seed));
+            assert_eq!((log.first_index(), log.term(Index(9))), (Index(10), Some(Term(2))));
+        }
+        assert!(kept.len() >= 3, "{kept:?}");
+    }
+
+    #[test]
     fn a_failing_disk_writes_nothing_until_the_member_is_gone() {
-        let mut disk = disk(&[]);
+        let disk = disk(&[]);
         disk.fail_after(0);
         assert!(disk.log().append(&[entry(1)], None).is_err());
         assert!(disk.log().sync().is_err());

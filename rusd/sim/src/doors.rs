@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusd_loadgen::client::etcd::Client;
+use rusd_proto::etcdserverpb::cluster_client::ClusterClient;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -13,6 +14,8 @@ use tonic::service::Routes;
 pub struct Door {
     /// Takes requests.
     pub client: Client<Routes>,
+    /// Takes changes of the membership.
+    pub cluster: ClusterClient<Routes>,
     /// Cancelled when the member is gone; requests then end without an answer.
     pub gone: CancellationToken,
 }

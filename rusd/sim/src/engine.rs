@@ -44,17 +44,18 @@ impl Fuse {
     }
 }
 
-/// An engine in memory that knows what a crash would leave of it.
-#[derive(Debug)]
+/// An engine in memory that knows what a crash would leave of it. A clone is the same engine, opened
+/// once more.
+#[derive(Debug, Clone)]
 pub struct SimEngine {
-    memory: MemoryBackend,
+    memory: Arc<MemoryBackend>,
     fuse: Arc<Fuse>,
 }
 
 impl SimEngine {
     /// On a disk with this fuse.
     pub fn new(memory: MemoryBackend, fuse: Arc<Fuse>) -> SimEngine {
-        SimEngine { memory, fuse }
+        SimEngine { memory: Arc::new(memory), fuse }
     }
 
     /// Writes that a loss of power may take.
@@ -65,7 +66,7 @@ impl SimEngine {
     /// What a loss of power leaves, with so many of them.
     #[must_use]
     pub fn after_crash(&self, kept: usize) -> SimEngine {
-        SimEngine { memory: self.memory.after_crash(kept), fuse: Arc::clone(&self.fuse) }
+        SimEngine::new(self.memory.after_crash(kept), Arc::clone(&self.fuse))
     }
 
     fn burn(&self) -> Result<(), StorageError> {

@@ -1,14 +1,16 @@
 //! What goes wrong, and when: drawn from the seed while the schedule runs, since who leads is known
 //! only then. Everything is healed at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 
-use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::disk::Loss;
 use crate::network::Weather;
+use crate::plan::Plan;
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,38 @@ pub enum Fault {
         /// To whom.
         to: usize,
     },
+    /// A member's engine is copied into a fresh generation.
+    Defragment(usize),
+    /// The membership is changed.
+    Membership(Change),
+}
+
+/// A change of the membership.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Another member.
+    Add {
+        /// It does not vote at first.
+        is_learner: bool,
+        /// Who is asked for it.
+        at: usize,
+    },
+    /// The learner, if there is one, gets a vote.
+    Promote,
+    /// A member goes.
+    Remove {
+        /// Which.
+        member: usize,
+        /// Who is asked for it.
+        at: usize,
+    },
+    /// A member's machine is lost for good; it is removed, and another one is added.
+    Replace {
+        /// Which.
+        member: usize,
+        /// The new one does not vote at first.
+        is_learner: bool,
+    },
 }
 
 /// A fault and how long it lasts.
@@ -53,24 +87,120 @@ pub struct Planned {
     pub for_ms: u64,
 }
 
-/// The next fault. `leader` is who leads now, as far as that can be said.
-pub fn draw(rng: &mut ChaCha8Rng, members: usize, leader: Option<usize>) -> Planned {
+impl Fault {
+    /// Whom it concerns.
+    pub fn members(&self) -> Vec<usize> {
+        match self {
+            Fault::Crash { members, .. } => members.clone(),
+            Fault::Cut(links) => links.iter().flat_map(|(from, to)| [*from, *to]).collect(),
+            // Whoever is asked has a door, even if nobody is behind it.
+            Fault::Weather(_) | Fault::Membership(Change::Promote | Change::Add { .. }) => {
+                Vec::new()
+            }
+            Fault::Pause(member)
+            | Fault::DiskError { member, .. }
+            | Fault::IdleEngine(member)
+            | Fault::Transfer { to: member }
+            | Fault::Defragment(member)
+            | Fault::Membership(Change::Replace { member, .. } | Change::Remove { member, .. }) => {
+                vec![*member]
+            }
+        }
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.fault)?;
+        match self.fault {
+            Fault::Transfer { .. } | Fault::Defragment(_) | Fault::Membership(_) => Ok(()),
+            _ => write!(f, " for {} ms", self.for_ms),
+        }
+    }
+}
+
+/// Where faults come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Drawn as the schedule goes.
+    Drawn {
+        /// From the seed.
+        rng: Box<ChaCha8Rng>,
+        /// When the next one begins.
+        next_ms: u64,
+        /// Most time without one.
+        calm_ms_max: u64,
+        /// Members are added and removed too.
+        changes_membership: bool,
+    },
+    /// Those of an earlier run, or some of them, with the times at which they began.
+    Listed(VecDeque<(u64, Planned)>),
+}
+
+impl Source {
+    /// Those of a plan.
+    pub fn of(plan: &Plan) -> Source {
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        rng.set_stream(101);
+        let next_ms = rng.random_range(0..plan.calm_ms_max);
+        let (calm_ms_max, changes_membership) = (plan.calm_ms_max, plan.newcomers > 0);
+        Source::Drawn { rng: Box::new(rng), next_ms, calm_ms_max, changes_membership }
+    }
+
+    /// One begins now.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        match self {
+            Source::Drawn { next_ms, .. } => *next_ms <= now_ms,
+            Source::Listed(faults) => faults.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms),
+        }
+    }
+
+    /// The next one that begins now. `members` are those that there are, `leader` is who leads, as
+    /// far as that can be said.
+    pub fn next(
+        &mut self,
+        now_ms: u64,
+        members: &[usize],
+        leader: Option<usize>,
+    ) -> Option<Planned> {
+        match self {
+            Source::Drawn { rng, next_ms, calm_ms_max, changes_membership } => {
+                if *next_ms > now_ms || members.is_empty() {
+                    return None;
+                }
+                let planned = draw(rng, members, leader, *changes_membership);
+                *next_ms = now_ms + rng.random_range(1..*calm_ms_max);
+                Some(planned)
+            }
+            Source::Listed(faults) => {
+                faults.pop_front_if(|(at_ms, _)| *at_ms <= now_ms).map(|(_, planned)| planned)
+            }
+        }
+    }
+}
+
+/// The next fault. `members` are those that there are, `leader` is who leads now, as far as that can
+/// be said.
+fn draw(
+    rng: &mut ChaCha8Rng,
+    members: &[usize],
+    leader: Option<usize>,
+    changes_membership: bool,
+) -> Planned {
     let any = |rng: &mut ChaCha8Rng| match leader {
         Some(leader) if rng.random_bool(0.5) => leader,
-        _ => rng.random_range(0..members),
+        _ => *members.choose(rng).expect("there are members"),
     };
-    let fault = match rng.random_range(0..100) {
+    let fault = match rng.random_range(0..if changes_membership { 130 } else { 104 }) {
         0..14 => {
             let member = any(rng);
             disk_error(rng, member)
         }
         14..28 => {
             let loss = if rng.random_bool(0.6) { Loss::OfPower } else { Loss::OfProcess };
-            let count = *[1, 1, 1, 2, members].choose(rng).expect("not empty");
+            let count = *[1, 1, 1, 2, members.len()].choose(rng).expect("not empty");
             let mut chosen = BTreeSet::from([any(rng)]);
-            while chosen.len() < count.min(members) {
-                chosen.insert(rng.random_range(0..members));
-            }
+            chosen.extend(members.choose_multiple(rng, count - 1));
             Fault::Crash { members: chosen.into_iter().collect(), loss }
         }
         28..40 => Fault::Pause(any(rng)),
@@ -82,10 +212,22 @@ pub fn draw(rng: &mut ChaCha8Rng, members: usize, leader: Option<usize>) -> Plan
             reorders: rng.random_bool(0.5),
         }),
         84..94 => Fault::IdleEngine(any(rng)),
-        _ => Fault::Transfer { to: rng.random_range(0..members) },
+        94..100 => Fault::Transfer { to: *members.choose(rng).expect("there are members") },
+        100..104 => Fault::Defragment(any(rng)),
+        _ => Fault::Membership(change(rng, any)),
     };
     let for_ms = *[30, 150, 500, 1500, 4000].choose(rng).expect("not empty");
     Planned { fault, for_ms: rng.random_range(1..=for_ms) }
+}
+
+fn change(rng: &mut ChaCha8Rng, any: impl Fn(&mut ChaCha8Rng) -> usize) -> Change {
+    let (at, member, is_learner) = (any(rng), any(rng), rng.random_bool(0.5));
+    match rng.random_range(0..10) {
+        0..3 => Change::Add { is_learner, at },
+        3..5 => Change::Promote,
+        5..8 => Change::Remove { member, at },
+        _ => Change::Replace { member, is_learner },
+    }
 }
 
 fn disk_error(rng: &mut ChaCha8Rng, member: usize) -> Fault {
@@ -98,10 +240,10 @@ fn disk_error(rng: &mut ChaCha8Rng, member: usize) -> Fault {
 /// Cuts of one kind: one member alone, two halves, one direction, or any.
 fn cuts(
     rng: &mut ChaCha8Rng,
-    members: usize,
+    members: &[usize],
     any: impl Fn(&mut ChaCha8Rng) -> usize,
 ) -> Vec<(usize, usize)> {
-    let pairs = (0..members).flat_map(|from| (0..members).map(move |to| (from, to)));
+    let pairs = members.iter().flat_map(|from| members.iter().map(move |to| (*from, *to)));
     let pairs: Vec<(usize, usize)> = pairs.filter(|(from, to)| from != to).collect();
     match rng.random_range(0..4) {
         0 => {
@@ -109,9 +251,9 @@ fn cuts(
             pairs.into_iter().filter(|(from, to)| *from == alone || *to == alone).collect()
         }
         1 => {
-            let mut order: Vec<usize> = (0..members).collect();
+            let mut order: Vec<usize> = members.to_vec();
             order.shuffle(rng);
-            let half = &order[..members.div_ceil(2)];
+            let half = &order[..members.len().div_ceil(2)];
             let is_across = |(from, to): &(usize, usize)| half.contains(from) != half.contains(to);
             pairs.into_iter().filter(is_across).collect()
         }

@@ -3,8 +3,10 @@
 //! - *Election safety*: one leader a term.
 //! - *State machine safety*: no two members have another entry committed at one index.
 //! - *Leader completeness*: a leader has every entry that was ever committed.
-//! - *Durability*: a committed entry is synced on a quorum.
-//! - *State equality*: members that have applied as much have the same state.
+//! - *Durability*: a committed entry is synced on a quorum of the voters.
+//! - *State equality*: members that have applied as much have the same state, and the same members.
+//!
+//! Members come and go; what was seen of one that is gone still counts.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +36,10 @@ pub struct Invariants {
     committed: Vec<(u64, u32)>,
     /// By member: committed entries looked at in this life.
     looked_at: Vec<u64>,
-    /// The state's hash at each applied index, and who had it.
-    states: BTreeMap<u64, (u32, usize)>,
+    /// By member: the voters as it had them after the last turn in which it led.
+    voters: Vec<Vec<u64>>,
+    /// At each applied index the hashes of state and membership, and who had them.
+    states: BTreeMap<u64, ((u32, u32), usize)>,
 }
 
 impl Invariants {
@@ -45,6 +49,7 @@ impl Invariants {
             leaders: BTreeMap::new(),
             committed: Vec::new(),
             looked_at: vec![0; members],
+            voters: vec![Vec::new(); members],
             states: BTreeMap::new(),
         }
     }
@@ -60,8 +65,9 @@ impl Invariants {
     }
 
     /// A member began a new life: what it has committed is looked at again.
-    pub fn restarted(&mut self, member: usize) {
+    pub fn restarted(&mut self, member: usize, hosts: &[Host]) {
         self.looked_at[member] = 0;
+        self.voters[member] = voters(&hosts[member]);
     }
 
     /// Looks at a member that has just taken a turn.
@@ -79,6 +85,9 @@ impl Invariants {
         let committed = node.committed().0;
         if committed > self.looked_at[member] {
             self.check_committed(member, hosts, committed)?;
+        }
+        if node.is_leader() {
+            self.voters[member] = voters(&hosts[member]);
         }
         Ok(())
     }
@@ -101,6 +110,9 @@ impl Invariants {
         let node = hosts[member].node().expect("it was looked at");
         let first = node.log().first_index().0;
         let from = self.looked_at[member].max(first - 1) + 1;
+        if from > until {
+            return Ok(());
+        }
         let entries = node.entries(Index(from), Index(until + 1), BYTES_LOOKED_AT_MAX);
         let entries = entries.map_err(|error| Broken {
             name: "readable log",
@@ -123,7 +135,7 @@ impl Invariants {
                 None => {
                     assert_eq!(position, self.committed.len(), "indexes have no gaps");
                     self.committed.push(seen);
-                    check_durable(Index(entry.index()), Term(seen.0), hosts)?;
+                    self.check_durable(member, Index(entry.index()), Term(seen.0), hosts)?;
                 }
             }
         }
@@ -139,22 +151,40 @@ impl Invariants {
             name: "readable state",
             what: format!("m{member}: {error}"),
         })?;
-        let (known, other) = *self.states.entry(applied).or_insert((hash.0, member));
-        if known != hash.0 {
-            let what = format!("m{member} and m{other} differ after entry {applied}");
+        let seen = (hash.0, crc(format!("{:?}", view.membership()).as_bytes()));
+        let (known, other) = *self.states.entry(applied).or_insert((seen, member));
+        if known != seen {
+            let what = if known.0 == seen.0 { "know other members" } else { "differ" };
+            let what = format!("m{member} and m{other} {what} after entry {applied}");
             return Err(Broken { name: "state equality", what });
         }
         Ok(())
     }
+
+    /// A turn that commits may also change who votes: the quorum is one of before it or after it.
+    fn check_durable(
+        &self,
+        member: usize,
+        index: Index,
+        term: Term,
+        hosts: &[Host],
+    ) -> Result<(), Broken> {
+        let synced = hosts.iter().filter(|host| host.disk.has_durably(index, term));
+        let synced: Vec<u64> = synced.map(|host| host.id).collect();
+        let is_quorum = |voters: &[u64]| {
+            let count = voters.iter().filter(|voter| synced.contains(voter)).count();
+            count > voters.len() / 2
+        };
+        if is_quorum(&self.voters[member]) || is_quorum(&voters(&hosts[member])) {
+            return Ok(());
+        }
+        let what = format!("entry {index} is committed and synced on {synced:x?} only");
+        Err(Broken { name: "durability", what })
+    }
 }
 
-fn check_durable(index: Index, term: Term, hosts: &[Host]) -> Result<(), Broken> {
-    let synced = hosts.iter().filter(|host| host.disk.has_durably(index, term)).count();
-    if synced <= hosts.len() / 2 {
-        let what = format!("entry {index} is committed and synced on {synced} members only");
-        return Err(Broken { name: "durability", what });
-    }
-    Ok(())
+fn voters(host: &Host) -> Vec<u64> {
+    host.node().map(|node| node.conf_state().voters).unwrap_or_default()
 }
 
 fn crc(data: &[u8]) -> u32 {

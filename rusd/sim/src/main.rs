@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
-use rusd_sim::plan::{self, Plan};
+use rusd_sim::plan::Plan;
 use rusd_sim::plants::Plant;
 use rusd_sim::schedule::{self, Counts, Outcome, Settings};
+use rusd_sim::shrink::Failing;
 
 /// Simulate whole clusters from seeds; a violation is printed with the seed that shows it
 #[derive(Debug, Parser)]
@@ -30,6 +31,9 @@ struct Args {
     /// Plant a bug, to see it found
     #[arg(long)]
     plant: Option<Plant>,
+    /// Leave a schedule that fails as it is
+    #[arg(long)]
+    unshrunk: bool,
 }
 
 /// At most one history in so many may be undecided.
@@ -37,57 +41,75 @@ const UNDECIDED_ONE_IN: u64 = 50;
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    if args.replay { replay(&args) } else { search(&args) }
+    if args.replay { replay(&args) } else { Ok(search(&args)) }
 }
 
-fn search(args: &Args) -> Result<ExitCode> {
-    let config = plan::config()?;
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    counts: Counts,
+    done: u64,
+    /// The schedule with the lowest seed that failed.
+    failing: Option<Failing>,
+    violations: usize,
+}
+
+fn search(args: &Args) -> ExitCode {
     let settings = Settings { plant: args.plant, ..Settings::default() };
     let (started, next) = (Instant::now(), AtomicU64::new(0));
-    let all = Mutex::new((Counts::default(), 0_u64, Vec::<(u64, String)>::new()));
+    let found = Mutex::new(Found::default());
     std::thread::scope(|scope| {
         for _ in 0..args.jobs.max(1) {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let is_broken = !all.lock().expect("no panic").2.is_empty();
+                    let is_broken = found.lock().expect("no panic").violations > 0;
                     if number >= args.schedules || is_broken {
                         return;
                     }
                     let plan = Plan::of(args.seed + number);
-                    let outcome = schedule::run(&plan, &config, settings);
-                    let mut all = all.lock().expect("no panic");
-                    all.0 += outcome.counts;
-                    all.1 += 1;
-                    if let Some(violation) = outcome.violation {
-                        all.2.push((outcome.seed, violation.to_string()));
-                    }
+                    let outcome = schedule::run(&plan, &settings);
+                    found.lock().expect("no panic").add(args, &plan, outcome);
                 }
             });
         }
     });
-    let (counts, done, violations) = all.into_inner().expect("no panic");
+    let Found { counts, done, failing, violations } = found.into_inner().expect("no panic");
     let minutes = started.elapsed().as_secs_f64() / 60.0;
-    for (seed, violation) in &violations {
-        say(&format!("seed {seed}: {violation}"));
-        say(&format!("again: rusd-sim --replay --seed {seed}"));
+    if let Some(failing) = failing
+        && !args.unshrunk
+    {
+        say(&failing.shrunk().describe());
     }
-    say(&headline(done, args.seed, counts, violations.len(), minutes));
+    say(&headline(done, args.seed, counts, violations, minutes));
     let is_decided = counts.undecided * UNDECIDED_ONE_IN <= done;
     if !is_decided {
         say("too many histories are undecided");
     }
-    let holds = violations.is_empty() && is_decided;
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let holds = violations == 0 && is_decided;
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Found {
+    fn add(&mut self, args: &Args, plan: &Plan, outcome: Outcome) {
+        self.counts += outcome.counts;
+        self.done += 1;
+        let Some(violation) = &outcome.violation else { return };
+        self.violations += 1;
+        // At once: whatever comes after it, this much is known.
+        say(&format!("seed {}: {violation}", plan.seed));
+        say(&format!("again: rusd-sim --replay --seed {}", plan.seed));
+        self.failing = Failing::of(plan, args.plant, outcome).or(self.failing.take());
+    }
 }
 
 fn headline(done: u64, seed: u64, counts: Counts, violations: usize, minutes: f64) -> String {
-    let Counts { simulated_ms, faults, elections, packets, operations, committed, undecided } =
-        counts;
+    let Counts { simulated_ms, faults, snapshots, changes, elections, .. } = counts;
+    let Counts { packets, operations, committed, undecided, .. } = counts;
     let rate = per_minute(done, minutes);
     format!(
         "{done} schedules from seed {seed}: {simulated_ms} simulated ms, {faults} faults, \
-         {elections} elections, {packets} packets, {operations} operations, {committed} entries; \
+         {snapshots} snapshots, {changes} membership changes, {elections} elections, {packets} packets, {operations} operations, {committed} entries; \
          {violations} violations, {undecided} undecided; {rate} schedules a minute"
     )
 }
@@ -98,10 +120,9 @@ fn per_minute(done: u64, minutes: f64) -> String {
 }
 
 fn replay(args: &Args) -> Result<ExitCode> {
-    let config = plan::config()?;
     let plan = Plan::of(args.seed);
-    let settings = Settings { in_words: true, plant: args.plant };
-    let runs = [0, 1].map(|_| schedule::run(&plan, &config, settings));
+    let settings = Settings { in_words: true, plant: args.plant, faults: None };
+    let runs = [0, 1].map(|_| schedule::run(&plan, &settings));
     let [Outcome { trace, violation, counts, records, .. }, again] = &runs;
     trace.log().iter().for_each(|line| say(line));
     if violation.is_some() {

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use prost::Message as _;
 use rand::Rng;
 use rusd_proto::rusdpeerpb::peer_message::Body;
-use rusd_proto::rusdpeerpb::{PeerMessage, VoteRequest};
+use rusd_proto::rusdpeerpb::{PeerMessage, SnapshotChunk, VoteRequest};
 
 /// What one member sends another.
 #[derive(Debug, Clone)]
@@ -14,6 +15,39 @@ pub enum Packet {
     Message(Box<PeerMessage>),
     /// A request for a vote.
     Vote(VoteRequest),
+    /// Of a stream that carries a snapshot.
+    Snapshot {
+        /// Number of the stream; no other one has it.
+        stream: u64,
+        /// What it carries.
+        part: SnapshotPart,
+    },
+    /// An answer: who asked is no member any more.
+    Removed,
+}
+
+/// What a stream with a snapshot carries. It is not lost in part: it breaks.
+#[derive(Debug, Clone)]
+pub enum SnapshotPart {
+    /// A piece of the state.
+    Chunk(Box<SnapshotChunk>),
+    /// The answer: whether it was taken.
+    Taken(bool),
+    /// The stream has broken.
+    Broken,
+}
+
+impl SnapshotPart {
+    /// As bytes, with the number of its stream.
+    pub fn to_bytes(&self, stream: u64) -> Vec<u8> {
+        let mut bytes = match self {
+            SnapshotPart::Chunk(chunk) => chunk.encode_to_vec(),
+            SnapshotPart::Taken(is_installed) => vec![u8::from(*is_installed)],
+            SnapshotPart::Broken => Vec::new(),
+        };
+        bytes.extend_from_slice(&stream.to_be_bytes());
+        bytes
+    }
 }
 
 impl Packet {
@@ -21,7 +55,11 @@ impl Packet {
     /// the leader to be proposed: it would be applied twice, in etcd too.
     fn may_be_doubled(&self) -> bool {
         let is_proposal = |message: &PeerMessage| matches!(message.body, Some(Body::Proposal(_)));
-        !matches!(self, Packet::Message(message) if is_proposal(message))
+        match self {
+            Packet::Message(message) => !is_proposal(message),
+            Packet::Vote(_) => true,
+            Packet::Snapshot { .. } | Packet::Removed => false,
+        }
     }
 }
 
@@ -44,6 +82,9 @@ impl Weather {
         Weather { delay_ms: (0, 2), loss: 0.0, doubled: 0.0, reorders: false };
 }
 
+/// Until a lost packet of a stream is sent again.
+const RESEND_MS: u64 = 200;
+
 /// A packet that has arrived.
 #[derive(Debug)]
 pub struct Arrival {
@@ -64,6 +105,8 @@ pub struct Network {
     cut: Vec<u32>,
     /// When the last packet of each link arrives.
     last_ms: Vec<u64>,
+    /// The same of packets that are not lost.
+    last_sure_ms: Vec<u64>,
     on_the_way: BinaryHeap<Reverse<(u64, u64, usize)>>,
     /// By the number in the heap; taken when it arrives.
     packets: Vec<Option<Arrival>>,
@@ -79,6 +122,7 @@ impl Network {
             members,
             cut: vec![0; members * members],
             last_ms: vec![0; members * members],
+            last_sure_ms: vec![0; members * members],
             on_the_way: BinaryHeap::new(),
             packets: Vec::new(),
             free: Vec::new(),
@@ -116,6 +160,24 @@ impl Network {
         self.put(now_ms, link, arrival, rng);
     }
 
+    /// Packets get from one member to the other, in both directions.
+    pub fn is_whole(&self, one: usize, other: usize) -> bool {
+        self.cut[one * self.members + other] == 0 && self.cut[other * self.members + one] == 0
+    }
+
+    /// Sends a packet that is sent again when it is lost, in order with others of its kind.
+    pub fn send_surely(&mut self, now_ms: u64, arrival: Arrival, rng: &mut impl Rng) {
+        let link = arrival.from * self.members + arrival.to;
+        let (least, most) = self.weather.delay_ms;
+        let mut due_ms = now_ms + rng.random_range(least..=most);
+        while rng.random_bool(self.weather.loss) {
+            due_ms += RESEND_MS;
+        }
+        due_ms = due_ms.max(self.last_sure_ms[link]);
+        self.last_sure_ms[link] = due_ms;
+        self.enqueue(due_ms, arrival);
+    }
+
     fn put(&mut self, now_ms: u64, link: usize, arrival: Arrival, rng: &mut impl Rng) {
         let (least, most) = self.weather.delay_ms;
         let mut due_ms = now_ms + rng.random_range(least..=most);
@@ -123,6 +185,10 @@ impl Network {
             due_ms = due_ms.max(self.last_ms[link]);
         }
         self.last_ms[link] = due_ms;
+        self.enqueue(due_ms, arrival);
+    }
+
+    fn enqueue(&mut self, due_ms: u64, arrival: Arrival) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.packets.push(None);
             self.packets.len() - 1
@@ -160,7 +226,7 @@ mod tests {
         let arrivals = std::iter::from_fn(|| network.receive(now_ms));
         let term = |arrival: Arrival| match arrival.packet {
             Packet::Vote(request) => request.term,
-            Packet::Message(_) => unreachable!(),
+            _ => unreachable!(),
         };
         arrivals.map(term).collect()
     }

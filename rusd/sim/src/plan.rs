@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,15 +11,14 @@ use rusd::consensus::membership::InitialCluster;
 use rusd_loadgen::workload::Workload;
 use rusd_raft::BootstrapMember;
 
-/// Nothing of the log is forgotten: these members send each other no snapshots.
-const UNCUT_LOG: &str = "--snapshot-count=18446744073709551615";
+use crate::snapshots::Pace;
 
 /// Who is in the cluster.
 #[derive(Debug, Clone)]
 pub struct Cluster {
     /// Id of the cluster.
     pub id: u64,
-    /// Ids of the members, by index.
+    /// Ids of all members that there ever were, by index.
     pub ids: Vec<u64>,
     /// What every log begins with.
     pub bootstrap: Vec<BootstrapMember>,
@@ -41,8 +39,8 @@ impl Cluster {
     }
 
     /// The index of a member.
-    pub fn index_of(&self, id: u64) -> usize {
-        self.ids.iter().position(|other| *other == id).expect("ids are of members")
+    pub fn index_of(&self, id: u64) -> Option<usize> {
+        self.ids.iter().position(|other| *other == id)
     }
 }
 
@@ -51,8 +49,10 @@ impl Cluster {
 pub struct Plan {
     /// Decides everything.
     pub seed: u64,
-    /// Members.
+    /// Members that found the cluster.
     pub members: usize,
+    /// Members that may be added.
+    pub newcomers: usize,
     /// Clients.
     pub clients: usize,
     /// How long there is load, in milliseconds.
@@ -63,6 +63,10 @@ pub struct Plan {
     pub calm_ms_max: u64,
     /// Bytes of entries in one message between members, if not as many as usual.
     pub message_bytes_max: Option<u64>,
+    /// How snapshots are sent.
+    pub pace: Pace,
+    /// The settings of every member.
+    pub config: Arc<Config>,
     /// What clients ask.
     pub workload: Workload,
 }
@@ -93,25 +97,41 @@ impl Plan {
         Plan {
             seed,
             members,
+            newcomers: *[0, 2, 4].choose(&mut rng).expect("not empty"),
             clients: rng.random_range(2..8),
             load_ms: rng.random_range(10_000..34_000),
-            think_ms: *[5, 20, 60, 200].choose(&mut rng).expect("not empty"),
-            calm_ms_max: *[2500, 2500, 800, 200].choose(&mut rng).expect("not empty"),
+            think_ms: *[10, 40, 120, 400].choose(&mut rng).expect("not empty"),
+            calm_ms_max: *[6000, 2500, 2500, 800, 200].choose(&mut rng).expect("not empty"),
             message_bytes_max: *[None, None, Some(1), Some(300)]
                 .choose(&mut rng)
                 .expect("not empty"),
+            pace: Pace {
+                chunk_bytes: *[50, 300, 2000, 20_000].choose(&mut rng).expect("not empty"),
+                chunk_ms_max: *[0, 3, 20, 100].choose(&mut rng).expect("not empty"),
+            },
+            config: config(&mut rng),
             workload,
         }
     }
+
+    /// Members that there may ever be.
+    pub fn capacity(&self) -> usize {
+        self.members + self.newcomers
+    }
 }
 
-/// The settings of every member: those of a server without flags.
-pub fn config() -> Result<Arc<Config>> {
-    match config::parse(["rusd", UNCUT_LOG].map(OsString::from))?? {
-        Invocation::Serve(config) => Ok(Arc::new(*config)),
-        Invocation::Verify { .. }
-        | Invocation::SnapshotStatus { .. }
-        | Invocation::SnapshotRestore(_) => Err(anyhow::anyhow!("no flags ask for a server")),
+/// Settings of a server with few flags: how much of the log is kept.
+fn config(rng: &mut ChaCha8Rng) -> Arc<Config> {
+    let count = *[1, 4, 20, 60, 250, u64::MAX].choose(rng).expect("not empty");
+    let catch_up = *[1, 5, 30, 120].choose(rng).expect("not empty");
+    let flags = [
+        "rusd".to_owned(),
+        format!("--snapshot-count={count}"),
+        format!("--snapshot-catchup-entries={catch_up}"),
+    ];
+    let parsed = config::parse(flags.map(OsString::from)).map(|parsed| parsed.map_err(drop));
+    match parsed {
+        Ok(Ok(Invocation::Serve(config))) => Arc::new(*config),
+        _ => unreachable!("the flags are good ones"),
     }
-    .context("the default settings")
 }

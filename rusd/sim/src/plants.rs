@@ -15,9 +15,14 @@ pub enum Plant {
     SyncSkippedByFollower,
     /// The engine's applied index is written apart from the data.
     AppliedIndexApart,
+    /// A snapshot is installed, and the log goes on with the entries that it has.
+    LogKeptAfterSnapshot,
     /// A leader counts entries of earlier terms as committed when a quorum has them.
     #[cfg(feature = "planted-bugs")]
     CommitEarlierTerms,
+    /// A leader counts what learners have as if they were voters.
+    #[cfg(feature = "planted-bugs")]
+    LearnerCounted,
     /// A round of reads goes out again under the context of one that was given up.
     #[cfg(feature = "planted-bugs")]
     ReadContextReused,
@@ -32,6 +37,7 @@ impl Plant {
         Flaws {
             skips_sync: self == Plant::SyncSkippedByFollower && !is_leader,
             forgets_votes: self == Plant::VoteNotPersisted,
+            keeps_entries: self == Plant::LogKeptAfterSnapshot,
         }
     }
 
@@ -40,6 +46,8 @@ impl Plant {
         match self {
             #[cfg(feature = "planted-bugs")]
             Plant::CommitEarlierTerms => Some(rusd::plant::Plant::CommitEarlierTerms),
+            #[cfg(feature = "planted-bugs")]
+            Plant::LearnerCounted => Some(rusd::plant::Plant::LearnerCounted),
             #[cfg(feature = "planted-bugs")]
             Plant::ReadContextReused => Some(rusd::plant::Plant::ReadContextReused),
             #[cfg(feature = "planted-bugs")]

@@ -1,8 +1,7 @@
 //! One schedule: load with faults, then peace, then the verdict.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
 
-use rusd::config::Config;
 use rusd_checker::history::record::{
     FORMAT_VERSION, FinalState, Header, Record, Request, ResponseBody,
 };
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients::{self, History, Shared, Watcher};
 use crate::doors::Doors;
+use crate::faults::{Planned, Source};
 use crate::plan::Plan;
 use crate::plants::Plant;
 use crate::trace::Trace;
@@ -24,12 +24,14 @@ const SETTLE_MS_MAX: u64 = 30_000;
 const SEARCH_STEPS_MAX: u64 = 200_000;
 
 /// How to run a schedule.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Keep the trace in words.
     pub in_words: bool,
     /// A bug planted on purpose.
     pub plant: Option<Plant>,
+    /// Faults in place of those that the seed would draw, with the times at which they begin.
+    pub faults: Option<Vec<(u64, Planned)>>,
 }
 
 /// What came of a schedule.
@@ -43,6 +45,8 @@ pub struct Outcome {
     pub trace: Trace,
     /// Its history.
     pub records: Vec<Record>,
+    /// The faults, with the times at which they began.
+    pub faults: Vec<(u64, Planned)>,
     /// What it was made of.
     pub counts: Counts,
 }
@@ -54,6 +58,10 @@ pub struct Counts {
     pub simulated_ms: u64,
     /// Faults.
     pub faults: u64,
+    /// Snapshots that members got from others.
+    pub snapshots: u64,
+    /// Changes of the membership.
+    pub changes: u64,
     /// Terms that had a leader.
     pub elections: u64,
     /// Packets delivered.
@@ -70,6 +78,8 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
         self.simulated_ms += other.simulated_ms;
         self.faults += other.faults;
+        self.snapshots += other.snapshots;
+        self.changes += other.changes;
         self.elections += other.elections;
         self.packets += other.packets;
         self.operations += other.operations;
@@ -79,25 +89,30 @@ impl std::ops::AddAssign for Counts {
 }
 
 /// Runs the schedule of a plan to its end, in a runtime of its own with a clock of its own.
-pub fn run(plan: &Plan, config: &Arc<Config>, settings: Settings) -> Outcome {
+pub fn run(plan: &Plan, settings: &Settings) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without IO needs nothing");
-    runtime.block_on(schedule(plan, config, settings))
+    let running = || runtime.block_on(schedule(plan, settings));
+    std::panic::catch_unwind(AssertUnwindSafe(running)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        Outcome::at_once(plan.seed, Violation::Panicked(text.to_owned()))
+    })
 }
 
-async fn schedule(plan: &Plan, config: &Arc<Config>, settings: Settings) -> Outcome {
+async fn schedule(plan: &Plan, settings: &Settings) -> Outcome {
     let trace = if settings.in_words { Trace::in_words() } else { Trace::default() };
     let history = History::new(header(plan));
-    let mut world = match World::start(plan, config, trace, settings.plant) {
+    let source = match &settings.faults {
+        Some(faults) => Source::Listed(faults.iter().cloned().collect()),
+        None => Source::of(plan),
+    };
+    let mut world = match World::start(plan, source, trace, settings.plant) {
         Ok(world) => world,
-        Err(violation) => {
-            let (trace, records) = (Trace::default(), history.records());
-            let counts = Counts::default();
-            return Outcome { seed: plan.seed, violation: Some(violation), trace, records, counts };
-        }
+        Err(violation) => return Outcome::at_once(plan.seed, violation),
     };
     let (violation, is_undecided) = match play(plan, &mut world, &history).await {
         Ok(Judged::Valid) => (None, false),
@@ -109,18 +124,34 @@ async fn schedule(plan: &Plan, config: &Arc<Config>, settings: Settings) -> Outc
     let wide = |count: usize| u64::try_from(count).expect("a count fits");
     let counts = Counts {
         simulated_ms: world.now_ms(),
-        faults: world.faults,
+        faults: wide(world.faults.len()),
+        snapshots: world.snapshots,
+        changes: world.operator.done(),
         elections: wide(world.invariants.elections()),
         packets: world.packets,
         operations: wide(operations),
         committed: wide(world.invariants.committed()),
         undecided: u64::from(is_undecided),
     };
-    let mut trace = std::mem::take(&mut world.trace);
+    let (mut trace, faults) = (std::mem::take(&mut world.trace), std::mem::take(&mut world.faults));
     for record in &records {
         trace.bytes(&serde_json::to_vec(record).expect("records are JSON"));
     }
-    Outcome { seed: plan.seed, violation, trace, records, counts }
+    Outcome { seed: plan.seed, violation, trace, records, faults, counts }
+}
+
+impl Outcome {
+    /// Nothing is known of it but that it failed.
+    fn at_once(seed: u64, violation: Violation) -> Outcome {
+        Outcome {
+            seed,
+            violation: Some(violation),
+            trace: Trace::default(),
+            records: Vec::new(),
+            faults: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
 }
 
 fn header(plan: &Plan) -> Header {
@@ -135,15 +166,13 @@ fn header(plan: &Plan) -> Header {
 }
 
 async fn play(plan: &Plan, world: &mut World, history: &History) -> Result<Judged, Violation> {
-    let closing = CancellationToken::new();
     let stop = CancellationToken::new();
     let shared =
         Shared { doors: world.doors.clone(), history: history.clone(), stop: stop.clone() };
     let clients = clients::start(plan, &shared);
-    let watches = (0..plan.members)
-        .map(|member| clients::start_watch(plan, member, &shared, closing.clone()));
-    let watches: Vec<Watcher> = watches.collect();
+    let mut watches = Vec::new();
     while world.now_ms() < plan.load_ms {
+        watch_all(plan, world, &shared, &mut watches);
         world.step(true).await?;
     }
     world.heal()?;
@@ -152,7 +181,8 @@ async fn play(plan: &Plan, world: &mut World, history: &History) -> Result<Judge
         clients.iter().all(tokio::task::JoinHandle::is_finished) && world.is_settled()
     })
     .await?;
-    let reading = read_all(plan, world.doors.clone(), history.clone());
+    let voters = voters(world);
+    let reading = read_all(plan, voters.clone(), world.doors.clone(), history.clone());
     let mut reading = std::pin::pin!(reading);
     let revision = loop {
         tokio::select! {
@@ -164,13 +194,32 @@ async fn play(plan: &Plan, world: &mut World, history: &History) -> Result<Judge
             return Err(Violation::Stuck("the last reads have no answer".to_owned()));
         }
     };
+    watch_all(plan, world, &shared, &mut watches);
     until(world, "watches have come to the last revision", |_| {
-        watches.iter().all(|watch| *watch.reached.borrow() >= revision)
+        let mut of_voters = watches.iter().filter(|watch| voters.contains(&watch.member));
+        of_voters.all(|watch| *watch.reached.borrow() >= revision)
     })
     .await?;
-    closing.cancel();
+    for watch in &watches {
+        watch.end(!voters.contains(&watch.member));
+    }
     until(world, "watches end", |_| watches.iter().all(|watch| watch.task.is_finished())).await?;
+    world.check_states()?;
     judge(history.records())
+}
+
+/// Every member there is has a watch on it.
+fn watch_all(plan: &Plan, world: &World, shared: &Shared, watches: &mut Vec<Watcher>) {
+    for member in watches.len()..world.hosts.len() {
+        watches.push(clients::start_watch(plan, member, shared));
+    }
+}
+
+/// Who has a vote at the end, and is there.
+fn voters(world: &World) -> Vec<usize> {
+    let members = world.members().unwrap_or_default();
+    let voters = members.iter().filter(|member| !member.is_learner);
+    voters.filter_map(|member| world.cluster.index_of(member.id)).collect()
 }
 
 async fn until(
@@ -188,11 +237,16 @@ async fn until(
     Ok(())
 }
 
-/// Reads everything from every member; returns the newest revision.
-async fn read_all(plan: &Plan, doors: Doors, history: History) -> Result<i64, Violation> {
+/// Reads everything from every member that has a vote; returns the newest revision.
+async fn read_all(
+    plan: &Plan,
+    members: Vec<usize>,
+    doors: Doors,
+    history: History,
+) -> Result<i64, Violation> {
     let (key, range_end) = KeySpace::new(&plan.workload.keys).whole();
     let mut newest = 0;
-    for member in 0..plan.members {
+    for member in members {
         let stuck = |what: &str| Violation::Stuck(format!("m{member}: {what}"));
         let door = doors.get(member).ok_or_else(|| stuck("gone"))?;
         let range = rusd_checker::history::record::Range {

@@ -1,20 +1,24 @@
 //! The members, the network between them and what goes wrong, one millisecond at a time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rusd::config::Config;
+use rusd_state::View;
+use rusd_state::members::Member as ClusterMember;
 
+use crate::disk::Loss;
 use crate::doors::Doors;
-use crate::faults::{self, Fault, Planned};
-use crate::host::{Failure, Host};
+use crate::faults::{Change, Fault, Planned, Source};
+use crate::host::{Failure, Host, Turned};
 use crate::invariants::{Broken, Invariants};
 use crate::network::{Arrival, Network, Packet};
+use crate::operator::Operator;
 use crate::plan::{Cluster, Plan};
 use crate::plants::Plant;
+use crate::snapshots::Sent;
+use crate::streams::Streams;
 use crate::trace::Trace;
 
 /// Time between two ticks of a node.
@@ -23,6 +27,10 @@ const TICK_MS: u64 = 10;
 const ENGINE_MS: u64 = 50;
 /// Time between two looks at the members' states.
 const STATES_MS: u64 = 500;
+/// Time between two looks at who was added and removed.
+const TEND_MS: u64 = 100;
+/// How long a member goes on that was removed, as a server does.
+const REMOVED_MS: u64 = 1000;
 
 /// A schedule that cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -46,16 +54,32 @@ pub enum Violation {
         /// The first violation.
         what: String,
     },
+    /// Something that cannot be was met: a bug of a member, or of the simulation.
+    #[error("panicked: {0}")]
+    Panicked(String),
     /// The faults are healed, and the cluster does not recover.
     #[error("not recovered: {0}")]
     Stuck(String),
 }
 
+impl Violation {
+    /// What it is a case of: two of one kind may have the same cause.
+    pub fn kind(&self) -> String {
+        match self {
+            Violation::Invariant(broken) => broken.name.to_owned(),
+            Violation::Failed { .. } => "failed".to_owned(),
+            Violation::History { rules, .. } => rules.clone(),
+            Violation::Panicked(text) => text.clone(),
+            Violation::Stuck(_) => "stuck".to_owned(),
+        }
+    }
+}
+
 /// Everything but the clients.
 pub struct World {
-    /// Who is in the cluster.
+    /// Who is, or was, in the cluster.
     pub cluster: Cluster,
-    /// The members.
+    /// All members that there ever were.
     pub hosts: Vec<Host>,
     /// The clients' way to them.
     pub doors: Doors,
@@ -65,29 +89,43 @@ pub struct World {
     pub trace: Trace,
     /// Packets delivered.
     pub packets: u64,
-    /// Faults begun.
-    pub faults: u64,
+    /// Faults begun, with the time at which they were.
+    pub faults: Vec<(u64, Planned)>,
+    /// Snapshots installed.
+    pub snapshots: u64,
+    /// Who changes the membership.
+    pub operator: Operator,
+    plan: Plan,
     now_ms: u64,
     network: Network,
+    streams: Streams,
     network_rng: ChaCha8Rng,
-    fault_rng: ChaCha8Rng,
     disk_rng: ChaCha8Rng,
-    next_fault_ms: u64,
-    calm_ms_max: u64,
+    source: Source,
     /// Faults that end, with the time at which they do.
     under_way: Vec<(u64, Fault)>,
-    paused: Vec<u32>,
-    idle_engines: Vec<u32>,
+    members: Vec<Condition>,
     plant: Option<Plant>,
-    /// The next turn of a member is due although nothing arrived.
-    is_due: Vec<bool>,
+}
+
+/// How a member fares.
+#[derive(Debug, Clone, Copy, Default)]
+struct Condition {
+    /// Pauses under way.
+    paused: u32,
+    /// Times that its engine is to do nothing.
+    idle_engine: u32,
+    /// Its next turn is due although nothing arrived.
+    is_due: bool,
+    /// When it stops because it was removed.
+    stops_ms: Option<u64>,
 }
 
 impl World {
     /// All members, started.
     pub fn start(
         plan: &Plan,
-        config: &Arc<Config>,
+        source: Source,
         trace: Trace,
         plant: Option<Plant>,
     ) -> Result<World, Violation> {
@@ -97,27 +135,27 @@ impl World {
             rng
         };
         let cluster = Cluster::new(plan.members);
-        let host = |index| Host::new(index, plan, &cluster, config, plant);
-        let hosts: Vec<Host> = (0..plan.members).map(host).collect();
-        let mut fault_rng = rng(101);
+        let hosts: Vec<Host> =
+            (0..plan.members).map(|index| Host::founding(index, plan, &cluster, plant)).collect();
+        let (capacity, doors) = (plan.capacity(), Doors::new(plan.capacity()));
         let mut world = World {
-            doors: Doors::new(plan.members),
-            invariants: Invariants::new(plan.members),
+            operator: Operator::new(doors.clone(), cluster.ids.clone()),
+            doors,
+            invariants: Invariants::new(capacity),
             trace,
             packets: 0,
-            faults: 0,
+            faults: Vec::new(),
+            snapshots: 0,
+            plan: plan.clone(),
             now_ms: 0,
-            network: Network::new(plan.members),
+            network: Network::new(capacity),
+            streams: Streams::new(capacity),
             network_rng: rng(100),
-            next_fault_ms: fault_rng.random_range(0..plan.calm_ms_max),
-            calm_ms_max: plan.calm_ms_max,
-            fault_rng,
             disk_rng: rng(102),
+            source,
             under_way: Vec::new(),
-            paused: vec![0; plan.members],
-            idle_engines: vec![0; plan.members],
+            members: vec![Condition::default(); capacity],
             plant,
-            is_due: vec![true; plan.members],
             hosts,
             cluster,
         };
@@ -144,42 +182,101 @@ impl World {
         tokio::time::advance(Duration::from_millis(1)).await;
         self.now_ms += 1;
         self.end_faults()?;
-        if with_faults && self.now_ms >= self.next_fault_ms {
-            let leader = self.leader();
-            let planned = faults::draw(&mut self.fault_rng, self.hosts.len(), leader);
-            self.begin(planned);
-            self.next_fault_ms = self.now_ms + self.fault_rng.random_range(1..self.calm_ms_max);
+        if with_faults && self.source.is_due(self.now_ms) {
+            self.begin_faults();
         }
         while let Some(Arrival { from, to, packet }) = self.network.receive(self.now_ms) {
             self.note_packet(from, to, &packet);
-            self.hosts[to].receive(packet);
-            self.is_due[to] = true;
+            if to >= self.hosts.len() {
+                continue;
+            }
+            let answer = self.hosts[to].receive(self.cluster.ids[from], packet, self.now_ms);
+            if let Some(packet) = answer {
+                let arrival = Arrival { from: to, to: from, packet };
+                self.network.send(self.now_ms, arrival, &mut self.network_rng);
+            }
+            self.members[to].is_due = true;
         }
         for member in 0..self.hosts.len() {
             self.step_member(member)?;
         }
+        let (members, rng) = (&self.members, &mut self.network_rng);
+        let is_paused = |member: usize| members[member].paused > 0;
+        self.streams.step(self.now_ms, &self.hosts, &is_paused, &self.network, rng);
+        self.tend_membership()
+    }
+
+    fn begin_faults(&mut self) {
+        let present = self.hosts.iter().filter(|host| !host.is_gone).map(|host| host.index);
+        let (present, leader): (Vec<usize>, _) = (present.collect(), self.leader());
+        while let Some(planned) = self.source.next(self.now_ms, &present, leader) {
+            self.begin(planned);
+        }
+    }
+
+    /// Starts members that were added, and stops those that were removed.
+    fn tend_membership(&mut self) -> Result<(), Violation> {
+        if self.plan.newcomers == 0 || !self.now_ms.is_multiple_of(TEND_MS) {
+            return Ok(());
+        }
+        for news in self.operator.news() {
+            self.trace.words(|| format!("{} ms: {news}", self.now_ms));
+        }
+        for member in 0..self.hosts.len() {
+            let stops_ms = self.members[member].stops_ms;
+            if stops_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
+                self.trace.words(|| format!("{} ms: m{member} was removed", self.now_ms));
+                self.hosts[member].stop(&self.doors);
+                self.hosts[member].is_gone = true;
+                self.members[member].stops_ms = None;
+                self.lost(member, Loss::OfProcess);
+            } else if stops_ms.is_none() && self.hosts[member].is_removed() {
+                self.members[member].stops_ms = Some(self.now_ms + REMOVED_MS);
+            }
+        }
+        while let Some(id) = self.newcomer() {
+            let index = self.hosts.len();
+            self.cluster.ids.push(id);
+            let host = Host::joining(index, &self.plan, &self.cluster, self.plant);
+            self.trace.words(|| format!("{} ms: m{index} is {id:x} and joins", self.now_ms));
+            self.hosts.push(host);
+            self.start_member(index)?;
+        }
         Ok(())
     }
 
+    /// A member that somebody knows of, that nobody has removed, and that is not there yet.
+    fn newcomer(&self) -> Option<u64> {
+        let views = || self.hosts.iter().filter_map(|host| Some(&host.member()?.view));
+        let mut added = views().flat_map(View::members).map(|member| member.id);
+        let is_removed = |id: u64| views().any(|view| view.membership().is_removed(id));
+        let id = added.find(|id| self.cluster.index_of(*id).is_none() && !is_removed(*id))?;
+        (self.hosts.len() < self.plan.capacity()).then_some(id)
+    }
+
     fn step_member(&mut self, member: usize) -> Result<(), Violation> {
-        if self.paused[member] > 0 || !self.hosts[member].is_up() {
+        if self.members[member].paused > 0 || !self.hosts[member].is_up() {
             return Ok(());
         }
         // Members do not tick at one moment.
         let offset = u64::try_from(member).expect("members are few");
         if (self.now_ms + 3 * offset).is_multiple_of(TICK_MS) {
             self.hosts[member].tick();
-            self.is_due[member] = true;
+            self.members[member].is_due = true;
         }
-        if std::mem::take(&mut self.is_due[member]) || self.hosts[member].has_work() {
+        if std::mem::take(&mut self.members[member].is_due) || self.hosts[member].has_work() {
             let (network, rng, now_ms) = (&mut self.network, &mut self.network_rng, self.now_ms);
             let mut send = |arrival| network.send(now_ms, arrival, rng);
-            if let Err(failure) = self.hosts[member].turn(&self.cluster, &mut send) {
-                return self.failed(member, failure);
+            match self.hosts[member].turn(&self.cluster, &mut send) {
+                Ok(Turned::On) => self.invariants.check(member, &self.hosts)?,
+                Ok(Turned::Installed { index, answers }) => {
+                    return self.installed(member, index, answers);
+                }
+                Err(failure) => return self.failed(member, failure),
             }
-            self.invariants.check(member, &self.hosts)?;
         }
-        let is_idle = self.idle_engines[member] > 0;
+        self.step_snapshots(member);
+        let is_idle = self.members[member].idle_engine > 0;
         if !is_idle
             && (self.now_ms + 7 * offset).is_multiple_of(ENGINE_MS)
             && let Err(failure) = self.hosts[member].engine_turn()
@@ -192,6 +289,55 @@ impl World {
         Ok(())
     }
 
+    fn step_snapshots(&mut self, member: usize) {
+        let (network, cluster, now_ms) = (&self.network, &self.cluster, self.now_ms);
+        let is_whole =
+            |to: u64| cluster.index_of(to).is_some_and(|to| network.is_whole(member, to));
+        let rng = &mut self.network_rng;
+        let sent = self.hosts[member].step_snapshots(now_ms, rng, &is_whole);
+        self.send_surely(member, sent);
+    }
+
+    fn send_surely(&mut self, member: usize, sent: Vec<Sent>) {
+        for Sent { to, stream, part } in sent {
+            let Some(to) = self.cluster.index_of(to) else { continue };
+            let packet = Packet::Snapshot { stream, part };
+            let arrival = Arrival { from: member, to, packet };
+            self.network.send_surely(self.now_ms, arrival, &mut self.network_rng);
+        }
+    }
+
+    /// A member has a state from another one, and starts again. Whether its answer leaves it before
+    /// it ends is chance.
+    fn installed(
+        &mut self,
+        member: usize,
+        index: u64,
+        answers: Vec<Sent>,
+    ) -> Result<(), Violation> {
+        self.snapshots += 1;
+        if self.network_rng.random_bool(0.5) {
+            self.send_surely(member, answers);
+        }
+        self.trace.words(|| format!("{} ms: m{member} got the state {index}", self.now_ms));
+        self.hosts[member].stop(&self.doors);
+        self.lost(member, Loss::OfProcess);
+        self.start_member(member)
+    }
+
+    /// Streams with a member break.
+    fn lost(&mut self, member: usize, loss: Loss) {
+        let (id, now_ms) = (self.cluster.ids[member], self.now_ms);
+        for host in &mut self.hosts {
+            host.lost_snapshots(id, loss, now_ms, &mut self.network_rng);
+        }
+    }
+
+    fn crash(&mut self, member: usize, loss: Loss) {
+        self.hosts[member].crash(loss, &self.doors, &mut self.disk_rng);
+        self.lost(member, loss);
+    }
+
     /// A member whose disk fails stops; any other has no reason to.
     fn failed(&mut self, member: usize, failure: Failure) -> Result<(), Violation> {
         let loss_of = |(_, fault): &(u64, Fault)| match fault {
@@ -201,36 +347,42 @@ impl World {
         let Some(loss) = self.under_way.iter().find_map(loss_of) else {
             return Err(Violation::Failed { member, failure });
         };
-        self.trace.words(|| format!("m{member} stops: {failure}"));
-        self.hosts[member].crash(loss, &self.doors, &mut self.disk_rng);
+        self.trace.words(|| format!("{} ms: m{member} stops: {failure}", self.now_ms));
+        self.crash(member, loss);
         Ok(())
     }
 
     fn start_member(&mut self, member: usize) -> Result<(), Violation> {
+        if self.hosts[member].is_gone {
+            return Ok(());
+        }
         let now = Duration::from_millis(self.now_ms);
-        self.hosts[member]
-            .start(now, &self.doors, self.plant)
-            .map_err(|failure| Violation::Failed { member, failure })?;
-        self.invariants.restarted(member);
-        self.is_due[member] = true;
+        if let Err(failure) = self.hosts[member].start(now, &self.doors, self.plant) {
+            return self.failed(member, failure);
+        }
+        self.invariants.restarted(member, &self.hosts);
+        self.members[member].is_due = true;
         Ok(())
     }
 
     fn begin(&mut self, planned: Planned) {
+        if planned.fault.members().iter().any(|member| *member >= self.hosts.len()) {
+            // In a part of an earlier run: whom it concerned is not there.
+            return;
+        }
+        self.trace.words(|| format!("{} ms: {planned}", self.now_ms));
+        self.faults.push((self.now_ms, planned.clone()));
         let Planned { fault, for_ms } = planned;
-        self.faults += 1;
-        self.trace.words(|| format!("{} ms: {fault:?} for {for_ms} ms", self.now_ms));
         match &fault {
             Fault::Crash { members, loss } => {
                 for member in members {
-                    let host = &mut self.hosts[*member];
-                    if host.is_up() {
-                        host.crash(*loss, &self.doors, &mut self.disk_rng);
+                    if self.hosts[*member].is_up() {
+                        self.crash(*member, *loss);
                     }
                 }
             }
             Fault::Pause(member) => {
-                self.paused[*member] += 1;
+                self.members[*member].paused += 1;
                 self.doors.set_paused(*member, true);
             }
             Fault::Cut(links) => {
@@ -243,10 +395,51 @@ impl World {
                 self.hosts[*member].disk.fail_after(*after_writes);
             }
             Fault::DiskError { .. } => {}
-            Fault::IdleEngine(member) => self.idle_engines[*member] += 1,
+            Fault::IdleEngine(member) => self.members[*member].idle_engine += 1,
             Fault::Transfer { to } => self.transfer(*to),
+            Fault::Defragment(member) => {
+                if let Some(member) = self.hosts[*member].member() {
+                    let defragmenter = member.defragmenter.clone();
+                    // A failure is told by what follows from it.
+                    tokio::spawn(async move { defragmenter.defragment().await.ok() });
+                }
+            }
+            Fault::Membership(change) => self.change_membership(change),
         }
         self.under_way.push((self.now_ms + for_ms, fault));
+    }
+
+    fn change_membership(&mut self, change: &Change) {
+        let has_room = self.operator.added() < self.plan.newcomers;
+        match change {
+            Change::Add { is_learner, at } if has_room => self.operator.add(*at, *is_learner),
+            Change::Promote => {
+                if let Some(leader) = self.leader() {
+                    self.operator.promote(leader);
+                }
+            }
+            Change::Remove { member, at } => {
+                self.operator.remove(*at, self.cluster.ids[*member]);
+            }
+            Change::Replace { member, is_learner } if has_room && self.is_spare(*member) => {
+                self.hosts[*member].is_gone = true;
+                self.crash(*member, Loss::OfPower);
+                self.operator.replace(self.cluster.ids[*member], *is_learner);
+            }
+            Change::Add { .. } | Change::Replace { .. } => {}
+        }
+    }
+
+    /// Without this member, those that are left are a quorum for certain.
+    fn is_spare(&self, member: usize) -> bool {
+        let Some(voters) = self.operator.certain_voters() else { return false };
+        let id = self.cluster.ids[member];
+        let is_left = |voter: &&u64| {
+            let index = self.cluster.index_of(**voter);
+            **voter != id && index.is_some_and(|index| !self.hosts[index].is_gone)
+        };
+        let left = voters.iter().filter(is_left).count();
+        voters.contains(&id) && left > voters.len() / 2
     }
 
     fn transfer(&self, to: usize) {
@@ -277,9 +470,10 @@ impl World {
                 }
             }
             Fault::Pause(member) => {
-                self.paused[member] -= 1;
-                self.doors.set_paused(member, self.paused[member] > 0);
-                self.is_due[member] = true;
+                let condition = &mut self.members[member];
+                condition.paused -= 1;
+                condition.is_due = true;
+                self.doors.set_paused(member, condition.paused > 0);
             }
             Fault::Cut(links) => {
                 for (from, to) in links {
@@ -288,17 +482,20 @@ impl World {
             }
             Fault::Weather(_) => self.network.set_weather(crate::network::Weather::FAIR),
             Fault::DiskError { member, loss, .. } => {
-                self.hosts[member].crash(loss, &self.doors, &mut self.disk_rng);
-                self.start_member(member)?;
+                if !self.hosts[member].is_gone {
+                    self.crash(member, loss);
+                    self.start_member(member)?;
+                }
             }
-            Fault::IdleEngine(member) => self.idle_engines[member] -= 1,
-            Fault::Transfer { .. } => {}
+            Fault::IdleEngine(member) => self.members[member].idle_engine -= 1,
+            Fault::Transfer { .. } | Fault::Defragment(_) | Fault::Membership(_) => {}
         }
         Ok(())
     }
 
-    /// Ends all faults.
+    /// Ends all faults; nothing is changed any more.
     pub fn heal(&mut self) -> Result<(), Violation> {
+        self.operator.stop();
         self.trace.words(|| format!("{} ms: healed", self.now_ms));
         for (_, fault) in std::mem::take(&mut self.under_way) {
             self.end(fault)?;
@@ -312,16 +509,36 @@ impl World {
         Ok(())
     }
 
-    /// One leads, and everyone has applied what was committed.
+    /// The members as the leader has them, but for those whose machine is lost.
+    pub fn members(&self) -> Option<Vec<ClusterMember>> {
+        let leader = self.leader().and_then(|leader| self.hosts[leader].member())?;
+        let mut members = leader.view.members();
+        members.retain(|member| match self.cluster.index_of(member.id) {
+            Some(index) => !self.hosts[index].is_gone,
+            None => true,
+        });
+        Some(members)
+    }
+
+    /// One leads, and every member has applied what was committed, and has its name.
     pub fn is_settled(&self) -> bool {
-        let Some(leader) = self.leader() else { return false };
+        let (Some(leader), Some(members)) = (self.leader(), self.members()) else { return false };
         let Some(committed) = self.hosts[leader].node().map(|node| node.committed().0) else {
             return false;
         };
-        let has_applied = |host: &Host| {
-            host.member().is_some_and(|member| member.progress.applied() >= committed)
-        };
-        self.hosts.iter().all(has_applied)
+        members.iter().all(|member| {
+            let index = self.cluster.index_of(member.id);
+            let host = index.and_then(|index| self.hosts[index].member());
+            host.is_some_and(|host| host.progress.applied() >= committed) && !member.name.is_empty()
+        })
+    }
+
+    /// Compares the states of all members that live.
+    pub fn check_states(&mut self) -> Result<(), Violation> {
+        for member in 0..self.hosts.len() {
+            self.invariants.check_state(member, &self.hosts)?;
+        }
+        Ok(())
     }
 
     fn note_packet(&mut self, from: usize, to: usize, packet: &Packet) {
@@ -329,6 +546,8 @@ impl World {
         let bytes = match packet {
             Packet::Message(message) => message.encode_to_vec(),
             Packet::Vote(request) => request.encode_to_vec(),
+            Packet::Snapshot { stream, part } => part.to_bytes(*stream),
+            Packet::Removed => Vec::new(),
         };
         self.trace.bytes(&self.now_ms.to_be_bytes());
         self.trace.bytes(&[from.to_be_bytes(), to.to_be_bytes()].concat());

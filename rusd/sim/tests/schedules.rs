@@ -1,11 +1,12 @@
 //! A few schedules, as a test; `cargo xtask sim` runs many.
 
-use rusd_sim::plan::{self, Plan};
+use rusd_sim::plan::Plan;
 use rusd_sim::plants::Plant;
 use rusd_sim::schedule::{self, Counts, Outcome, Settings};
+use rusd_sim::shrink::Failing;
 
 fn run(seed: u64, settings: Settings) -> Outcome {
-    schedule::run(&Plan::of(seed), &plan::config().expect("the defaults are good"), settings)
+    schedule::run(&Plan::of(seed), &settings)
 }
 
 #[test]
@@ -39,5 +40,11 @@ fn a_seed_gives_the_same_trace_again() {
 #[test]
 fn a_disk_that_lies_is_found_out() {
     let settings = Settings { plant: Some(Plant::SyncSkippedByFollower), ..Settings::default() };
-    assert!((1..=20).any(|seed| run(seed, settings).violation.is_some()));
+    let found = |seed: &u64| run(*seed, settings.clone()).violation.is_some();
+    let seed = (1..=20).find(found).expect("it is found");
+    let plan = Plan::of(seed);
+    let outcome = schedule::run(&plan, &settings);
+    let before = outcome.faults.len();
+    let failing = Failing::of(&plan, settings.plant, outcome).expect("it fails").shrunk();
+    assert!(failing.faults() < before, "{}", failing.describe());
 }

@@ -6,4 +6,5 @@ pub mod corruption;
 pub mod lease_clock;
 pub mod lease_expiry;
 pub mod leases;
+pub mod publisher;
 pub mod space;

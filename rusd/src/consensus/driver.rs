@@ -183,6 +183,7 @@ impl<L: LogStore> Driver<L> {
             Some(Plant::CommitEarlierTerms) => {
                 self.node.plant(rusd_raft::Plant::CommitEarlierTerms);
             }
+            Some(Plant::LearnerCounted) => self.node.plant(rusd_raft::Plant::CountLearners),
             Some(Plant::ReadContextReused) => self.reads.rounds.reuse_contexts(),
             _ => {}
         }

@@ -29,12 +29,12 @@ impl Links {
     }
 
     /// The stream to `peer` is open.
-    pub(crate) fn opened(&self, peer: u64) {
+    pub fn opened(&self, peer: u64) {
         self.set(peer, Some(Instant::now()));
     }
 
     /// The stream to `peer` broke.
-    pub(crate) fn closed(&self, peer: u64) {
+    pub fn closed(&self, peer: u64) {
         self.set(peer, None);
     }
 

@@ -8,7 +8,7 @@ use rusd_proto::rusdpeerpb::{
 };
 use rusd_state::members::Members;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::StreamExt as _;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::inbox::{Inbox, PeerInput};
@@ -77,6 +77,32 @@ impl PeerHandler {
         Ok(())
     }
 
+    /// Refuses who was removed.
+    pub fn check_membership(&self, from: u64) -> Result<(), Status> {
+        if self.roster.borrow().is_removed(from) { Err(removed_status()) } else { Ok(()) }
+    }
+
+    /// Takes note of a peer that opens its stream, unless it was removed.
+    pub fn greet(&self, from: u64, peer_urls: &[String]) -> Result<(), Status> {
+        self.check_membership(from)?;
+        self.transport.told_by_peer(from, peer_urls);
+        Ok(())
+    }
+
+    /// Takes the state of another member, chunk by chunk.
+    pub async fn take_snapshot(
+        &self,
+        chunks: impl Stream<Item = Result<SnapshotChunk, Status>> + Send,
+    ) -> Result<(), Status> {
+        let checked = chunks.map(|chunk| {
+            let chunk = chunk?;
+            self.check_address(chunk.to, chunk.cluster_id)?;
+            self.check_membership(chunk.from)?;
+            Ok(chunk)
+        });
+        self.snapshots.take(checked).await
+    }
+
     /// Takes a request for this member's vote.
     pub fn route_vote(&self, request: VoteRequest) {
         self.inbox.message(PeerInput::Vote(request)).ok();
@@ -106,10 +132,7 @@ impl Peer for PeerHandler {
             .ok_or_else(|| Status::invalid_argument("the stream does not say who speaks"))?;
         self.check_address(greeting.to, greeting.cluster_id)?;
         let mut roster = self.roster.clone();
-        if roster.borrow().is_removed(greeting.from) {
-            return Err(removed_status());
-        }
-        self.transport.told_by_peer(greeting.from, &greeting.peer_urls);
+        self.greet(greeting.from, &greeting.peer_urls)?;
         let mut stream = request.into_inner();
         loop {
             // Both may be dropped half-way: a message is taken whole or stays in the stream.
@@ -142,9 +165,7 @@ impl Peer for PeerHandler {
     ) -> Result<Response<Accepted>, Status> {
         let request = request.into_inner();
         self.check_address(request.to, request.cluster_id)?;
-        if self.roster.borrow().is_removed(request.from) {
-            return Err(removed_status());
-        }
+        self.check_membership(request.from)?;
         self.route_vote(request);
         Ok(Response::new(Accepted {}))
     }
@@ -153,15 +174,7 @@ impl Peer for PeerHandler {
         &self,
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<Accepted>, Status> {
-        let checked = request.into_inner().map(|chunk| {
-            let chunk = chunk?;
-            self.check_address(chunk.to, chunk.cluster_id)?;
-            if self.roster.borrow().is_removed(chunk.from) {
-                return Err(removed_status());
-            }
-            Ok(chunk)
-        });
-        self.snapshots.take(checked).await?;
+        self.take_snapshot(request.into_inner()).await?;
         Ok(Response::new(Accepted {}))
     }
 }

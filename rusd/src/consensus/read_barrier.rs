@@ -72,7 +72,8 @@ pub(crate) struct Rounds {
     ticks_max: u64,
     next_context: u64,
     under_way: BTreeMap<u64, Round>,
-    /// A planted bug: the context of the last round that was given up is used again.
+    /// A planted bug: a round that was given up goes out again under its context, and reads that have
+    /// come since are added to it.
     #[cfg(feature = "planted-bugs")]
     reuses: bool,
     #[cfg(feature = "planted-bugs")]
@@ -115,8 +116,10 @@ impl Rounds {
     pub(crate) fn start(&mut self, tick: u64, waiters: Vec<ReadWaiter>) -> u64 {
         let round = Round { started_tick: tick, waiters };
         #[cfg(feature = "planted-bugs")]
-        if let Some(context) = self.given_up.take() {
-            self.under_way.insert(context, round);
+        if let Some(context) = self.given_up {
+            let empty = || Round { started_tick: tick, waiters: Vec::new() };
+            let again = self.under_way.entry(context).or_insert_with(empty);
+            again.waiters.extend(round.waiters);
             return context;
         }
         self.next_context += 1;
@@ -126,6 +129,10 @@ impl Rounds {
 
     /// Ends the round of `context`; empty if it was given up before.
     pub(crate) fn finish(&mut self, context: u64) -> Vec<ReadWaiter> {
+        #[cfg(feature = "planted-bugs")]
+        if self.given_up == Some(context) {
+            self.given_up = None;
+        }
         self.under_way.remove(&context).map(|round| round.waiters).unwrap_or_default()
     }
 
@@ -138,11 +145,14 @@ impl Rounds {
             .map(|(context, _)| *context)
             .collect();
         #[cfg(feature = "planted-bugs")]
-        if self.reuses {
-            self.given_up = late.last().copied().or(self.given_up);
-        }
+        let again = late.last().copied();
         let waiters = late.into_iter().flat_map(|context| self.finish(context));
-        waiters.filter(|waiter| !waiter.is_closed()).collect()
+        let waiters = waiters.filter(|waiter| !waiter.is_closed()).collect();
+        #[cfg(feature = "planted-bugs")]
+        if self.reuses {
+            self.given_up = again.or(self.given_up);
+        }
+        waiters
     }
 }
 

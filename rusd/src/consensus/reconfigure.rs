@@ -64,6 +64,27 @@ pub struct Reconfigurer {
     pub(crate) links: Arc<Links>,
     /// `--strict-reconfig-check`
     pub(crate) is_strict: bool,
+    /// The time, from which the ids of new members are made.
+    pub(crate) clock: Clock,
+}
+
+/// The time of day, as it goes on from the moment at which this life of the member began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    began: SystemTime,
+    since: Instant,
+}
+
+impl Clock {
+    /// It is `now`.
+    pub(crate) fn at(now: SystemTime) -> Clock {
+        Clock { began: now, since: Instant::now() }
+    }
+
+    fn seconds(&self) -> u64 {
+        let before = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        (before + self.since.elapsed()).as_secs()
+    }
 }
 
 type Outcome = Result<Vec<Member>, ReconfigureError>;
@@ -75,8 +96,7 @@ impl Reconfigurer {
         peer_urls: Vec<String>,
         is_learner: bool,
     ) -> Result<(Member, Vec<Member>), ReconfigureError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let id = member_id(&peer_urls, &now.as_secs().to_string());
+        let id = member_id(&peer_urls, &self.clock.seconds().to_string());
         if self.is_strict {
             self.check_add(is_learner)?;
         }

@@ -12,27 +12,34 @@
 //! reading. What was installed becomes visible by a start of the member, the same as after a crash:
 //! a crash between any two of these steps leaves either the old state and log or the new ones.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rusd_proto::raftpb::SnapshotMetadata;
 use rusd_proto::rusdpeerpb::SnapshotChunk;
 use rusd_raft::log::SnapshotMark;
 use rusd_raft::{Index, SnapshotOrder, Term};
-use rusd_state::storage::incoming::{Incoming, Installation};
+use rusd_state::storage::incoming::Installation;
 use rusd_state::storage::{Export, Generations, History, ImportError, StorageError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
 use super::inbox::{Inbox, PeerInput};
 use super::log_keeper::SnapshotsUnderWay;
 use super::progress::Progress;
+use crate::blocking::BlockingWork;
 
 /// Bytes of one chunk, about.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks between the disk and the network. Full: the side that is faster waits.
 const CHUNKS_QUEUED_MAX: usize = 4;
+
+/// How long a member waits for the next chunk. The machine of the one that sends may be gone, which
+/// nothing tells, and while one is awaited no other one is taken.
+const CHUNK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What a member sends its state from.
 #[derive(Debug, Clone)]
@@ -50,46 +57,77 @@ impl SnapshotSource {
     /// stream before its last chunk, so that nobody takes it for whole.
     pub(super) fn read(&self, order: SnapshotOrder) -> mpsc::Receiver<SnapshotChunk> {
         let (chunks, chunks_out) = mpsc::channel(CHUNKS_QUEUED_MAX);
-        let (history, cluster_id) = (Arc::clone(&self.history), self.cluster_id);
+        let source = self.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = send_all(&history, order, cluster_id, &chunks) {
+            if let Err(error) = source.send_all(order, &chunks) {
                 tracing::error!(%error, "the state cannot be read for a snapshot");
             }
         });
         chunks_out
     }
+
+    fn send_all(
+        &self,
+        order: SnapshotOrder,
+        chunks: &mpsc::Sender<SnapshotChunk>,
+    ) -> Result<(), StorageError> {
+        for chunk in self.chunks(order, CHUNK_BYTES)? {
+            if chunks.blocking_send(chunk?).is_err() {
+                // The stream broke; its end is told elsewhere.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The state as it is now, in chunks of about so many bytes for a member that needs it.
+    pub fn chunks(
+        &self,
+        order: SnapshotOrder,
+        chunk_bytes: usize,
+    ) -> Result<SnapshotChunks, StorageError> {
+        let mut export = self.history.export()?;
+        let metadata = Some(metadata(&export)?);
+        let next = export.next_chunk(chunk_bytes)?;
+        let cluster_id = self.cluster_id;
+        Ok(SnapshotChunks { export, order, cluster_id, chunk_bytes, metadata, next, crc: 0 })
+    }
 }
 
-fn send_all(
-    history: &History,
+/// The chunks of one snapshot.
+#[derive(Debug)]
+pub struct SnapshotChunks {
+    export: Export,
     order: SnapshotOrder,
     cluster_id: u64,
-    chunks: &mpsc::Sender<SnapshotChunk>,
-) -> Result<(), StorageError> {
-    let mut export = history.export()?;
-    let metadata = metadata(&export)?;
-    let mut crc = 0;
-    let mut metadata = Some(metadata);
-    let mut next = export.next_chunk(CHUNK_BYTES)?;
-    while let Some(data) = next {
-        next = export.next_chunk(CHUNK_BYTES)?;
-        crc = crc32c::crc32c_append(crc, &data);
-        let chunk = SnapshotChunk {
-            to: order.to,
-            from: order.from,
-            term: order.term.0,
-            cluster_id,
-            metadata: metadata.take(),
-            data,
-            crc,
-            last: next.is_none(),
-        };
-        if chunks.blocking_send(chunk).is_err() {
-            // The stream broke; its end is told elsewhere.
-            return Ok(());
+    chunk_bytes: usize,
+    /// For the first chunk.
+    metadata: Option<SnapshotMetadata>,
+    next: Option<Bytes>,
+    crc: u32,
+}
+
+impl Iterator for SnapshotChunks {
+    type Item = Result<SnapshotChunk, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let data = self.next.take()?;
+        match self.export.next_chunk(self.chunk_bytes) {
+            Ok(next) => self.next = next,
+            Err(error) => return Some(Err(error)),
         }
+        self.crc = crc32c::crc32c_append(self.crc, &data);
+        Some(Ok(SnapshotChunk {
+            to: self.order.to,
+            from: self.order.from,
+            term: self.order.term.0,
+            cluster_id: self.cluster_id,
+            metadata: self.metadata.take(),
+            data,
+            crc: self.crc,
+            last: self.next.is_none(),
+        }))
     }
-    Ok(())
 }
 
 fn metadata(export: &Export) -> Result<SnapshotMetadata, StorageError> {
@@ -122,7 +160,9 @@ pub struct SnapshotSink {
     /// The way to the driver.
     pub inbox: Inbox,
     /// Held by the one that is being taken.
-    pub turn: tokio::sync::Semaphore,
+    pub turn: Semaphore,
+    /// Where chunks are written.
+    pub blocking_work: BlockingWork,
 }
 
 impl SnapshotSink {
@@ -138,8 +178,7 @@ impl SnapshotSink {
             return Err(Status::resource_exhausted("another snapshot is being taken"));
         };
         let mut chunks = std::pin::pin!(chunks);
-        let broken = || Status::data_loss("the snapshot breaks off");
-        let first = chunks.next().await.ok_or_else(broken)??;
+        let first = next_chunk(chunks.as_mut()).await?;
         let mark = mark(first.metadata.as_ref())?;
         if mark.index.0 <= self.progress.committed() {
             return Ok(());
@@ -147,9 +186,8 @@ impl SnapshotSink {
         let (index, from) = (mark.index.0, format!("{:x}", first.from));
         tracing::info!(index, from, "taking a snapshot");
         let term = Term(first.term);
-        let (accepted, accepted_out) = mpsc::channel(CHUNKS_QUEUED_MAX);
         let generations = Arc::clone(generations);
-        let importing = tokio::task::spawn_blocking(move || import(&generations, accepted_out));
+        let mut installation = self.blocking(move || Installation::begin(&generations)).await?;
         let mut chunk = first;
         let mut crc = 0;
         loop {
@@ -157,21 +195,31 @@ impl SnapshotSink {
             if crc != chunk.crc {
                 return Err(Status::data_loss("a chunk of the snapshot is damaged"));
             }
-            let taken = Taken { data: chunk.data, is_last: chunk.last };
-            if accepted.send(taken).await.is_err() || chunk.last {
-                // It is whole, or the importer has failed and says why.
+            let SnapshotChunk { data, last, .. } = chunk;
+            let adding = move || installation.add(data).map(|()| installation);
+            installation = self.blocking(adding).await?;
+            if last {
                 break;
             }
-            chunk = chunks.next().await.ok_or_else(broken)??;
+            chunk = next_chunk(chunks.as_mut()).await?;
         }
-        drop(accepted);
-        let imported = importing.await.map_err(|error| Status::internal(error.to_string()))?;
-        let incoming = imported.map_err(|error| Status::data_loss(error.to_string()))?;
-        let incoming = incoming.ok_or_else(broken)?;
+        let incoming = self.blocking(move || installation.finish()).await?;
         if (incoming.applied_index, incoming.term) != (mark.index.0, mark.term.0) {
             return Err(Status::data_loss("the snapshot is not the one that was announced"));
         }
         self.install(mark, term).await
+    }
+
+    /// Does what may block.
+    async fn blocking<T: Send + 'static, E: Into<ImportError> + Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Status> {
+        // One at a time already: each is waited for, and there is one snapshot.
+        let alone = Arc::new(Semaphore::new(1));
+        let done = self.blocking_work.run(&alone, work).await;
+        let done = done.map_err(|error| Status::internal(error.to_string()))?;
+        done.map_err(|error| Status::data_loss(error.into().to_string()))
     }
 
     async fn install(&self, mark: SnapshotMark, term: Term) -> Result<(), Status> {
@@ -188,6 +236,14 @@ impl SnapshotSink {
     }
 }
 
+async fn next_chunk(
+    mut chunks: Pin<&mut (impl Stream<Item = Result<SnapshotChunk, Status>> + Send)>,
+) -> Result<SnapshotChunk, Status> {
+    let next = tokio::time::timeout(CHUNK_WAIT_MAX, chunks.next()).await;
+    let next = next.map_err(|_elapsed| Status::deadline_exceeded("the snapshot does not go on"))?;
+    next.ok_or_else(|| Status::data_loss("the snapshot breaks off"))?
+}
+
 fn mark(metadata: Option<&SnapshotMetadata>) -> Result<SnapshotMark, Status> {
     let metadata = metadata.ok_or_else(|| Status::invalid_argument("no metadata"))?;
     let (Some(index), Some(term)) = (metadata.index, metadata.term) else {
@@ -197,24 +253,38 @@ fn mark(metadata: Option<&SnapshotMetadata>) -> Result<SnapshotMark, Status> {
     Ok(SnapshotMark { index: Index(index), term: Term(term), conf_state })
 }
 
-/// A chunk on its way to the disk.
-struct Taken {
-    data: Bytes,
-    is_last: bool,
-}
+#[cfg(test)]
+mod tests {
+    use rusd_state::storage::EngineKind;
+    use tokio_stream::iter;
+    use tonic::Code;
 
-/// Fills a generation and leaves it waiting. Without a last chunk the stream broke, and everything
-/// is given up.
-fn import(
-    generations: &Arc<Generations>,
-    mut chunks: mpsc::Receiver<Taken>,
-) -> Result<Option<Incoming>, ImportError> {
-    let mut installation = Installation::begin(generations)?;
-    while let Some(Taken { data, is_last }) = chunks.blocking_recv() {
-        installation.add(data)?;
-        if is_last {
-            return installation.finish().map(Some);
-        }
+    use super::*;
+    use crate::consensus::inbox::inbox;
+
+    fn first_chunk() -> SnapshotChunk {
+        let metadata = SnapshotMetadata { index: Some(5), term: Some(1), ..Default::default() };
+        SnapshotChunk { term: 1, metadata: Some(metadata), ..SnapshotChunk::default() }
     }
-    Ok(None)
+
+    /// A machine that loses its power while it sends says nothing more. The member that it sent to
+    /// would wait for it, and refuse every other snapshot meanwhile: found by simulation.
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_falls_silent_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path(), EngineKind::Memory, true).unwrap();
+        let sink = SnapshotSink {
+            generations: Some(Arc::new(generations)),
+            progress: Arc::new(Progress::new(1, 0)),
+            inbox: inbox().0,
+            turn: Semaphore::new(1),
+            blocking_work: BlockingWork::InPlace,
+        };
+        let silent = || iter([Ok(first_chunk())]).chain(tokio_stream::pending());
+        let (one, other) = tokio::join!(sink.take(silent()), sink.take(silent()));
+        assert_eq!(one.unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(other.unwrap_err().code(), Code::ResourceExhausted);
+        let broken = sink.take(iter([Ok(first_chunk())])).await.unwrap_err();
+        assert_eq!(broken.code(), Code::DataLoss, "it is taken up again");
+    }
 }

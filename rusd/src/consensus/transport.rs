@@ -104,6 +104,11 @@ impl Transport {
         self.links.removed(peer);
     }
 
+    /// `peer` is one that something can be sent to.
+    pub fn has_peer(&self, peer: u64) -> bool {
+        self.peers.read().contains_key(&peer)
+    }
+
     /// Which peers can be reached, and since when.
     pub fn links(&self) -> Arc<Links> {
         Arc::clone(&self.links)

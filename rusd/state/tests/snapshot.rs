@@ -15,7 +15,7 @@ use rusd_proto::etcdserverpb::{
 use rusd_proto::raftpb::{ConfState, Entry, EntryType};
 use rusd_state::storage::incoming::{self, Installation};
 use rusd_state::storage::{
-    EngineKind, Generations, HistoryOptions, ImportError, SledOptions, verify,
+    EngineKind, Folder, Generations, HistoryOptions, ImportError, SledOptions, verify,
 };
 use rusd_state::{HashKv, Options, Progress, StateMachine};
 
@@ -119,7 +119,7 @@ fn take_on_the_way(from: EngineKind, to: EngineKind) {
     let incoming = installation.finish().unwrap();
     assert_eq!((incoming.applied_index, incoming.term), (2000, 3));
     drop(receiver);
-    incoming::accept(here.path()).unwrap();
+    incoming::accept(&Folder::open(here.path(), to).unwrap()).unwrap();
 
     let mut receiver = open(here.path(), to);
     assert_eq!(receiver.state.applied(), (2000, 3));

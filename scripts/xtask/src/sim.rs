@@ -34,15 +34,19 @@ const SCHEDULES_PLANTED: u64 = 2000;
 /// How much of what was found the table shows.
 const FOUND_CHARS_SHOWN: usize = 120;
 /// The bugs that can be planted, with what they do, for people.
-const PLANTS: [(&str, &str); 6] = [
+const PLANTS: [(&str, &str); 8] = [
     ("vote-not-persisted", "a vote is not written before it is given"),
     ("sync-skipped-by-follower", "a follower promises entries that it has not synced"),
     ("applied-index-apart", "the engine's applied index is written apart from the data"),
     ("commit-earlier-terms", "a leader counts entries of earlier terms as committed by a quorum"),
+    ("log-kept-after-snapshot", "a snapshot is installed, and the log goes on with what it has"),
+    ("learner-counted", "a leader counts what learners have as if they were voters"),
     ("read-context-reused", "a round of reads goes out again under a context that was given up"),
     ("deposed-leader-expires", "a member that led once goes on expiring leases"),
 ];
 
+/// How the simulator's first line begins if it has found one.
+const VIOLATION: &str = "seed ";
 /// Of the pass of `test`.
 const SCHEDULES_TESTED: u64 = 500;
 /// Fresh seeds lie apart, so that passes do not share schedules.
@@ -93,6 +97,7 @@ fn plants() -> Result<ExitCode> {
     for (name, what) in PLANTS {
         steps.run(name, || {
             Ok(match simulate(&simulator, SCHEDULES_PLANTED, Some(1), Some(name))? {
+                Outcome::Failed(found) if !found.starts_with(VIOLATION) => Outcome::Failed(found),
                 Outcome::Failed(found) => {
                     let found: String = found.chars().take(FOUND_CHARS_SHOWN).collect();
                     Outcome::Passed(format!("{what}: found. {found}"))

@@ -14,10 +14,10 @@
 //! The first generation is made before there is a pointer. If that was cut short there is nothing to
 //! lose, as long as the log still has all its entries: then everything is made anew.
 //!
-//! Engines without files have generations too, and nothing to remember of them.
+//! Engines without files have generations too, and nothing to remember of them. Where generations and
+//! pointer stand is behind the [`Shelf`].
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use crate::storage::error::StorageError;
 use crate::storage::incoming;
 use crate::storage::pointer;
+use crate::storage::shelf::{Folder, Shelf};
 use crate::storage::{Backend, EngineKind};
 
 const POINTER: &str = "CURRENT";
@@ -33,8 +34,7 @@ const FIRST: u64 = 1;
 /// The generations of one engine.
 #[derive(Debug)]
 pub struct Generations {
-    folder: PathBuf,
-    kind: EngineKind,
+    shelf: Arc<dyn Shelf>,
     state: Mutex<State>,
 }
 
@@ -79,40 +79,31 @@ impl Generations {
         kind: EngineKind,
         is_log_whole: bool,
     ) -> Result<Generations, StorageError> {
-        let current = match kind {
-            EngineKind::Memory => open_one(folder, kind, FIRST)?,
-            EngineKind::Sled(_) | EngineKind::Fjall(_) => open_current(folder, kind, is_log_whole)?,
-        };
-        let state = State { newest: current.number, current, retired: Vec::new() };
-        Ok(Generations { folder: folder.to_path_buf(), kind, state: Mutex::new(state) })
+        Generations::open_on(kind.shelf(folder)?, is_log_whole)
     }
 
-    /// An engine without files as the first generation.
-    pub fn of_memory(engine: Arc<dyn Backend>) -> Generations {
-        let current = Generation { number: FIRST, bytes_when_made: 0, backend: engine };
-        let state = State { newest: FIRST, current, retired: Vec::new() };
-        Generations { folder: PathBuf::new(), kind: EngineKind::Memory, state: Mutex::new(state) }
+    /// The same, wherever they stand.
+    pub fn open_on(shelf: Arc<dyn Shelf>, is_log_whole: bool) -> Result<Generations, StorageError> {
+        let current = open_current(&*shelf, is_log_whole)?;
+        let state = State { newest: current.number, current, retired: Vec::new() };
+        Ok(Generations { shelf, state: Mutex::new(state) })
     }
 
     /// Opens the current generation of a member that is not running, of whichever kind it is.
     pub fn open_current_of(folder: &Path) -> Result<Option<Arc<dyn Backend>>, StorageError> {
-        let Some(Pointer { number, engine, .. }) = read_pointer(folder)? else { return Ok(None) };
+        let Some(text) = pointer::read(folder, POINTER)? else { return Ok(None) };
+        let Pointer { number, engine, .. } = Pointer::parse(folder, &text)?;
         let unknown = || StorageError::Damaged {
             path: folder.to_path_buf(),
             reason: format!("names an engine that is not known: {engine}"),
         };
         let kind = EngineKind::named(&engine).ok_or_else(unknown)?;
-        open_one(folder, kind, number).map(|generation| Some(generation.backend))
+        Folder::open(folder, kind)?.open(number).map(Some)
     }
 
-    /// Where they are.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// What they are.
-    pub(crate) fn kind(&self) -> EngineKind {
-        self.kind
+    /// Where they stand.
+    pub(crate) fn shelf(&self) -> &dyn Shelf {
+        &*self.shelf
     }
 
     /// The engine of the current generation.
@@ -132,17 +123,15 @@ impl Generations {
             state.newest += 1;
             state.newest
         };
-        open_one(&self.folder, self.kind, number)
+        open_one(&*self.shelf, number)
     }
 
     /// Makes a generation the current one; the caller has filled and synced it. After an error
     /// nobody knows which one is current, and the member must stop.
     pub fn switch_to(&self, mut generation: Generation) -> Result<(), StorageError> {
         generation.bytes_when_made = generation.backend.size_on_disk()?;
-        if self.kind != EngineKind::Memory {
-            let (number, bytes) = (generation.number, generation.bytes_when_made);
-            point_to(&self.folder, number, self.kind.name(), bytes)?;
-        }
+        let (number, bytes) = (generation.number, generation.bytes_when_made);
+        point_to(&*self.shelf, number, self.shelf.engine(), bytes)?;
         let mut state = self.state.lock();
         let old = std::mem::replace(&mut state.current, generation);
         state.retired.push(old);
@@ -162,64 +151,53 @@ impl Generations {
         for Generation { number, backend, .. } in unread {
             // The engine closes its files before they go.
             drop(backend);
-            if self.kind != EngineKind::Memory {
-                remove_folder(&path_of(&self.folder, number))?;
-            }
+            self.shelf.remove_generation(number)?;
         }
         Ok(())
     }
 }
 
 /// Opens the generation that the pointer names, or begins the first one.
-fn open_current(
-    folder: &Path,
-    kind: EngineKind,
-    is_log_whole: bool,
-) -> Result<Generation, StorageError> {
-    make_folder(folder)?;
-    let pointer = read_pointer(folder)?;
-    if let Some(Pointer { engine, .. }) = pointer.as_ref().filter(|it| it.engine != kind.name()) {
-        let (path, found, wanted) = (folder.to_path_buf(), engine.clone(), kind.name());
+fn open_current(shelf: &dyn Shelf, is_log_whole: bool) -> Result<Generation, StorageError> {
+    let path = || shelf.path().to_path_buf();
+    let pointer = shelf.read(POINTER)?.map(|text| Pointer::parse(shelf.path(), &text));
+    let pointer = pointer.transpose()?;
+    if let Some(Pointer { engine, .. }) = pointer.as_ref().filter(|it| it.engine != shelf.engine())
+    {
+        let (path, found, wanted) = (path(), engine.clone(), shelf.engine());
         return Err(StorageError::OtherEngine { path, found, wanted });
     }
     let current = pointer.as_ref().map(|pointer| pointer.number);
-    let damaged = |reason| StorageError::Damaged { path: folder.to_path_buf(), reason };
-    if current.is_none() && !is_log_whole && !numbers_in(folder)?.is_empty() {
+    let numbers = shelf.numbers()?;
+    let damaged = |reason| StorageError::Damaged { path: path(), reason };
+    if current.is_none() && !is_log_whole && !numbers.is_empty() {
         return Err(damaged(format!("there is an engine, but no {POINTER} that names it")));
     }
-    if let Some(number) = current.filter(|number| !path_of(folder, *number).is_dir()) {
+    if let Some(number) = current.filter(|number| !numbers.contains(number)) {
         let reason = format!("{POINTER} names generation {number}, which is not there");
         return Err(damaged(reason));
     }
-    remove_all_but(folder, current)?;
-    let mut generation = open_one(folder, kind, current.unwrap_or(FIRST))?;
+    remove_all_but(shelf, current)?;
+    let mut generation = open_one(shelf, current.unwrap_or(FIRST))?;
     generation.bytes_when_made = pointer.map_or(0, |pointer| pointer.bytes_when_made);
     if current.is_none() {
-        point_to(folder, generation.number, kind.name(), 0)?;
+        point_to(shelf, generation.number, shelf.engine(), 0)?;
     }
     Ok(generation)
 }
 
-fn open_one(folder: &Path, kind: EngineKind, number: u64) -> Result<Generation, StorageError> {
-    let path = path_of(folder, number);
-    if kind != EngineKind::Memory {
-        make_folder(&path)?;
-    }
-    Ok(Generation { number, bytes_when_made: 0, backend: kind.open(&path)? })
+fn open_one(shelf: &dyn Shelf, number: u64) -> Result<Generation, StorageError> {
+    Ok(Generation { number, bytes_when_made: 0, backend: shelf.open(number)? })
 }
 
-/// Makes a generation the current one of the folder.
+/// Makes a generation the current one.
 pub(crate) fn point_to(
-    folder: &Path,
+    shelf: &dyn Shelf,
     number: u64,
     engine: &str,
     bytes_when_made: u64,
 ) -> Result<(), StorageError> {
-    pointer::write(folder, POINTER, &format!("{number} {engine} {bytes_when_made}"))
-}
-
-fn path_of(folder: &Path, number: u64) -> PathBuf {
-    folder.join(number.to_string())
+    shelf.write(POINTER, &format!("{number} {engine} {bytes_when_made}"))
 }
 
 /// Which generation counts, and what it is.
@@ -229,58 +207,38 @@ struct Pointer {
     bytes_when_made: u64,
 }
 
-fn read_pointer(folder: &Path) -> Result<Option<Pointer>, StorageError> {
-    let Some(text) = pointer::read(folder, POINTER)? else { return Ok(None) };
-    let read = || {
-        let mut words = text.split(' ');
-        let number = words.next()?.parse().ok()?;
-        let engine = words.next()?.to_owned();
-        let bytes_when_made = words.next()?.parse().ok()?;
-        Some(Pointer { number, engine, bytes_when_made })
-    };
-    let damaged = || StorageError::Damaged {
-        path: folder.join(POINTER),
-        reason: format!("names no generation: \"{text}\""),
-    };
-    read().map(Some).ok_or_else(damaged)
-}
-
-/// The generations that have a folder.
-fn numbers_in(folder: &Path) -> Result<Vec<u64>, StorageError> {
-    let io = |source| StorageError::Io { path: folder.to_path_buf(), source };
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let name = entry.map_err(io)?.file_name();
-        numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+impl Pointer {
+    fn parse(path: &Path, text: &str) -> Result<Pointer, StorageError> {
+        let read = || {
+            let mut words = text.split(' ');
+            let number = words.next()?.parse().ok()?;
+            let engine = words.next()?.to_owned();
+            let bytes_when_made = words.next()?.parse().ok()?;
+            Some(Pointer { number, engine, bytes_when_made })
+        };
+        let damaged = || StorageError::Damaged {
+            path: path.join(POINTER),
+            reason: format!("names no generation: \"{text}\""),
+        };
+        read().ok_or_else(damaged)
     }
-    Ok(numbers)
 }
 
-fn remove_all_but(folder: &Path, current: Option<u64>) -> Result<(), StorageError> {
+fn remove_all_but(shelf: &dyn Shelf, current: Option<u64>) -> Result<(), StorageError> {
     // It names one of those that go.
-    incoming::discard(folder)?;
-    for number in numbers_in(folder)? {
+    incoming::discard(shelf)?;
+    for number in shelf.numbers()? {
         if Some(number) != current {
-            remove_folder(&path_of(folder, number))?;
+            shelf.remove_generation(number)?;
         }
     }
-    pointer::remove(folder, &pointer::new_name(POINTER))
-}
-
-fn remove_folder(path: &Path) -> Result<(), StorageError> {
-    fs::remove_dir_all(path).map_err(|source| StorageError::Io { path: path.to_path_buf(), source })
-}
-
-/// Makes a folder, if it is not there. It survives a loss of power, also if an earlier process made
-/// it and did not live to see to that.
-fn make_folder(path: &Path) -> Result<(), StorageError> {
-    let io = |source| StorageError::Io { path: path.to_path_buf(), source };
-    fs::create_dir_all(path).map_err(io)?;
-    path.parent().map_or(Ok(()), pointer::sync_folder)
+    shelf.remove(&pointer::new_name(POINTER))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use bytes::Bytes;
 
     use super::*;
@@ -288,6 +246,10 @@ mod tests {
     use crate::storage::{Batch, SledOptions};
 
     const SLED: EngineKind = EngineKind::Sled(SledOptions { cache_bytes: 1 << 20 });
+
+    fn numbers_in(folder: &Path) -> Vec<u64> {
+        Folder::open(folder, SLED).unwrap().numbers().unwrap()
+    }
 
     fn mark(backend: &dyn Backend, name: &str) {
         let mut batch = Batch::default();
@@ -305,7 +267,7 @@ mod tests {
         let generations = Generations::open(folder, SLED, is_log_whole);
         let found = marked(&*generations.map_err(|error| error.to_string())?.current());
         assert!(!folder.join(pointer::new_name(POINTER)).exists());
-        assert_eq!(numbers_in(folder).unwrap().len(), 1, "leftovers are gone");
+        assert_eq!(numbers_in(folder).len(), 1, "leftovers are gone");
         Ok(found)
     }
 
@@ -387,7 +349,7 @@ mod tests {
         drop(reader);
         generations.retire(generations.begin().unwrap());
         generations.sweep().unwrap();
-        assert_eq!(numbers_in(folder.path()).unwrap(), [2]);
+        assert_eq!(numbers_in(folder.path()), [2]);
         let bytes = generations.bytes_when_made();
         assert!(bytes > 0);
         drop(generations);
@@ -408,7 +370,7 @@ mod tests {
             let refused = found(folder, true).unwrap_err();
             assert!(refused.contains("CURRENT: names nothing"), "{refused}");
         }
-        point_to(folder, 3, "sled", 0).unwrap();
+        point_to(&Folder::open(folder, SLED).unwrap(), 3, "sled", 0).unwrap();
         let refused = found(folder, true).unwrap_err();
         assert!(refused.ends_with("CURRENT names generation 3, which is not there"), "{refused}");
         assert!(folder.join("1").exists());

@@ -12,14 +12,13 @@
 //! [`discard`]s; all before the generations are opened. A stop between any two of these steps, also
 //! inside of them, leaves one of the states that they begin from.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::storage::error::StorageError;
 use crate::storage::generations;
-use crate::storage::pointer;
+use crate::storage::shelf::Shelf;
 use crate::storage::{Generation, Generations, Import, ImportError};
 
 const MARKER: &str = "INCOMING";
@@ -47,7 +46,7 @@ pub struct Installation {
 impl Installation {
     /// Begins. What waited to be accepted before is forgotten.
     pub fn begin(generations: &Arc<Generations>) -> Result<Installation, StorageError> {
-        discard(generations.folder())?;
+        discard(generations.shelf())?;
         let generation = generations.begin()?;
         let import = Import::into(Arc::clone(generation.backend()));
         Ok(Installation {
@@ -74,14 +73,14 @@ impl Installation {
         };
         let incoming = Incoming {
             number: generation.number(),
-            engine: self.generations.kind().name().to_owned(),
+            engine: self.generations.shelf().engine().to_owned(),
             applied_index: position.applied_index,
             term: position.term,
         };
         // Its files are closed before anybody may accept it and open it.
         drop(generation);
         rusd_failpoint::hit("raftBeforeSaveSnap");
-        mark(self.generations.folder(), &incoming)?;
+        mark(self.generations.shelf(), &incoming)?;
         rusd_failpoint::hit("raftAfterSaveSnap");
         Ok(incoming)
     }
@@ -95,9 +94,9 @@ impl Drop for Installation {
     }
 }
 
-/// What waits in the engine's folder.
-pub fn find(folder: &Path) -> Result<Option<Incoming>, StorageError> {
-    let Some(text) = pointer::read(folder, MARKER)? else { return Ok(None) };
+/// What waits beside the engine's generations.
+pub fn find(shelf: &dyn Shelf) -> Result<Option<Incoming>, StorageError> {
+    let Some(text) = shelf.read(MARKER)? else { return Ok(None) };
     let read = || {
         let mut words = text.split(' ');
         let number = words.next()?.parse().ok()?;
@@ -107,40 +106,47 @@ pub fn find(folder: &Path) -> Result<Option<Incoming>, StorageError> {
         Some(Incoming { number, engine, applied_index, term })
     };
     let damaged = || StorageError::Damaged {
-        path: folder.join(MARKER),
+        path: shelf.path().join(MARKER),
         reason: format!("names no generation: \"{text}\""),
     };
     read().map(Some).ok_or_else(damaged)
 }
 
 /// Makes what waits the current generation.
-pub fn accept(folder: &Path) -> Result<(), StorageError> {
-    if let Some(incoming) = find(folder)? {
-        generations::point_to(folder, incoming.number, &incoming.engine, 0)?;
+pub fn accept(shelf: &dyn Shelf) -> Result<(), StorageError> {
+    if let Some(incoming) = find(shelf)? {
+        generations::point_to(shelf, incoming.number, &incoming.engine, 0)?;
     }
-    discard(folder)
+    discard(shelf)
 }
 
 /// Forgets what waits. Its files go at the next start.
-pub fn discard(folder: &Path) -> Result<(), StorageError> {
-    pointer::remove(folder, MARKER)
+pub fn discard(shelf: &dyn Shelf) -> Result<(), StorageError> {
+    shelf.remove(MARKER)
 }
 
 /// Lets a generation wait, which is whole and synced.
-fn mark(folder: &Path, incoming: &Incoming) -> Result<(), StorageError> {
+fn mark(shelf: &dyn Shelf, incoming: &Incoming) -> Result<(), StorageError> {
     let Incoming { number, engine, applied_index, term } = incoming;
-    pointer::write(folder, MARKER, &format!("{number} {engine} {applied_index} {term}"))
+    shelf.write(MARKER, &format!("{number} {engine} {applied_index} {term}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::storage::change::{Changes, LeaseChange};
+    use crate::storage::shelf::Folder;
     use crate::storage::{
         EngineKind, Export, History, HistoryOptions, MemoryBackend, SledOptions, verify,
     };
 
     const SLED: EngineKind = EngineKind::Sled(SledOptions { cache_bytes: 1 << 20 });
+
+    fn on(folder: &Path) -> Folder {
+        Folder::open(folder, SLED).unwrap()
+    }
 
     /// The state of a member that has applied so many entries.
     fn export(applied_index: u64) -> Export {
@@ -165,7 +171,7 @@ mod tests {
     /// What a member finds applied that starts over what is in the folder.
     fn applied(folder: &Path) -> u64 {
         let generations = Generations::open(folder, SLED, true).unwrap();
-        assert_eq!(find(folder).unwrap(), None, "nothing waits any more");
+        assert_eq!(find(&on(folder)).unwrap(), None, "nothing waits any more");
         let report = verify(&generations.current()).unwrap();
         assert!(report.is_sound(), "{report:?}");
         report.applied_index
@@ -176,19 +182,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let open = || Arc::new(Generations::open(folder, SLED, true).unwrap());
-        assert_eq!(find(folder).unwrap(), None);
+        assert_eq!(find(&on(folder)).unwrap(), None);
         let incoming = install(&open(), 50);
         assert_eq!((incoming.applied_index, incoming.term), (50, 3));
-        assert_eq!(find(folder).unwrap(), Some(incoming));
-        accept(folder).unwrap();
+        assert_eq!(find(&on(folder)).unwrap(), Some(incoming));
+        accept(&on(folder)).unwrap();
         assert_eq!(applied(folder), 50);
 
         let generations = open();
         install(&generations, 60);
         let newer = install(&generations, 70);
-        assert_eq!(find(folder).unwrap(), Some(newer), "the later one counts");
+        assert_eq!(find(&on(folder)).unwrap(), Some(newer), "the later one counts");
         drop(generations);
-        discard(folder).unwrap();
+        discard(&on(folder)).unwrap();
         assert_eq!(applied(folder), 50);
 
         install(&open(), 80);
@@ -202,9 +208,9 @@ mod tests {
         let generations = Arc::new(Generations::open(folder, SLED, true).unwrap());
         let incoming = install(&generations, 50);
         drop(generations);
-        generations::point_to(folder, incoming.number, &incoming.engine, 0).unwrap();
-        assert_eq!(find(folder).unwrap(), Some(incoming));
-        accept(folder).unwrap();
+        generations::point_to(&on(folder), incoming.number, &incoming.engine, 0).unwrap();
+        assert_eq!(find(&on(folder)).unwrap(), Some(incoming));
+        accept(&on(folder)).unwrap();
         assert_eq!(applied(folder), 50);
     }
 
@@ -222,7 +228,7 @@ mod tests {
         installation.add(chunk).unwrap();
         let refused = installation.finish().unwrap_err();
         assert!(matches!(refused, ImportError::Bad(_)), "{refused}");
-        assert_eq!(find(folder.path()).unwrap(), None);
+        assert_eq!(find(&on(folder.path())).unwrap(), None);
         generations.sweep().unwrap();
         let left = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 2, "the current generation and its pointer");

@@ -33,6 +33,7 @@ mod pins;
 mod pointer;
 mod recovery;
 mod schema;
+mod shelf;
 mod sled;
 mod tally;
 mod verify;
@@ -59,6 +60,7 @@ pub use crate::storage::memory::MemoryBackend;
 pub use crate::storage::pins::Pin;
 pub use crate::storage::recovery::{Recovered, RecoveredKey, Replayed};
 pub use crate::storage::schema::Tree;
+pub use crate::storage::shelf::{Folder, Shelf};
 pub use crate::storage::sled::{SledBackend, SledOptions};
 pub use crate::storage::verify::{VerifyReport, verify};
 
