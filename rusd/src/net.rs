@@ -22,7 +22,6 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,8 +33,10 @@ use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
 mod authority;
+mod listen;
 
 use authority::WithAuthority;
+pub use listen::Listen;
 
 /// Threads that serve clients, at most; the other threads want cores too.
 const API_THREADS_MAX: usize = 4;
@@ -254,6 +255,19 @@ where
     Ok(())
 }
 
+/// The same on one listener, which need not be of the system.
+pub async fn serve_peers_on<S>(listener: impl Listen, service: S, stop: CancellationToken)
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let serving = Serving { stop, streams_max: u32::MAX };
+    serve_on(listener, TowerToHyperService::new(service), serving).await;
+}
+
 /// Serves until `stop`, and then what is open to its end.
 async fn serve<S>(listeners: Vec<Listener>, service: S, serving: Serving) -> io::Result<()>
 where
@@ -280,6 +294,22 @@ where
     Ok(())
 }
 
+/// Serves what comes to one listener, which need not be of the system, until `serving` ends it, and
+/// then what is open to its end.
+pub async fn serve_on<S>(listener: impl Listen, service: S, serving: Serving)
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let connections = TaskTracker::new();
+    Accepting { tls: None, service, connections: connections.clone(), serving }.run(listener).await;
+    connections.close();
+    connections.wait().await;
+}
+
 /// What comes to one address.
 struct Accepting<S> {
     tls: Option<Acceptor>,
@@ -296,7 +326,7 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    async fn run(self, listener: tokio::net::TcpListener) {
+    async fn run(self, listener: impl Listen) {
         let stop = self.serving.stop.clone();
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             match accepted {
@@ -309,11 +339,10 @@ where
         }
     }
 
-    fn serve(&self, stream: TcpStream, from: SocketAddr) {
-        if stream.set_nodelay(true).is_err() {
-            // The other side is gone already.
-            return;
-        }
+    fn serve<T>(&self, stream: T, from: SocketAddr)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (service, serving) = (self.service.clone(), self.serving.clone());
         match self.tls.clone() {
             None => self.connections.spawn(serve_connection(stream, service, serving)),

@@ -407,6 +407,7 @@ impl Starting<'_> {
             history: state.history(),
             under_way: SnapshotsUnderWay::default(),
             cluster_id: self.identity.cluster_id,
+            blocking_work: BlockingWork::OnThreads,
         }
     }
 

@@ -27,7 +27,7 @@ mod identity;
 mod self_signed;
 
 pub use acceptor::{Acceptor, NameCheck};
-pub use dialer::Dialer;
+pub use dialer::{Connecting, Dialer, Duplex, Network};
 
 use identity::Identity;
 

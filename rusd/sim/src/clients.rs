@@ -29,6 +29,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(40);
 /// How often a watch asks how far it has come.
 const PROGRESS_EVERY: Duration = Duration::from_millis(300);
+/// How often it asks in vain before it is made anew.
+const UNANSWERED_MAX: u32 = 20;
 /// What a member without a vote says of what it does not serve.
 const LEARNER: &str = "etcdserver: rpc not supported for learner";
 /// Longest way of a request to a member, and of its answer back, in milliseconds.
@@ -102,19 +104,23 @@ struct Client {
 impl Client {
     async fn run(mut self) {
         let mut member = self.home;
+        let mut door: Option<Door> = None;
         while !self.shared.stop.is_cancelled() {
             self.sleep(self.think_ms).await;
             self.shared.doors.going_on(member).await;
-            let Some(door) = self.shared.doors.get(member) else {
+            if door.as_ref().is_none_or(|door| door.gone.is_cancelled()) {
+                door = self.shared.doors.reach(member).await;
+            }
+            let Some(reached) = &door else {
                 member = (member + 1) % self.shared.doors.count();
                 tokio::time::sleep(RETRY).await;
                 continue;
             };
-            let is_well = self.ask(member, &door).await;
-            if !is_well {
-                member = (member + 1) % self.shared.doors.count();
-            } else if self.rng.random_bool(0.05) {
-                member = self.home;
+            let reached = reached.clone();
+            if !self.ask(member, &reached).await {
+                (member, door) = ((member + 1) % self.shared.doors.count(), None);
+            } else if self.rng.random_bool(0.05) && member != self.home {
+                (member, door) = (self.home, None);
             }
         }
     }
@@ -236,12 +242,13 @@ const IDS_APART: u64 = 1000;
 impl Following {
     async fn run(mut self) {
         while self.ending.borrow().is_none() {
-            let Some(door) = self.shared.doors.get(self.member) else {
+            let Some(door) = self.shared.doors.reach(self.member).await else {
                 tokio::time::sleep(RETRY).await;
                 continue;
             };
             let opening = door.client.watch(convert::watch_create(&self.request));
-            if let Some(Ok(stream)) = door.gone.run_until_cancelled(opening).await {
+            let opening = door.gone.run_until_cancelled(opening);
+            if let Ok(Some(Ok(stream))) = tokio::time::timeout(REQUEST_TIMEOUT, opening).await {
                 self.follow(stream, &door).await;
             }
             tokio::time::sleep(RETRY).await;
@@ -249,7 +256,7 @@ impl Following {
     }
 
     async fn follow(&mut self, mut stream: WatchStream, door: &Door) {
-        let mut is_created = false;
+        let (mut is_created, mut unanswered) = (false, 0);
         loop {
             let received = tokio::select! {
                 biased;
@@ -258,11 +265,14 @@ impl Following {
                 }
                 () = door.gone.cancelled() => Ok(None),
                 received = stream.responses.message() => Ok(Some(received)),
-                () = tokio::time::sleep(PROGRESS_EVERY) => {
+                () = tokio::time::sleep(PROGRESS_EVERY), if unanswered < UNANSWERED_MAX => {
                     stream.ask_progress();
+                    unanswered += 1;
                     continue;
                 }
+                () = tokio::time::sleep(PROGRESS_EVERY) => Ok(None),
             };
+            unanswered = 0;
             let received = match received {
                 Ok(received) => received,
                 Err(is_abandoned) => {

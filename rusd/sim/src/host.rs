@@ -9,6 +9,7 @@ use rusd::applier::{Applier, CommittedRun};
 use rusd::assembly::{Assembly, Entropy, Materials};
 use rusd::background::publisher::Publisher;
 use rusd::blocking::BlockingWork;
+use rusd::config::Config;
 use rusd::consensus::driver::Driver;
 use rusd::consensus::inbox::{Inbox, PeerInput, inbox};
 use rusd::consensus::links::Links;
@@ -24,17 +25,16 @@ use rusd::member::{Identity, Member};
 use rusd::metrics::Metrics;
 use rusd::storage::generations_for;
 use rusd::watch::hub::Dispatcher;
-use rusd_loadgen::client::etcd::Client;
-use rusd_proto::etcdserverpb::cluster_client::ClusterClient;
 use rusd_raft::log::LogStore as _;
 use rusd_raft::{Entry, HardState, Node, SnapshotOrder, bootstrap};
-use rusd_state::StateMachine;
 use rusd_state::storage::{Generations, HistoryOptions};
+use rusd_state::{StateMachine, View};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{Disk, Loss, SimLog};
 use crate::doors::{Door, Doors};
+use crate::invariants::Seen;
 use crate::network::{Arrival, Packet};
 use crate::plan::{Cluster, Plan};
 use crate::plants::Plant;
@@ -169,11 +169,6 @@ impl Host {
         self.life.is_some()
     }
 
-    /// Its node, while it lives.
-    pub fn node(&self) -> Option<&Node<SimLog>> {
-        self.life.as_ref().map(|life| life.driver.node())
-    }
-
     /// What its api sees, while it lives.
     pub fn member(&self) -> Option<&Member> {
         self.life.as_ref().map(|life| &life.member)
@@ -197,7 +192,7 @@ impl Host {
         plant: Option<Plant>,
     ) -> Result<(), Failure> {
         self.lives += 1;
-        let Opened { log, state, generations } = self.open()?;
+        let Opened { log, state, generations } = open(&self.disk, &self.plan.config)?;
         let identity = (self.id, self.identity.cluster_id);
         let (transport, outbound) = self.transport(&state);
         let (inbox, inbox_out) = inbox();
@@ -205,6 +200,7 @@ impl Host {
             history: state.history(),
             under_way: SnapshotsUnderWay::default(),
             cluster_id: identity.1,
+            blocking_work: BlockingWork::InPlace,
         };
         let removed = CancellationToken::new();
         let materials = Materials {
@@ -279,26 +275,6 @@ impl Host {
             seed: Some(self.plan.seed ^ (self.lives << 32)),
             message_bytes_max: self.plan.message_bytes_max,
         }
-    }
-
-    /// What a server does in `Storage::open`.
-    fn open(&self) -> Result<Opened, Failure> {
-        let fail = |error: &dyn std::fmt::Display| Failure::Start(error.to_string());
-        let mut log = self.disk.log();
-        // As the log on files does when it is opened.
-        log.sync().map_err(|error| fail(&error))?;
-        let generations =
-            generations_for(&log, &self.disk.shelf()).map_err(|error| fail(&error))?;
-        let membership = &self.plan.config.membership;
-        let options = rusd_state::Options {
-            lease_ttl_seconds_min: self.plan.config.lease_ttl_seconds_min(),
-            learners_max: membership.learners_max,
-            ..rusd_state::Options::default()
-        };
-        let backend = generations.current();
-        let state = StateMachine::open(backend, HistoryOptions::default(), options)
-            .map_err(|error| fail(&error))?;
-        Ok(Opened { log, state, generations: Arc::new(generations) })
     }
 
     fn publish(&self, member: &Member, stop: &CancellationToken) {
@@ -470,13 +446,48 @@ impl Host {
 /// The clients' way to a member.
 fn door(member: &Member, metrics: Metrics, stop: &CancellationToken) -> Door {
     let routes = rusd::api::routes(member).in_process(&Arc::new(metrics), stop);
-    let cluster = ClusterClient::new(routes.clone());
-    Door { client: Client::over(routes), cluster, gone: stop.clone() }
+    Door::new(routes, stop.clone())
 }
 
-/// What is on its disk.
-struct Opened {
-    log: SimLog,
-    state: StateMachine,
-    generations: Arc<Generations>,
+impl Seen for Host {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    fn node(&self) -> Option<&Node<SimLog>> {
+        self.life.as_ref().map(|life| life.driver.node())
+    }
+
+    fn view(&self) -> Option<&View> {
+        self.member().map(|member| &member.view)
+    }
+}
+
+/// What is on a disk, opened.
+pub(crate) struct Opened {
+    pub(crate) log: SimLog,
+    pub(crate) state: StateMachine,
+    pub(crate) generations: Arc<Generations>,
+}
+
+/// What a server does in `Storage::open`.
+pub(crate) fn open(disk: &Disk, config: &Config) -> Result<Opened, Failure> {
+    let fail = |error: &dyn std::fmt::Display| Failure::Start(error.to_string());
+    let mut log = disk.log();
+    // As the log on files does when it is opened.
+    log.sync().map_err(|error| fail(&error))?;
+    let generations = generations_for(&log, &disk.shelf()).map_err(|error| fail(&error))?;
+    let options = rusd_state::Options {
+        lease_ttl_seconds_min: config.lease_ttl_seconds_min(),
+        learners_max: config.membership.learners_max,
+        ..rusd_state::Options::default()
+    };
+    let backend = generations.current();
+    let state = StateMachine::open(backend, HistoryOptions::default(), options)
+        .map_err(|error| fail(&error))?;
+    Ok(Opened { log, state, generations: Arc::new(generations) })
 }

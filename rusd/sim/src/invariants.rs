@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 
 use rusd_raft::log::LogStore as _;
-use rusd_raft::{Index, Term};
+use rusd_raft::{Index, Node, Term};
+use rusd_state::View;
 
-use crate::host::Host;
+use crate::disk::{Disk, SimLog};
 
 /// Bytes of entries looked at in one step.
 const BYTES_LOOKED_AT_MAX: u64 = u64::MAX;
@@ -26,6 +27,18 @@ pub struct Broken {
     pub name: &'static str,
     /// How.
     pub what: String,
+}
+
+/// A member, as it is looked at.
+pub trait Seen {
+    /// Its id.
+    fn id(&self) -> u64;
+    /// Its disk.
+    fn disk(&self) -> &Disk;
+    /// Its node, while it lives.
+    fn node(&self) -> Option<&Node<SimLog>>;
+    /// Its state, while it lives.
+    fn view(&self) -> Option<&View>;
 }
 
 /// What was seen so far.
@@ -65,16 +78,16 @@ impl Invariants {
     }
 
     /// A member began a new life: what it has committed is looked at again.
-    pub fn restarted(&mut self, member: usize, hosts: &[Host]) {
+    pub fn restarted(&mut self, member: usize, hosts: &[impl Seen]) {
         self.looked_at[member] = 0;
         self.voters[member] = voters(&hosts[member]);
     }
 
     /// Looks at a member that has just taken a turn.
-    pub fn check(&mut self, member: usize, hosts: &[Host]) -> Result<(), Broken> {
+    pub fn check(&mut self, member: usize, hosts: &[impl Seen]) -> Result<(), Broken> {
         let Some(node) = hosts[member].node() else { return Ok(()) };
         if node.is_leader() {
-            let (term, id) = (node.term(), hosts[member].id);
+            let (term, id) = (node.term(), hosts[member].id());
             let known = *self.leaders.entry(term).or_insert(id);
             if known != id {
                 let what = format!("{known:x} and {id:x} lead in term {term}");
@@ -94,7 +107,7 @@ impl Invariants {
 
     /// Looks whether a leader has the last entry that was committed: with log matching, it then has
     /// all before it.
-    fn check_complete(&self, member: usize, hosts: &[Host]) -> Result<(), Broken> {
+    fn check_complete(&self, member: usize, hosts: &[impl Seen]) -> Result<(), Broken> {
         let node = hosts[member].node().expect("it was looked at");
         let index = u64::try_from(self.committed.len()).expect("a length fits");
         let Some((term, _)) = self.committed.last() else { return Ok(()) };
@@ -106,7 +119,12 @@ impl Invariants {
         Ok(())
     }
 
-    fn check_committed(&mut self, member: usize, hosts: &[Host], until: u64) -> Result<(), Broken> {
+    fn check_committed(
+        &mut self,
+        member: usize,
+        hosts: &[impl Seen],
+        until: u64,
+    ) -> Result<(), Broken> {
         let node = hosts[member].node().expect("it was looked at");
         let first = node.log().first_index().0;
         let from = self.looked_at[member].max(first - 1) + 1;
@@ -144,8 +162,8 @@ impl Invariants {
     }
 
     /// Compares the state of a member with that of others at the same applied index.
-    pub fn check_state(&mut self, member: usize, hosts: &[Host]) -> Result<(), Broken> {
-        let Some(view) = hosts[member].member().map(|member| &member.view) else { return Ok(()) };
+    pub fn check_state(&mut self, member: usize, hosts: &[impl Seen]) -> Result<(), Broken> {
+        let Some(view) = hosts[member].view() else { return Ok(()) };
         let applied = view.applied_index();
         let hash = view.hash().map_err(|error| Broken {
             name: "readable state",
@@ -167,10 +185,10 @@ impl Invariants {
         member: usize,
         index: Index,
         term: Term,
-        hosts: &[Host],
+        hosts: &[impl Seen],
     ) -> Result<(), Broken> {
-        let synced = hosts.iter().filter(|host| host.disk.has_durably(index, term));
-        let synced: Vec<u64> = synced.map(|host| host.id).collect();
+        let synced = hosts.iter().filter(|host| host.disk().has_durably(index, term));
+        let synced: Vec<u64> = synced.map(Seen::id).collect();
         let is_quorum = |voters: &[u64]| {
             let count = voters.iter().filter(|voter| synced.contains(voter)).count();
             count > voters.len() / 2
@@ -183,7 +201,7 @@ impl Invariants {
     }
 }
 
-fn voters(host: &Host) -> Vec<u64> {
+fn voters(host: &impl Seen) -> Vec<u64> {
     host.node().map(|node| node.conf_state().voters).unwrap_or_default()
 }
 

@@ -15,7 +15,8 @@
 //! by hand. What is simulated is time, the network between members, and the disk. A schedule is a
 //! function of its seed: the same seed gives the same packets, faults and answers, to the byte.
 //!
-//! Left out: sockets, HTTP/2, files.
+//! Left out: sockets, HTTP/2, files. [`whole`] is a second layer that has connections, HTTP/2 and gRPC,
+//! and takes longer.
 
 pub mod clients;
 pub mod disk;
@@ -34,4 +35,5 @@ pub mod shrink;
 pub mod snapshots;
 pub mod streams;
 pub mod trace;
+pub mod whole;
 pub mod world;

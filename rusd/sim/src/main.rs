@@ -9,8 +9,9 @@ use anyhow::Result;
 use clap::Parser;
 use rusd_sim::plan::Plan;
 use rusd_sim::plants::Plant;
-use rusd_sim::schedule::{self, Counts, Outcome, Settings};
+use rusd_sim::schedule::{self, Counts, Layer, Outcome, Settings};
 use rusd_sim::shrink::Failing;
+use rusd_sim::whole;
 
 /// Simulate whole clusters from seeds; a violation is printed with the seed that shows it
 #[derive(Debug, Parser)]
@@ -25,6 +26,9 @@ struct Args {
     /// Threads; each runs schedules of its own
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Whole servers, with connections over a simulated network
+    #[arg(long)]
+    whole: bool,
     /// Run the one schedule of `--seed` twice, show what happened, and that it was the same
     #[arg(long)]
     replay: bool,
@@ -42,6 +46,20 @@ const UNDECIDED_ONE_IN: u64 = 50;
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     if args.replay { replay(&args) } else { Ok(search(&args)) }
+}
+
+impl Args {
+    fn plan(&self, seed: u64) -> Plan {
+        if self.whole { whole::plan(seed) } else { Plan::of(seed) }
+    }
+
+    fn run(&self, plan: &Plan, settings: &Settings) -> Outcome {
+        self.layer()(plan, settings)
+    }
+
+    fn layer(&self) -> Layer {
+        if self.whole { whole::run } else { schedule::run }
+    }
 }
 
 /// What was found so far.
@@ -67,8 +85,8 @@ fn search(args: &Args) -> ExitCode {
                     if number >= args.schedules || is_broken {
                         return;
                     }
-                    let plan = Plan::of(args.seed + number);
-                    let outcome = schedule::run(&plan, &settings);
+                    let plan = args.plan(args.seed + number);
+                    let outcome = args.run(&plan, &settings);
                     found.lock().expect("no panic").add(args, &plan, outcome);
                 }
             });
@@ -81,7 +99,7 @@ fn search(args: &Args) -> ExitCode {
     {
         say(&failing.shrunk().describe());
     }
-    say(&headline(done, args.seed, counts, violations, minutes));
+    say(&headline(args, done, counts, violations, minutes));
     let is_decided = counts.undecided * UNDECIDED_ONE_IN <= done;
     if !is_decided {
         say("too many histories are undecided");
@@ -98,19 +116,26 @@ impl Found {
         self.violations += 1;
         // At once: whatever comes after it, this much is known.
         say(&format!("seed {}: {violation}", plan.seed));
-        say(&format!("again: rusd-sim --replay --seed {}", plan.seed));
-        self.failing = Failing::of(plan, args.plant, outcome).or(self.failing.take());
+        let whole = if args.whole { "--whole " } else { "" };
+        say(&format!("again: rusd-sim {whole}--replay --seed {}", plan.seed));
+        self.failing = Failing::of(plan, args.layer(), args.plant, outcome).or(self.failing.take());
     }
 }
 
-fn headline(done: u64, seed: u64, counts: Counts, violations: usize, minutes: f64) -> String {
+fn headline(args: &Args, done: u64, counts: Counts, violations: usize, minutes: f64) -> String {
     let Counts { simulated_ms, faults, snapshots, changes, elections, .. } = counts;
     let Counts { packets, operations, committed, undecided, .. } = counts;
-    let rate = per_minute(done, minutes);
+    let (seed, rate) = (args.seed, per_minute(done, minutes));
+    let (what, of_layer) = if args.whole {
+        ("schedules of whole servers", String::new())
+    } else {
+        ("schedules", format!("{changes} membership changes, {packets} packets, "))
+    };
     format!(
-        "{done} schedules from seed {seed}: {simulated_ms} simulated ms, {faults} faults, \
-         {snapshots} snapshots, {changes} membership changes, {elections} elections, {packets} packets, {operations} operations, {committed} entries; \
-         {violations} violations, {undecided} undecided; {rate} schedules a minute"
+        "{done} {what} from seed {seed}: {simulated_ms} simulated ms, {faults} faults, \
+         {snapshots} snapshots, {elections} elections, {of_layer}{operations} operations, \
+         {committed} entries; {violations} violations, {undecided} undecided; {rate} schedules a \
+         minute"
     )
 }
 
@@ -120,9 +145,9 @@ fn per_minute(done: u64, minutes: f64) -> String {
 }
 
 fn replay(args: &Args) -> Result<ExitCode> {
-    let plan = Plan::of(args.seed);
+    let plan = args.plan(args.seed);
     let settings = Settings { in_words: true, plant: args.plant, faults: None };
-    let runs = [0, 1].map(|_| schedule::run(&plan, &settings));
+    let runs = [0, 1].map(|_| args.run(&plan, &settings));
     let [Outcome { trace, violation, counts, records, .. }, again] = &runs;
     trace.log().iter().for_each(|line| say(line));
     if violation.is_some() {

@@ -18,7 +18,7 @@ use crate::trace::Trace;
 use crate::world::{Violation, World};
 
 /// Longest time until the cluster must have recovered.
-const SETTLE_MS_MAX: u64 = 30_000;
+pub(crate) const SETTLE_MS_MAX: u64 = 30_000;
 
 /// Steps of the checker's search, which few histories need: about a second.
 const SEARCH_STEPS_MAX: u64 = 200_000;
@@ -88,6 +88,9 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
+/// Runs the schedule of a plan to its end, in one of the two layers.
+pub type Layer = fn(&Plan, &Settings) -> Outcome;
+
 /// Runs the schedule of a plan to its end, in a runtime of its own with a clock of its own.
 pub fn run(plan: &Plan, settings: &Settings) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -154,7 +157,7 @@ impl Outcome {
     }
 }
 
-fn header(plan: &Plan) -> Header {
+pub(crate) fn header(plan: &Plan) -> Header {
     Header {
         version: FORMAT_VERSION,
         workload: "sim".to_owned(),
@@ -238,7 +241,7 @@ async fn until(
 }
 
 /// Reads everything from every member that has a vote; returns the newest revision.
-async fn read_all(
+pub(crate) async fn read_all(
     plan: &Plan,
     members: Vec<usize>,
     doors: Doors,
@@ -248,7 +251,7 @@ async fn read_all(
     let mut newest = 0;
     for member in members {
         let stuck = |what: &str| Violation::Stuck(format!("m{member}: {what}"));
-        let door = doors.get(member).ok_or_else(|| stuck("gone"))?;
+        let door = doors.reach(member).await.ok_or_else(|| stuck("gone"))?;
         let range = rusd_checker::history::record::Range {
             key: key.clone(),
             range_end: range_end.clone(),
@@ -277,13 +280,13 @@ async fn read_all(
 }
 
 /// What the checker says of a history without a violation.
-enum Judged {
+pub(crate) enum Judged {
     Valid,
     /// It gave up.
     Undecided,
 }
 
-fn judge(records: Vec<Record>) -> Result<Judged, Violation> {
+pub(crate) fn judge(records: Vec<Record>) -> Result<Judged, Violation> {
     let options = Options { search_steps_max: SEARCH_STEPS_MAX, ..Options::default() };
     let report = check_records(records, &options);
     let report = report.map_err(|error| Violation::Stuck(format!("bad history: {error}")))?;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::faults::Planned;
 use crate::plan::Plan;
 use crate::plants::Plant;
-use crate::schedule::{self, Outcome, Settings};
+use crate::schedule::{Layer, Outcome, Settings};
 use crate::world::Violation;
 
 /// Runs that shrinking may take.
@@ -21,6 +21,7 @@ const LOAD_AFTER_MS: u64 = 100;
 #[derive(Debug)]
 pub struct Failing {
     plan: Plan,
+    layer: Layer,
     plant: Option<Plant>,
     faults: Vec<(u64, Planned)>,
     violation: Violation,
@@ -29,13 +30,19 @@ pub struct Failing {
 }
 
 impl Failing {
-    /// What `outcome` says, if it failed and its faults are known: of a panic they are not.
-    pub fn of(plan: &Plan, plant: Option<Plant>, outcome: Outcome) -> Option<Failing> {
+    /// What `outcome` says, if it failed and its faults are known: of a panic they may not be.
+    pub fn of(
+        plan: &Plan,
+        layer: Layer,
+        plant: Option<Plant>,
+        outcome: Outcome,
+    ) -> Option<Failing> {
         let Outcome { violation, faults, .. } = outcome;
         if faults.is_empty() {
             return None;
         }
-        Some(Failing { plan: plan.clone(), plant, faults, violation: violation?, runs: RUNS_MAX })
+        let (plan, violation) = (plan.clone(), violation?);
+        Some(Failing { plan, layer, plant, faults, violation, runs: RUNS_MAX })
     }
 
     /// As small as it gets.
@@ -126,7 +133,7 @@ impl Failing {
         self.runs = left;
         let settings =
             Settings { plant: self.plant, faults: Some(faults.clone()), ..Settings::default() };
-        match schedule::run(&plan, &settings).violation {
+        match (self.layer)(&plan, &settings).violation {
             Some(violation) if violation.kind() == self.violation.kind() => {
                 (self.plan, self.faults, self.violation) = (plan, faults, violation);
                 true

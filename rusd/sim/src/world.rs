@@ -12,7 +12,7 @@ use crate::disk::Loss;
 use crate::doors::Doors;
 use crate::faults::{Change, Fault, Planned, Source};
 use crate::host::{Failure, Host, Turned};
-use crate::invariants::{Broken, Invariants};
+use crate::invariants::{Broken, Invariants, Seen as _};
 use crate::network::{Arrival, Network, Packet};
 use crate::operator::Operator;
 use crate::plan::{Cluster, Plan};

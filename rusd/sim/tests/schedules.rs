@@ -45,6 +45,7 @@ fn a_disk_that_lies_is_found_out() {
     let plan = Plan::of(seed);
     let outcome = schedule::run(&plan, &settings);
     let before = outcome.faults.len();
-    let failing = Failing::of(&plan, settings.plant, outcome).expect("it fails").shrunk();
+    let failing =
+        Failing::of(&plan, schedule::run, settings.plant, outcome).expect("it fails").shrunk();
     assert!(failing.faults() < before, "{}", failing.describe());
 }

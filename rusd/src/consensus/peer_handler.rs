@@ -137,7 +137,7 @@ impl Peer for PeerHandler {
         loop {
             // Both may be dropped half-way: a message is taken whole or stays in the stream.
             let message = tokio::select! {
-                message = stream.message() => message?,
+                biased;
                 changed = roster.changed() => {
                     if changed.is_err() {
                         return Err(Status::unavailable("the member is stopping"));
@@ -149,6 +149,7 @@ impl Peer for PeerHandler {
                     }
                     continue;
                 }
+                message = stream.message() => message?,
             };
             let Some(message) = message else { return Ok(Response::new(StreamEnd {})) };
             if message.from != greeting.from {

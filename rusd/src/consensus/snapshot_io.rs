@@ -23,6 +23,7 @@ use rusd_raft::log::SnapshotMark;
 use rusd_raft::{Index, SnapshotOrder, Term};
 use rusd_state::storage::incoming::Installation;
 use rusd_state::storage::{Export, Generations, History, ImportError, StorageError};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
@@ -50,29 +51,38 @@ pub struct SnapshotSource {
     pub under_way: SnapshotsUnderWay,
     /// The cluster.
     pub cluster_id: u64,
+    /// Where chunks are read.
+    pub blocking_work: BlockingWork,
 }
 
 impl SnapshotSource {
-    /// Reads the state for a member, chunk by chunk, on a thread of its own. An error ends the
+    /// Reads the state for a member, chunk by chunk, where that may block. An error ends the
     /// stream before its last chunk, so that nobody takes it for whole.
     pub(super) fn read(&self, order: SnapshotOrder) -> mpsc::Receiver<SnapshotChunk> {
         let (chunks, chunks_out) = mpsc::channel(CHUNKS_QUEUED_MAX);
         let source = self.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = source.send_all(order, &chunks) {
+        let reading = async move {
+            if let Err(error) = source.send_all(order, &chunks).await {
                 tracing::error!(%error, "the state cannot be read for a snapshot");
             }
-        });
+        };
+        match self.blocking_work {
+            BlockingWork::OnThreads => {
+                let runtime = Handle::current();
+                tokio::task::spawn_blocking(move || runtime.block_on(reading));
+            }
+            BlockingWork::InPlace => drop(tokio::spawn(reading)),
+        }
         chunks_out
     }
 
-    fn send_all(
+    async fn send_all(
         &self,
         order: SnapshotOrder,
         chunks: &mpsc::Sender<SnapshotChunk>,
     ) -> Result<(), StorageError> {
         for chunk in self.chunks(order, CHUNK_BYTES)? {
-            if chunks.blocking_send(chunk?).is_err() {
+            if chunks.send(chunk?).await.is_err() {
                 // The stream broke; its end is told elsewhere.
                 return Ok(());
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use webpki::EndEntityCert;
@@ -62,11 +62,11 @@ impl Tls {
 
 impl Acceptor {
     /// Does the handshake.
-    pub(crate) async fn accept(
+    pub(crate) async fn accept<T: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
+        stream: T,
         from: SocketAddr,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<TlsStream<T>> {
         let stream = tokio::time::timeout(HANDSHAKE_MAX, self.tls.accept(stream)).await??;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         if let Some(certificate) = shown.filter(|_| self.names == NameCheck::FromNamed) {

@@ -1,4 +1,5 @@
-//! The way to peers: plain, or secured if their URL says https.
+//! The way to peers: plain, or secured if their URL says https. A simulation hands in a network of
+//! its own, on which nothing is secured.
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,8 +25,30 @@ use super::{Identity, Tls, TlsError, provider};
 /// Connects to peers. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
-    tls: TlsConnector,
+    way: Way,
 }
+
+#[derive(Clone)]
+enum Way {
+    /// TCP of the system; secured by this if the URL says so.
+    System(TlsConnector),
+    /// Another network.
+    Network(Arc<dyn Network>),
+}
+
+/// A network that is not the system's.
+pub trait Network: Send + Sync {
+    /// Connects to a port of a host, by its name.
+    fn connect(&self, host: String, port: u16) -> Connecting<Box<dyn Duplex>>;
+}
+
+/// A connection under way.
+pub type Connecting<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+/// Both directions of a connection.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl std::fmt::Debug for Dialer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -49,26 +73,39 @@ impl Tls {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Dialer { tls: Arc::new(config).into() })
+        Ok(Dialer { way: Way::System(Arc::new(config).into()) })
     }
 }
 
 impl Dialer {
+    /// Connects over a network that is not the system's; nothing is secured there.
+    pub fn over(network: Arc<dyn Network>) -> Dialer {
+        Dialer { way: Way::Network(network) }
+    }
+
     /// A connection to the peer at `endpoint`.
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error> {
-        if is_secured(endpoint.uri()) {
-            endpoint.connect_with_connector(Secured(self.tls.clone())).await
-        } else {
-            endpoint.connect().await
+        match &self.way {
+            Way::System(tls) if is_secured(endpoint.uri()) => {
+                endpoint.connect_with_connector(Secured(tls.clone())).await
+            }
+            Way::System(_) => endpoint.connect().await,
+            Way::Network(network) => {
+                endpoint.connect_with_connector(Over(Arc::clone(network))).await
+            }
         }
     }
 
     /// One that is made when it is first used, and again after it broke.
     pub fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
-        if is_secured(endpoint.uri()) {
-            endpoint.connect_with_connector_lazy(Secured(self.tls.clone()))
-        } else {
-            endpoint.connect_lazy()
+        match &self.way {
+            Way::System(tls) if is_secured(endpoint.uri()) => {
+                endpoint.connect_with_connector_lazy(Secured(tls.clone()))
+            }
+            Way::System(_) => endpoint.connect_lazy(),
+            Way::Network(network) => {
+                endpoint.connect_with_connector_lazy(Over(Arc::clone(network)))
+            }
         }
     }
 }
@@ -81,18 +118,16 @@ fn is_secured(uri: &Uri) -> bool {
 #[derive(Clone)]
 struct Secured(TlsConnector);
 
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<TlsStream<TcpStream>>>> + Send>>;
-
 impl tower::Service<Uri> for Secured {
     type Response = TokioIo<TlsStream<TcpStream>>;
     type Error = io::Error;
-    type Future = Connecting;
+    type Future = Connecting<Self::Response>;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> Connecting {
+    fn call(&mut self, uri: Uri) -> Connecting<Self::Response> {
         let tls = self.0.clone();
         Box::pin(async move {
             let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -101,6 +136,26 @@ impl tower::Service<Uri> for Secured {
             let name = ServerName::try_from(host).map_err(io::Error::other)?;
             Ok(TokioIo::new(tls.connect(name, stream).await?))
         })
+    }
+}
+
+/// Makes connections over a network that is not the system's.
+#[derive(Clone)]
+struct Over(Arc<dyn Network>);
+
+impl tower::Service<Uri> for Over {
+    type Response = TokioIo<Box<dyn Duplex>>;
+    type Error = io::Error;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Connecting<Self::Response> {
+        let host = uri.host().unwrap_or_default().to_owned();
+        let connecting = self.0.connect(host, uri.port_u16().unwrap_or(80));
+        Box::pin(async move { Ok(TokioIo::new(connecting.await?)) })
     }
 }
 

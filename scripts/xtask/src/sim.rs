@@ -2,7 +2,7 @@
 //!
 //! `test` runs fresh seeds each time and names them, so that what was found once can be found again.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,11 +20,14 @@ pub(crate) struct Args {
     /// The first seed; the others follow it. Drawn from the time if absent
     #[arg(long)]
     seed: Option<u64>,
+    /// Whole servers, with connections over a simulated network
+    #[arg(long)]
+    whole: bool,
     /// Plant one bug after the other instead, each of which must be found; the table goes to
-    /// results/bite-sim.md
+    /// results/bite-sim.md, or with --whole to results/bite-sim-whole.md
     #[arg(long)]
     plants: bool,
-    /// Keep what was found in results/sim.md
+    /// Keep what was found in results/sim.md, or with --whole in results/sim-whole.md
     #[arg(long)]
     keep: bool,
 }
@@ -45,23 +48,30 @@ const PLANTS: [(&str, &str); 8] = [
     ("deposed-leader-expires", "a member that led once goes on expiring leases"),
 ];
 
+/// Those of them that whole servers show in a few hundred schedules.
+const PLANTS_WHOLE: [&str; 3] =
+    ["vote-not-persisted", "sync-skipped-by-follower", "applied-index-apart"];
+
 /// How the simulator's first line begins if it has found one.
 const VIOLATION: &str = "seed ";
 /// Of the pass of `test`.
 const SCHEDULES_TESTED: u64 = 500;
+/// Of them, so many of whole servers, which take longer.
+const SCHEDULES_TESTED_WHOLE: u64 = 30;
 /// Fresh seeds lie apart, so that passes do not share schedules.
 const SEEDS_APART: u64 = 1_000_000;
 
 /// Builds the simulator, runs it, prints a summary.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.plants {
-        return plants();
+        return plants(args.whole);
     }
     let mut steps = Steps::default();
     let mut headline = None;
     steps.run("simulation", || {
         let release = workspace::build_release(&["rusd-sim"])?;
-        let outcome = simulate(&release.join("rusd-sim"), args.schedules, args.seed, None)?;
+        let simulator = Simulator { program: release.join("rusd-sim"), is_whole: args.whole };
+        let outcome = simulator.run(args.schedules, args.seed, None)?;
         if let Outcome::Passed(line) = &outcome {
             headline = Some(line.clone());
         }
@@ -70,33 +80,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.keep
         && let Some(headline) = headline
     {
-        let lines = [
-            "# Schedules of simulated clusters".to_owned(),
-            String::new(),
-            format!(
-                "`cargo xtask sim --schedules {}`, commit {}.",
-                args.schedules,
-                workspace::commit()
-            ),
-            String::new(),
-            headline,
-        ];
-        report::keep("sim.md", &lines)?;
+        let (title, whole, file) = if args.whole {
+            ("# Schedules of whole servers, over a simulated network", "--whole ", "sim-whole.md")
+        } else {
+            ("# Schedules of simulated clusters", "", "sim.md")
+        };
+        let (count, commit) = (args.schedules, workspace::commit());
+        let command = format!("`cargo xtask sim {whole}--schedules {count}`, commit {commit}.");
+        report::keep(file, &[title.to_owned(), String::new(), command, String::new(), headline])?;
     }
     Ok(steps.finish("cargo xtask sim"))
 }
 
 /// Plants each bug, and none.
-fn plants() -> Result<ExitCode> {
+fn plants(is_whole: bool) -> Result<ExitCode> {
     let target = workspace::target().join("bite");
     let mut build = workspace::cargo(["build", "--release", "-p", "rusd-sim"]);
     build.args(["--features", "planted-bugs", "--target-dir"]).arg(&target);
     workspace::must(&mut build)?;
-    let simulator = target.join("release/rusd-sim");
+    let simulator = Simulator { program: target.join("release/rusd-sim"), is_whole };
     let mut steps = Steps::default();
-    for (name, what) in PLANTS {
+    let is_shown = |name: &str| !is_whole || PLANTS_WHOLE.contains(&name);
+    for (name, what) in PLANTS.into_iter().filter(|(name, _)| is_shown(name)) {
         steps.run(name, || {
-            Ok(match simulate(&simulator, SCHEDULES_PLANTED, Some(1), Some(name))? {
+            Ok(match simulator.run(SCHEDULES_PLANTED, Some(1), Some(name))? {
                 Outcome::Failed(found) if !found.starts_with(VIOLATION) => Outcome::Failed(found),
                 Outcome::Failed(found) => {
                     let found: String = found.chars().take(FOUND_CHARS_SHOWN).collect();
@@ -107,37 +114,49 @@ fn plants() -> Result<ExitCode> {
             })
         });
     }
-    steps.run("without a bug", || simulate(&simulator, SCHEDULES_TESTED, Some(1), None));
-    report::keep("bite-sim.md", &steps.table())?;
+    let sound = if is_whole { SCHEDULES_TESTED_WHOLE } else { SCHEDULES_TESTED };
+    steps.run("without a bug", || simulator.run(sound, Some(1), None));
+    report::keep(if is_whole { "bite-sim-whole.md" } else { "bite-sim.md" }, &steps.table())?;
     Ok(steps.finish("cargo xtask sim --plants"))
 }
 
-/// The step of `test`, with the simulator that the tests were built with: fast enough, and no other
+/// The steps of `test`, with the simulator that the tests were built with: fast enough, and no other
 /// build of everything.
 pub(crate) fn steps(steps: &mut Steps) {
-    steps.run("simulation", || {
+    let simulator = |is_whole| {
         workspace::must(&mut workspace::cargo(["build", "--workspace", "--bins"]))?;
-        simulate(&workspace::target().join("debug/rusd-sim"), SCHEDULES_TESTED, None, None)
+        anyhow::Ok(Simulator { program: workspace::target().join("debug/rusd-sim"), is_whole })
+    };
+    let of_messages = SCHEDULES_TESTED - SCHEDULES_TESTED_WHOLE;
+    steps.run("simulation", || simulator(false)?.run(of_messages, None, None));
+    steps.run("simulation of whole servers", || {
+        simulator(true)?.run(SCHEDULES_TESTED_WHOLE, None, None)
     });
 }
 
-fn simulate(
-    simulator: &Path,
-    schedules: u64,
-    seed: Option<u64>,
-    plant: Option<&str>,
-) -> Result<Outcome> {
-    let seed = seed.unwrap_or_else(fresh);
-    report::progress(&format!("{schedules} schedules from seed {seed}"));
-    let mut command = Command::new(simulator);
-    command.args(["--schedules", &schedules.to_string(), "--seed", &seed.to_string()]);
-    if let Some(plant) = plant {
-        command.args(["--plant", plant]);
+/// The program, and which layer of it.
+struct Simulator {
+    program: PathBuf,
+    is_whole: bool,
+}
+
+impl Simulator {
+    fn run(&self, schedules: u64, seed: Option<u64>, plant: Option<&str>) -> Result<Outcome> {
+        let seed = seed.unwrap_or_else(fresh);
+        report::progress(&format!("{schedules} schedules from seed {seed}"));
+        let mut command = Command::new(&self.program);
+        command.args(["--schedules", &schedules.to_string(), "--seed", &seed.to_string()]);
+        if self.is_whole {
+            command.arg("--whole");
+        }
+        if let Some(plant) = plant {
+            command.args(["--plant", plant]);
+        }
+        let mut lines = Vec::new();
+        let status = workspace::tee(&mut command, &mut |line| lines.push(line.to_owned()))?;
+        let last = lines.last().cloned().context("the simulator said nothing")?;
+        Ok(if status.success() { Outcome::Passed(last) } else { Outcome::Failed(lines.join("; ")) })
     }
-    let mut lines = Vec::new();
-    let status = workspace::tee(&mut command, &mut |line| lines.push(line.to_owned()))?;
-    let last = lines.last().cloned().context("the simulator said nothing")?;
-    Ok(if status.success() { Outcome::Passed(last) } else { Outcome::Failed(lines.join("; ")) })
 }
 
 fn fresh() -> u64 {
