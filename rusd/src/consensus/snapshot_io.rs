@@ -278,7 +278,7 @@ mod tests {
     }
 
     /// A machine that loses its power while it sends says nothing more. The member that it sent to
-    /// would wait for it, and refuse every other snapshot meanwhile: found by simulation.
+    /// would wait for it, and refuse every other snapshot meanwhile.
     #[tokio::test(start_paused = true)]
     async fn a_sender_that_falls_silent_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
