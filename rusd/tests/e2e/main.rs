@@ -21,5 +21,6 @@ mod members;
 mod process;
 mod refusals;
 mod site;
+mod snapshot;
 mod tls;
 mod watch;

@@ -14,7 +14,7 @@ use crate::run_folder::{Ended, Run};
 use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
 use crate::{
-    check, clients, conform, generate, membership, peers, report, sim, transcript, workspace,
+    check, clients, conform, door, generate, membership, peers, report, sim, transcript, workspace,
 };
 
 /// Run everything: check, comparisons with etcd, and a judged cluster under faults
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     generate::steps(&mut steps);
     sim::steps(&mut steps);
     steps.run("failpoints: a crash at each place loses nothing", failpoints);
+    door::steps(&mut steps);
     steps.run("model against etcd", || model(args.model_operations));
     steps.run("mixed-faults, judged", || judged(&kept, &args.duration));
     steps.run("members come and go, judged", membership::step);

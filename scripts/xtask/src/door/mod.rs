@@ -22,6 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Runtime;
 
 use crate::server::{Addresses, Options, Scratch, Server, System};
+use crate::steps::{Outcome, Steps};
 use crate::{peers, report, workspace};
 
 mod load;
@@ -55,6 +56,10 @@ pub(crate) struct Args {
     keep: bool,
 }
 
+/// Of the pass of `test`.
+const TESTED: Args =
+    Args { operations: 1000, flips: 40, kills: 5, seed: 1, binary: None, keep: false };
+
 /// By how much the revision is raised where it is.
 const BUMP: i64 = 1_000_000;
 
@@ -73,6 +78,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         report::keep("door.md", &lines)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The step of `test`; release binaries are there.
+pub(crate) fn steps(steps: &mut Steps) {
+    steps.run("door: etcd, rusd, etcd by snapshots", || {
+        if !peers::is_available() {
+            return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
+        }
+        go(&TESTED)?;
+        Ok(Outcome::Passed(format!("{} operations on each side", TESTED.operations)))
+    });
 }
 
 /// A table of what was seen.
