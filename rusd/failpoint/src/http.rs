@@ -155,6 +155,6 @@ mod tests {
             assert_eq!(ask(method, path, body), expected, "{method} {path}");
         }
         let (_, list) = ask("GET", "", "");
-        assert!(list.starts_with("afterCommit=off\nbeforeApplyOneConfChange=\n"), "{list}");
+        assert!(list.starts_with("afterCommit=off\napplyAfterOpenSnapshot=\n"), "{list}");
     }
 }
