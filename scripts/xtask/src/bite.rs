@@ -11,13 +11,14 @@
 //! Invariant: a run counts only if every fault of it was done as planned; otherwise neither the
 //! bug nor the control has shown anything.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
 use crate::run_folder::{Ended, Run};
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{report, workspace};
 
 mod generate;
@@ -60,7 +61,7 @@ enum Control {
 
 /// Which rusd a run is of.
 struct Subject<'a> {
-    binary: &'a Path,
+    binaries: &'a Binaries,
     /// Of the results.
     name: &'static str,
     has_bug: bool,
@@ -109,13 +110,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             names.chain(generate::PLANTS.iter().map(|plant| plant.name)).collect();
         bail!("no such bug; there are {}", names.join(", "));
     }
-    let sound = workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?.join("rusd");
-    let broken = build_broken()?;
+    let binaries = Binaries::release()?;
+    let broken = build_broken(&binaries)?;
     let mut code = ExitCode::SUCCESS;
     if !histories.is_empty() && !args.answers {
         let mut steps = Steps::default();
         for plant in histories {
-            bite(&mut steps, plant, &sound, &broken, args.seed);
+            bite(&mut steps, plant, &binaries, &broken, args.seed);
         }
         code = steps.finish("cargo xtask bite: what histories show");
         if only.is_none() {
@@ -136,24 +137,24 @@ fn is_wanted(only: Option<&str>, name: &str) -> bool {
     only.is_none_or(|only| only == name)
 }
 
-fn bite(steps: &mut Steps, plant: &Plant, sound: &Path, broken: &Path, seed: u64) {
-    let planted = Subject { binary: broken, name: "broken", has_bug: true };
+fn bite(steps: &mut Steps, plant: &Plant, sound: &Binaries, broken: &Binaries, seed: u64) {
+    let planted = Subject { binaries: broken, name: "broken", has_bug: true };
     let control = match plant.control {
-        Control::Default => Subject { binary: sound, name: "default", has_bug: false },
-        Control::Unplanted => Subject { binary: broken, name: "unplanted", has_bug: false },
+        Control::Default => Subject { binaries: sound, name: "default", has_bug: false },
+        Control::Unplanted => Subject { binaries: broken, name: "unplanted", has_bug: false },
     };
     steps.run(&format!("{}: caught", plant.name), || caught(plant, &planted, seed));
     let name = format!("{}: {} build without it is not flagged", plant.name, control.name);
     steps.run(&name, || not_flagged(plant, &control, seed));
 }
 
-/// Builds a rusd that can have bugs, and says where it is.
-pub(crate) fn build_broken() -> Result<PathBuf> {
+/// Builds a rusd that can have bugs.
+pub(crate) fn build_broken(sound: &Binaries) -> Result<Binaries> {
     let folder = workspace::target().join("bite");
     let mut command = workspace::cargo(["build", "--release", "-p", "rusd", "--bin", "rusd"]);
     command.args(["--features", "planted-bugs", "--target-dir"]).arg(&folder);
     workspace::must(&mut command)?;
-    Ok(folder.join("release/rusd"))
+    Ok(sound.with_server(folder.join("release/rusd")))
 }
 
 fn caught(plant: &Plant, planted: &Subject<'_>, seed: u64) -> Result<Outcome> {
@@ -205,7 +206,7 @@ fn run_workload(plant: &Plant, subject: &Subject<'_>, seed: u64) -> Result<Run> 
     let workload = PathBuf::from(format!("scripts/bite/{}.toml", plant.name));
     let folder = format!("{}-{}", plant.name, subject.name);
     let out = workspace::target().join("bite-runs").join(folder);
-    Run::of(&workload, subject.binary, &out, |command| {
+    Run::of(subject.binaries, &workload, &out, |command| {
         command.args(["--seed", &seed.to_string()]);
         if subject.has_bug {
             command.env(PLANT_VARIABLE, plant.name);

@@ -12,8 +12,9 @@ use rusd_proto::etcdserverpb::lease_client::LeaseClient;
 use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rusd_proto::etcdserverpb::{
     CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
-    LeaseLeasesRequest, LeaseTimeToLiveRequest, Member, MemberListRequest, PutRequest,
-    RangeRequest, RequestOp, ResponseHeader, TxnRequest, request_op::Request,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, Member, MemberAddRequest, MemberListRequest,
+    MemberRemoveRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader, StatusRequest,
+    TxnRequest, request_op::Request,
 };
 use rusd_proto::mvccpb::KeyValue;
 use tonic::Status;
@@ -147,6 +148,30 @@ impl Client {
     pub(crate) async fn members(&mut self) -> Result<Vec<Member>, Status> {
         let request = MemberListRequest { linearizable: true };
         Ok(self.cluster.member_list(request).await?.into_inner().members)
+    }
+
+    /// Adds a member that does not vote yet; its id.
+    pub(crate) async fn add_learner(&mut self, peer_url: &str) -> Result<u64, Status> {
+        let request = MemberAddRequest { peer_ur_ls: vec![peer_url.to_owned()], is_learner: true };
+        let added = self.cluster.member_add(request).await?.into_inner().member;
+        added.map(|member| member.id).ok_or_else(|| Status::internal("an answer without member"))
+    }
+
+    /// Removes a member.
+    pub(crate) async fn remove_member(&mut self, id: u64) -> Result<(), Status> {
+        self.cluster.member_remove(MemberRemoveRequest { id }).await?;
+        Ok(())
+    }
+
+    /// Whether the member that is asked leads.
+    pub(crate) async fn leads(&mut self) -> Result<bool, Status> {
+        let status = self.maintenance.status(StatusRequest {}).await?.into_inner();
+        Ok(status.header.is_some_and(|header| header.member_id == status.leader))
+    }
+
+    /// The last entry that the member which is asked has applied.
+    pub(crate) async fn applied_index(&mut self) -> Result<u64, Status> {
+        Ok(self.maintenance.status(StatusRequest {}).await?.into_inner().raft_applied_index)
     }
 
     /// Lets the member copy its engine.

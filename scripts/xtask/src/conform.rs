@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::server::{Options, Scratch, Server, System};
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{certificates, peers, report, workspace};
 
 /// How loadgen ends if a server cannot be reached.
@@ -45,25 +46,25 @@ const SUBJECTS: [Subject; 3] = [Subject::Rusd, Subject::Etcd, Subject::OldEtcd];
 
 /// Builds what is needed, runs the scripts, prints a summary.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    workspace::build_release(&["rusd", "rusd-loadgen"])?;
+    let binaries = Binaries::release()?;
     let mut steps = Steps::default();
     for subject in SUBJECTS {
         if args.only.is_none_or(|only| only == subject) {
-            steps.run(subject.title(), || conform(subject, args.filter.as_deref()));
+            steps.run(subject.title(), || conform(&binaries, subject, args.filter.as_deref()));
         }
     }
     if args.only.is_none() && args.filter.is_none() {
-        steps.run(SECURED, secured);
+        steps.run(SECURED, || secured(&binaries));
     }
     Ok(steps.finish("cargo xtask conform"))
 }
 
-/// The steps of `test`; release binaries are there.
-pub(crate) fn steps(steps: &mut Steps) {
+/// The steps of `test`.
+pub(crate) fn steps(steps: &mut Steps, binaries: &Binaries) {
     for subject in SUBJECTS {
-        steps.run(subject.title(), || conform(subject, None));
+        steps.run(subject.title(), || conform(binaries, subject, None));
     }
-    steps.run(SECURED, secured);
+    steps.run(SECURED, || secured(binaries));
 }
 
 impl Subject {
@@ -84,9 +85,9 @@ impl Subject {
     }
 
     /// The executable; an `Err` says why there is none.
-    fn binary(self) -> Result<PathBuf, String> {
+    fn binary(self, binaries: &Binaries) -> Result<PathBuf, String> {
         match self {
-            Subject::Rusd => Ok(workspace::target().join("release/rusd")),
+            Subject::Rusd => Ok(binaries.server().to_owned()),
             Subject::Etcd if !peers::is_available() => Err(peers::MISSING.to_owned()),
             Subject::Etcd => {
                 peers::build(false).map_err(|error| format!("{error:#}"))?;
@@ -102,18 +103,18 @@ impl Subject {
 
 /// Some scripts on a server that asks clients for a certificate: all hold with one, and nothing is
 /// asked without.
-fn secured() -> Result<Outcome> {
+fn secured(binaries: &Binaries) -> Result<Outcome> {
     let certificates = Scratch::new("certificates")?;
     certificates::make(certificates.path())?;
     let file = |name: &str| certificates.path().join(name).display().to_string();
-    let options = Options::new(System::Rusd, &workspace::target().join("release/rusd"))?
+    let options = Options::new(System::Rusd, binaries.server())?
         .https(true)
         .flag("--cert-file", &file("server.pem"))
         .flag("--key-file", &file("server.key"))
         .flag("--trusted-ca-file", &file("ca.pem"));
     let server = Server::start(&options)?;
     let conform = |shown: &[String]| {
-        let mut command = Command::new(workspace::target().join("release/loadgen"));
+        let mut command = Command::new(binaries.loadgen());
         command.args(["conform", "--endpoints", &server.client_url(), "--wipe"]);
         command.args(["--filter", "put/", "--cacert", &file("ca.pem")]).args(shown);
         workspace::status(&mut command).map(|status| status.code())
@@ -127,13 +128,13 @@ fn secured() -> Result<Outcome> {
     })
 }
 
-fn conform(subject: Subject, filter: Option<&str>) -> Result<Outcome> {
-    let binary = match subject.binary() {
+fn conform(binaries: &Binaries, subject: Subject, filter: Option<&str>) -> Result<Outcome> {
+    let binary = match subject.binary(binaries) {
         Ok(binary) => binary,
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
     let out = workspace::target().join("ci").join(format!("conform-{}", subject.name()));
-    let mut command = Command::new(workspace::target().join("release/loadgen"));
+    let mut command = Command::new(binaries.loadgen());
     let system = if subject == Subject::Rusd { "rusd" } else { "etcd" };
     command.args(["conform", "--system", system, "--binary"]).arg(binary).arg("--out").arg(&out);
     if let Some(filter) = filter {

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::workspace;
+use crate::workspace::Binaries;
 
 /// Build rusd and run mixed load with faults against three members
 #[derive(clap::Args)]
@@ -29,13 +30,13 @@ end, a member ended by itself.";
 
 /// Builds in release and hands over to loadgen.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let binaries = workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?;
-    let mut command = Command::new(binaries.join("loadgen"));
+    let binaries = Binaries::release()?;
+    let mut command = Command::new(binaries.loadgen());
     command
         .arg("run")
         .arg(&args.workload)
         .arg("--binary")
-        .arg(binaries.join("rusd"))
+        .arg(binaries.server())
         .args(&args.arguments)
         .current_dir(workspace::root());
     Ok(workspace::exit_code(workspace::status(&mut command)?))

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{peers, report, workspace};
 
 /// Send random streams of requests to rusd and to etcd; all answers must be the same
@@ -38,10 +39,10 @@ const HASHED_TESTED: u64 = 500;
 
 /// Builds what is needed, runs both steps, prints a summary.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    workspace::build_release(&["rusd", "rusd-loadgen"])?;
+    let binaries = Binaries::release()?;
     let commit = workspace::commit();
     let mut steps = Steps::default();
-    let pages = both(&mut steps, args);
+    let pages = both(&mut steps, &binaries, args);
     let code = steps.finish("cargo xtask generate");
     if args.keep {
         let mut lines = vec![
@@ -57,15 +58,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// The steps of `test`; release binaries are there.
-pub(crate) fn steps(steps: &mut Steps) {
+/// The steps of `test`.
+pub(crate) fn steps(steps: &mut Steps, binaries: &Binaries) {
     let args =
         Args { streams: STREAMS_TESTED, hashed: HASHED_TESTED, seed: 1, data: None, keep: false };
-    both(steps, &args);
+    both(steps, binaries, &args);
 }
 
 /// Runs both steps; returns the tables that each printed.
-fn both(steps: &mut Steps, args: &Args) -> Vec<(&'static str, String)> {
+fn both(steps: &mut Steps, binaries: &Binaries, args: &Args) -> Vec<(&'static str, String)> {
     let (streams, hashed) = (args.streams.to_string(), args.hashed.to_string());
     let mut pages = Vec::new();
     for (title, name, arguments) in [
@@ -82,7 +83,7 @@ fn both(steps: &mut Steps, args: &Args) -> Vec<(&'static str, String)> {
             }
             peers::build(false)?;
             let out = workspace::target().join("ci").join(format!("generate-{name}"));
-            let mut generate = Generate::new(workspace::target().join("release/rusd"), out);
+            let mut generate = Generate::new(binaries, out);
             generate.command.args(arguments).args(["--seed", &args.seed.to_string()]);
             if let Some(data) = &args.data {
                 generate.command.arg("--data").arg(data);
@@ -125,10 +126,10 @@ pub(crate) struct Difference {
 }
 
 impl Generate {
-    /// Of this rusd and etcd, with results in a folder.
-    pub(crate) fn new(rusd: PathBuf, out: PathBuf) -> Generate {
-        let mut command = Command::new(workspace::target().join("release/loadgen"));
-        command.args(["conform", "generate", "--binary"]).arg(rusd);
+    /// Of this server and etcd, with results in a folder.
+    pub(crate) fn new(binaries: &Binaries, out: PathBuf) -> Generate {
+        let mut command = Command::new(binaries.loadgen());
+        command.args(["conform", "generate", "--binary"]).arg(binaries.server());
         command.arg("--against-binary").arg(workspace::peer("etcd")).arg("--out").arg(&out);
         Generate { command, out }
     }

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod bit_flips;
 mod bite;
+mod catch_up;
 mod certificates;
 mod check;
 mod client;
@@ -40,6 +41,7 @@ mod tidy;
 mod transcript;
 mod versus;
 mod workspace;
+mod write_faults;
 
 /// The task runner of the rusd workspace.
 #[derive(Parser)]
@@ -69,6 +71,10 @@ enum Verb {
     BitFlips(bit_flips::Args),
     #[command(name = "power-loss")]
     PowerLoss(power_loss::Args),
+    #[command(name = "write-faults")]
+    WriteFaults(write_faults::Args),
+    #[command(name = "catch-up")]
+    CatchUp(catch_up::Args),
     Sim(sim::Args),
     Seeds(seeds::Args),
     Membership(membership::Args),
@@ -98,6 +104,8 @@ fn main() -> ExitCode {
         Verb::Door(args) => door::run(&args),
         Verb::BitFlips(args) => bit_flips::run(&args),
         Verb::PowerLoss(args) => power_loss::run(&args),
+        Verb::WriteFaults(args) => write_faults::run(&args),
+        Verb::CatchUp(args) => catch_up::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
         Verb::Membership(args) => membership::run(&args),

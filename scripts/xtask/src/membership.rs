@@ -5,13 +5,14 @@
 //! etcd. A run counts only if it is valid, every fault of the workload was done, and every watch on
 //! those that are members at the end is complete.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
 use crate::run_folder::{Ended, Run};
 use crate::steps::Outcome;
+use crate::workspace::Binaries;
 use crate::{peers, report, workspace};
 
 /// Run the workloads that change the membership; the table goes to results/membership.md
@@ -48,7 +49,7 @@ struct Row {
 
 /// Runs them one after another.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let rusd = workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?.join("rusd");
+    let binaries = Binaries::release()?;
     let is_wanted = |name: &&str| args.only.as_deref().is_none_or(|only| only == *name);
     if !WORKLOADS.iter().any(is_wanted) {
         bail!("no such workload; there are {}", WORKLOADS.join(", "));
@@ -56,10 +57,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for workload in WORKLOADS.into_iter().filter(is_wanted) {
         for seed in args.first..args.first + args.runs {
-            rows.push(Row::of(workload, "rusd", &rusd, seed)?);
+            rows.push(Row::of(workload, "rusd", &binaries, seed)?);
         }
         if !args.no_etcd && peers::is_available() {
-            rows.push(Row::of(workload, "etcd", &workspace::peer("etcd"), args.first)?);
+            let etcd = binaries.with_server(workspace::peer("etcd"));
+            rows.push(Row::of(workload, "etcd", &etcd, args.first)?);
         }
     }
     let mut lines = summary(&rows);
@@ -76,10 +78,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One short run on rusd, for `test`. The binaries are there.
-pub(crate) fn step() -> Result<Outcome> {
-    let rusd = workspace::target().join("release/rusd");
-    let row = Row::of(SHORT, "rusd", &rusd, 1)?;
+/// One short run on rusd, for `test`.
+pub(crate) fn step(binaries: &Binaries) -> Result<Outcome> {
+    let row = Row::of(SHORT, "rusd", binaries, 1)?;
     let note = format!("{}; {}", row.run.ended.name(), row.run.place());
     Ok(match row.lacks() {
         Some(lacks) => Outcome::Failed(format!("{lacks}; {note}")),
@@ -88,11 +89,16 @@ pub(crate) fn step() -> Result<Outcome> {
 }
 
 impl Row {
-    fn of(workload: &'static str, system: &'static str, binary: &Path, seed: u64) -> Result<Self> {
+    fn of(
+        workload: &'static str,
+        system: &'static str,
+        binaries: &Binaries,
+        seed: u64,
+    ) -> Result<Self> {
         let file = PathBuf::from(format!("workloads/{workload}.toml"));
         let folder = format!("{workload}-{system}-{seed}");
         let out = workspace::target().join("membership").join(folder);
-        let run = Run::of(&file, binary, &out, |command| {
+        let run = Run::of(binaries, &file, &out, |command| {
             command.args(["--system", system, "--seed", &seed.to_string()]);
         })?;
         let row = Self { workload, system, seed, run };

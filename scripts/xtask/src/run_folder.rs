@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::workspace;
+use crate::workspace::Binaries;
 
 /// How `loadgen run` ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,18 +55,24 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Runs a workload against members of `rusd`, with its results below `out`, which is emptied.
+    /// Runs a workload against members of the server, with its results below `out`, which is emptied.
     pub(crate) fn of(
+        binaries: &Binaries,
         workload: &Path,
-        rusd: &Path,
         out: &Path,
         adjust: impl FnOnce(&mut Command),
     ) -> Result<Self> {
         if out.exists() {
             fs::remove_dir_all(out).with_context(|| format!("cannot clear {}", out.display()))?;
         }
-        let mut command = Command::new(workspace::target().join("release/loadgen"));
-        command.arg("run").arg(workload).arg("--binary").arg(rusd).arg("--out").arg(out);
+        let mut command = Command::new(binaries.loadgen());
+        command
+            .arg("run")
+            .arg(workload)
+            .arg("--binary")
+            .arg(binaries.server())
+            .arg("--out")
+            .arg(out);
         command.current_dir(workspace::root());
         adjust(&mut command);
         let ended = Ended::of(workspace::status(&mut command)?.code());

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::run_folder::{Ended, Run};
+use crate::workspace::Binaries;
 use crate::{report, workspace};
 
 /// Run mixed-faults with many seeds; the table goes to results/seeds.md
@@ -38,12 +39,12 @@ struct Row {
 
 /// Runs them one after another.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let release = workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?;
+    let binaries = Binaries::release()?;
     let mut rows = Vec::new();
     for seed in args.first..args.first + args.runs {
         let out = workspace::target().join("seeds").join(seed.to_string());
         let start = Instant::now();
-        let run = Run::of(&args.workload, &release.join("rusd"), &out, |command| {
+        let run = Run::of(&binaries, &args.workload, &out, |command| {
             command.args(["--seed", &seed.to_string(), "--duration", &args.duration]);
         })?;
         report::progress(&format!("seed {seed}: {}, {}", run.ended.name(), run.place()));

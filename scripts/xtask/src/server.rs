@@ -65,6 +65,11 @@ impl Addresses {
         Ok(Self::several(1)?.remove(0))
     }
 
+    /// The client address, without a scheme.
+    pub(crate) fn client_address(&self) -> String {
+        self.client.to_string()
+    }
+
     /// The same for several members.
     pub(crate) fn several(members: usize) -> Result<Vec<Self>> {
         // All are held until all are known, so that they differ.
@@ -250,13 +255,18 @@ impl Server {
     pub(crate) fn stop(mut self) -> Result<ExitStatus> {
         let pid = i32::try_from(self.child.id()).context("a process id that is no pid_t")?;
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
-        let deadline = Instant::now() + STOP_TIMEOUT;
+        self.wait_until_ended(STOP_TIMEOUT).context("after SIGTERM")
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait_until_ended(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                bail!("{} did not stop on SIGTERM\n{}", self.system.name(), self.log_tail());
+                bail!("{} does not end\n{}", self.system.name(), self.log_tail());
             }
             thread::sleep(POLL);
         }
@@ -265,6 +275,11 @@ impl Server {
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Whether its log has these words.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.log_text().contains(words)
     }
 
     /// What it has logged.
@@ -282,8 +297,7 @@ impl Server {
     fn is_ready(&self) -> bool {
         if self.is_https {
             // We do not speak TLS; it says so itself.
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            return log.contains("ready to serve client requests");
+            return self.has_said("ready to serve client requests");
         }
         self.http_get("/health").is_ok_and(|body| body.contains("true"))
     }

@@ -2,13 +2,14 @@
 //!
 //! `test` runs fresh seeds each time and names them, so that what was found once can be found again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{report, workspace};
 
 /// Simulate whole clusters with faults, from seeds; the first violation ends it
@@ -69,8 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut steps = Steps::default();
     let mut headline = None;
     steps.run("simulation", || {
-        let release = workspace::build_release(&["rusd-sim"])?;
-        let simulator = Simulator { program: release.join("rusd-sim"), is_whole: args.whole };
+        let program = build(&[], &workspace::target())?;
+        let simulator = Simulator { program, is_whole: args.whole };
         let outcome = simulator.run(args.schedules, args.seed, None)?;
         if let Outcome::Passed(line) = &outcome {
             headline = Some(line.clone());
@@ -94,11 +95,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Plants each bug, and none.
 fn plants(is_whole: bool) -> Result<ExitCode> {
-    let target = workspace::target().join("bite");
-    let mut build = workspace::cargo(["build", "--release", "-p", "rusd-sim"]);
-    build.args(["--features", "planted-bugs", "--target-dir"]).arg(&target);
-    workspace::must(&mut build)?;
-    let simulator = Simulator { program: target.join("release/rusd-sim"), is_whole };
+    let program = build(&["--features", "planted-bugs"], &workspace::target().join("bite"))?;
+    let simulator = Simulator { program, is_whole };
     let mut steps = Steps::default();
     let is_shown = |name: &str| !is_whole || PLANTS_WHOLE.contains(&name);
     for (name, what) in PLANTS.into_iter().filter(|(name, _)| is_shown(name)) {
@@ -120,17 +118,20 @@ fn plants(is_whole: bool) -> Result<ExitCode> {
     Ok(steps.finish("cargo xtask sim --plants"))
 }
 
-/// The steps of `test`, with the simulator that the tests were built with: fast enough, and no other
-/// build of everything.
-pub(crate) fn steps(steps: &mut Steps) {
-    let simulator = |is_whole| {
-        workspace::must(&mut workspace::cargo(["build", "--workspace", "--bins"]))?;
-        anyhow::Ok(Simulator { program: workspace::target().join("debug/rusd-sim"), is_whole })
-    };
+/// A release build in a folder.
+fn build(arguments: &[&str], target: &Path) -> Result<PathBuf> {
+    let mut build = workspace::cargo(["build", "--release", "-p", "rusd-sim", "--target-dir"]);
+    workspace::must(build.arg(target).args(arguments))?;
+    Ok(Binaries::in_folder(target.join("release")).simulator())
+}
+
+/// The steps of `test`.
+pub(crate) fn steps(steps: &mut Steps, binaries: &Binaries) {
+    let simulator = |is_whole| Simulator { program: binaries.simulator(), is_whole };
     let of_messages = SCHEDULES_TESTED - SCHEDULES_TESTED_WHOLE;
-    steps.run("simulation", || simulator(false)?.run(of_messages, None, None));
+    steps.run("simulation", || simulator(false).run(of_messages, None, None));
     steps.run("simulation of whole servers", || {
-        simulator(true)?.run(SCHEDULES_TESTED_WHOLE, None, None)
+        simulator(true).run(SCHEDULES_TESTED_WHOLE, None, None)
     });
 }
 

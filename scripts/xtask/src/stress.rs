@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::run_folder::{Ended, Run};
+use crate::workspace::Binaries;
 use crate::{bite, peers, report, workspace};
 
 /// Run watch-stress on rusd, on etcd and on a broken rusd; the table goes to results/watch-stress.md
@@ -38,17 +39,17 @@ struct Row {
 
 /// Runs them one after another.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let release = workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?;
-    let rusd = release.join("rusd");
-    let mut rows = vec![one("rusd", &rusd, args.seed, &[])?];
+    let binaries = Binaries::release()?;
+    let mut rows = vec![one("rusd", &binaries, args.seed, &[])?];
     let mut notes = Vec::new();
     if peers::is_available() {
         peers::build(false)?;
-        rows.push(one("etcd", &workspace::peer("etcd"), args.seed, &["--system", "etcd"])?);
+        let etcd = binaries.with_server(workspace::peer("etcd"));
+        rows.push(one("etcd", &etcd, args.seed, &["--system", "etcd"])?);
     } else {
         notes.extend([String::new(), format!("Not on etcd: {}.", peers::MISSING)]);
     }
-    rows.push(planted(args.seed)?);
+    rows.push(planted(&binaries, args.seed)?);
     let mut lines = summary(args, &rows);
     lines.extend(notes);
     for line in &lines {
@@ -59,18 +60,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn one(system: &'static str, binary: &Path, seed: u64, further: &[&str]) -> Result<Row> {
+fn one(system: &'static str, binaries: &Binaries, seed: u64, further: &[&str]) -> Result<Row> {
     let out = workspace::target().join("watch-stress").join(system);
-    let run = Run::of(Path::new(WORKLOAD), binary, &out, |command| {
+    let run = Run::of(binaries, Path::new(WORKLOAD), &out, |command| {
         command.args(["--seed", &seed.to_string()]).args(further);
     })?;
     Ok(Row { system, has_bug: false, run })
 }
 
-fn planted(seed: u64) -> Result<Row> {
-    let broken = bite::build_broken()?;
+fn planted(binaries: &Binaries, seed: u64) -> Result<Row> {
+    let broken = bite::build_broken(binaries)?;
     let out = workspace::target().join("watch-stress").join(PLANT);
-    let run = Run::of(Path::new(WORKLOAD), &broken, &out, |command| {
+    let run = Run::of(&broken, Path::new(WORKLOAD), &out, |command| {
         command.args(["--seed", &seed.to_string()]).env(bite::PLANT_VARIABLE, PLANT);
     })?;
     Ok(Row { system: "rusd that drops one watch event in 1,000", has_bug: true, run })

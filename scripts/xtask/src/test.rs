@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything.
 //!
-//! The steps of `check`, the peers, and then the end-to-end tier (T5) with release binaries: the
+//! The steps of `check`, the peers, and then the end-to-end tier (T5) with the same builds: the
 //! transcript and the model against etcd, and a cluster under load and faults, judged. What needs
 //! etcd is skipped without it, and the summary says so. An unknown verdict is a failure.
 
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::run_folder::{Ended, Run};
 use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{
     check, clients, conform, door, generate, membership, peers, report, sim, transcript, workspace,
 };
@@ -46,20 +47,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         check::all(&mut steps);
     }
     steps.run("peers", peers::step);
-    steps.run("release build", || {
-        workspace::build_release(&["rusd", "rusd-loadgen", "rusd-checker"])?;
-        Ok(Outcome::Passed("rusd, loadgen, checker".to_owned()))
-    });
-    transcript::steps(&mut steps);
-    clients::steps(&mut steps);
-    conform::steps(&mut steps);
-    generate::steps(&mut steps);
-    sim::steps(&mut steps);
+    let binaries = Binaries::tested()?;
+    transcript::steps(&mut steps, &binaries);
+    clients::steps(&mut steps, &binaries);
+    conform::steps(&mut steps, &binaries);
+    generate::steps(&mut steps, &binaries);
+    sim::steps(&mut steps, &binaries);
+    door::steps(&mut steps, &binaries);
+    steps.run("model against etcd", || model(&binaries, args.model_operations));
+    steps.run("mixed-faults, judged", || judged(&binaries, &kept, &args.duration));
+    steps.run("members come and go, judged", || membership::step(&binaries));
+    // Last: its rusd takes the place of the one that the steps before it ran.
     steps.run("failpoints: a crash at each place loses nothing", failpoints);
-    door::steps(&mut steps);
-    steps.run("model against etcd", || model(args.model_operations));
-    steps.run("mixed-faults, judged", || judged(&kept, &args.duration));
-    steps.run("members come and go, judged", membership::step);
 
     let title = "cargo xtask test";
     let path = kept.join("summary.md");
@@ -72,21 +71,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// A build of its own, in which members can be made to end, wait and fail at named places.
 fn failpoints() -> Result<Outcome> {
-    let tests = ["test", "-p", "rusd", "--features", "failpoints", "--test", "e2e", "failpoints::"];
-    workspace::must(&mut workspace::cargo(tests))?;
+    let built = ["test", "--workspace", "--features", "rusd/failpoints"];
+    let e2e = ["--test", "e2e", "failpoints::"];
+    workspace::must(&mut workspace::cargo(built.into_iter().chain(e2e)))?;
     let own = ["test", "-p", "rusd-failpoint", "--features", "enabled"];
     workspace::must(&mut workspace::cargo(own))?;
     Ok(Outcome::Passed("ends, waits and failures".to_owned()))
 }
 
 /// The checker's model of etcd against etcd itself, on random sequential operations.
-fn model(operations: u64) -> Result<Outcome> {
+fn model(binaries: &Binaries, operations: u64) -> Result<Outcome> {
     if !peers::is_available() {
         return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
     }
     let etcd = Server::start(&Options::new(System::Etcd, &workspace::peer("etcd"))?)?;
     let status = workspace::status(
-        Command::new(workspace::target().join("release/loadgen"))
+        Command::new(binaries.loadgen())
             .args(["model", "--endpoints", &etcd.client_url(), "--seed", "1"])
             .args(["--operations", &operations.to_string()]),
     )?;
@@ -97,10 +97,9 @@ fn model(operations: u64) -> Result<Outcome> {
 }
 
 /// A cluster of three under load and faults.
-fn judged(kept: &Path, duration: &str) -> Result<Outcome> {
+fn judged(binaries: &Binaries, kept: &Path, duration: &str) -> Result<Outcome> {
     let workload = Path::new("workloads/mixed-faults.toml");
-    let rusd = workspace::target().join("release/rusd");
-    let run = Run::of(workload, &rusd, &kept.join("mixed-faults"), |command| {
+    let run = Run::of(binaries, workload, &kept.join("mixed-faults"), |command| {
         command.args(["--seed", "1", "--duration", duration]);
     })?;
     // Kept whatever came of it: a failed run is the one that somebody wants to read about.

@@ -97,14 +97,53 @@ pub(crate) fn is_installed(program: &str) -> bool {
     std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
 }
 
-/// Builds release binaries of the given packages and returns the folder they are in.
-pub(crate) fn build_release(packages: &[&str]) -> Result<PathBuf> {
-    let mut command = cargo(["build", "--release", "--bins"]);
-    for package in packages {
-        command.args(["-p", package]);
+/// Programs of this tree, built, and the server that is looked at.
+pub(crate) struct Binaries {
+    folder: PathBuf,
+    server: PathBuf,
+}
+
+impl Binaries {
+    /// As people run them. All are built for every verb, since cargo builds what they depend on anew
+    /// for another choice.
+    pub(crate) fn release() -> Result<Self> {
+        let packages = ["-p", "rusd", "-p", "rusd-loadgen", "-p", "rusd-checker"];
+        must(cargo(["build", "--release", "--bins"]).args(packages))?;
+        Ok(Self::in_folder(target().join("release")))
     }
-    must(&mut command)?;
-    Ok(target().join("release"))
+
+    /// As the tests of the workspace were built: with debug assertions, and without another build of
+    /// everything, since the same features are asked for.
+    pub(crate) fn tested() -> Result<Self> {
+        must(&mut cargo(["build", "--workspace", "--bins", "--tests"]))?;
+        Ok(Self::in_folder(target().join("debug")))
+    }
+
+    /// Where cargo has put them.
+    pub(crate) fn in_folder(folder: PathBuf) -> Self {
+        let server = folder.join("rusd");
+        Self { folder, server }
+    }
+
+    /// The same with another server: of etcd, or built otherwise.
+    pub(crate) fn with_server(&self, server: PathBuf) -> Self {
+        Self { folder: self.folder.clone(), server }
+    }
+
+    /// The server: this tree's rusd, if no other took its place.
+    pub(crate) fn server(&self) -> &Path {
+        &self.server
+    }
+
+    /// The load generator.
+    pub(crate) fn loadgen(&self) -> PathBuf {
+        self.folder.join("loadgen")
+    }
+
+    /// The simulator; the release builds have none.
+    pub(crate) fn simulator(&self) -> PathBuf {
+        self.folder.join("rusd-sim")
+    }
 }
 
 /// The commit that is checked out, with a mark when the tree differs from it. A result that was

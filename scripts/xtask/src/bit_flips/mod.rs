@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::power_loss::recording::{Plan, load};
 use crate::power_loss::{BACKENDS, wanted_backends};
 use crate::server::{Scratch, Server};
+use crate::workspace::Binaries;
 use crate::{report, workspace};
 
 mod state;
@@ -77,7 +78,7 @@ enum Outcome {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
-        None => workspace::build_release(&["rusd"])?.join("rusd"),
+        None => Binaries::release()?.server().to_owned(),
     };
     let backends = wanted_backends(args.backend.as_deref())?;
     let mut rows = vec![

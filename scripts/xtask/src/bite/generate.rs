@@ -4,12 +4,11 @@
 //! broken rusd and etcd until they differ, and must shrink what it found to a few requests that
 //! name what is broken. The control runs the same streams without the bug.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use crate::generate::{Found, Generate};
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{peers, report, workspace};
 
 /// Requests that a found bug may need.
@@ -56,7 +55,7 @@ pub(super) const PLANTS: [Plant; 5] = [
 ];
 
 /// Runs bugs; the table is kept when all are there.
-pub(super) fn run(plants: &[&Plant], broken: &Path, seed: u64) -> Result<Steps> {
+pub(super) fn run(plants: &[&Plant], broken: &Binaries, seed: u64) -> Result<Steps> {
     let mut steps = Steps::default();
     let mut shown = Vec::new();
     for plant in plants {
@@ -73,7 +72,7 @@ pub(super) fn run(plants: &[&Plant], broken: &Path, seed: u64) -> Result<Steps> 
     Ok(steps)
 }
 
-fn found(plant: &Plant, broken: &Path, seed: u64, shown: &mut Vec<String>) -> Result<Outcome> {
+fn found(plant: &Plant, broken: &Binaries, seed: u64, shown: &mut Vec<String>) -> Result<Outcome> {
     if !peers::is_available() {
         return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
     }
@@ -101,7 +100,7 @@ fn judge(plant: &Plant, found: &Found) -> Outcome {
     }
 }
 
-fn not_found(broken: &Path, seed: u64) -> Result<Outcome> {
+fn not_found(broken: &Binaries, seed: u64) -> Result<Outcome> {
     if !peers::is_available() {
         return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
     }
@@ -114,7 +113,7 @@ fn not_found(broken: &Path, seed: u64) -> Result<Outcome> {
 }
 
 fn generate(
-    broken: &Path,
+    broken: &Binaries,
     name: &str,
     plant: Option<&str>,
     streams: u64,
@@ -122,7 +121,7 @@ fn generate(
 ) -> Result<Found> {
     peers::build(false)?;
     let out = workspace::target().join("bite-runs").join(name);
-    let mut generate = Generate::new(broken.to_owned(), out);
+    let mut generate = Generate::new(broken, out);
     let (streams, seed) = (streams.to_string(), seed.to_string());
     generate.command.args(["--streams", &streams, "--seed", &seed]);
     // One at a time, so that the first difference is the only one.

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::difference::difference;
 use crate::server::{Addresses, Options, Server, System};
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{peers, report, workspace};
 
 mod languages;
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
-        None => workspace::build_release(&["rusd"])?.join("rusd"),
+        None => Binaries::release()?.server().to_owned(),
     };
     let wanted = |language: &&Language| args.only.as_ref().is_none_or(|o| o == language.name);
     let mut steps = Steps::default();
@@ -52,10 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The steps of `test`.
-pub(crate) fn steps(steps: &mut Steps) {
-    let binary = workspace::target().join("release/rusd");
+pub(crate) fn steps(steps: &mut Steps, binaries: &Binaries) {
     for language in &LANGUAGES {
-        steps.run(&language.title(), || compare(language, &binary, false));
+        steps.run(&language.title(), || compare(language, binaries.server(), false));
     }
 }
 

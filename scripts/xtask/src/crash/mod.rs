@@ -16,6 +16,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::server::{Addresses, Options, Scratch, Server, System};
+use crate::workspace::Binaries;
 use crate::{report, workspace};
 
 mod ledger;
@@ -62,7 +63,7 @@ struct Totals {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
-        None => workspace::build_release(&["rusd"])?.join("rusd"),
+        None => Binaries::release()?.server().to_owned(),
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);

@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 
 use crate::server::{Addresses, Options, Scratch, Server, System};
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{peers, report, workspace};
 
 mod load;
@@ -65,11 +66,12 @@ const BUMP: i64 = 1_000_000;
 
 /// Builds what is needed, goes both ways, prints what was seen.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if args.binary.is_none() {
-        workspace::build_release(&["rusd"])?;
-    }
+    let rusd = match &args.binary {
+        Some(binary) => binary.clone(),
+        None => Binaries::release()?.server().to_owned(),
+    };
     peers::build(false)?;
-    let seen = go(args)?;
+    let seen = go(args, rusd)?;
     let lines = report::table(&seen.rows);
     for line in &lines {
         report::line(line);
@@ -80,13 +82,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The step of `test`; release binaries are there.
-pub(crate) fn steps(steps: &mut Steps) {
+/// The step of `test`.
+pub(crate) fn steps(steps: &mut Steps, binaries: &Binaries) {
     steps.run("door: etcd, rusd, etcd by snapshots", || {
         if !peers::is_available() {
             return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
         }
-        go(&TESTED)?;
+        go(&TESTED, binaries.server().to_owned())?;
         Ok(Outcome::Passed(format!("{} operations on each side", TESTED.operations)))
     });
 }
@@ -104,14 +106,13 @@ impl Seen {
     }
 }
 
-fn go(args: &Args) -> Result<Seen> {
+fn go(args: &Args, rusd: PathBuf) -> Result<Seen> {
     let runtime = Runtime::new().context("cannot start a runtime")?;
     let folder = Scratch::new("door")?;
-    let release = || workspace::target().join("release/rusd");
     let programs = Programs {
         etcd: workspace::peer("etcd"),
         etcdutl: Tool::new(workspace::peer("etcdutl")),
-        rusd: Tool::new(args.binary.clone().unwrap_or_else(release)),
+        rusd: Tool::new(rusd),
     };
     let mut way = Way {
         args,

@@ -23,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::client::Client;
 use crate::server::{Scratch, Server};
+use crate::workspace::Binaries;
 use crate::{bite, report, workspace};
 
 mod disk;
@@ -94,8 +95,8 @@ struct Seen {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
-        None if args.plant => bite::build_broken()?,
-        None => workspace::build_release(&["rusd"])?.join("rusd"),
+        None if args.plant => bite::build_broken(&Binaries::release()?)?.server().to_owned(),
+        None => Binaries::release()?.server().to_owned(),
     };
     let backends = wanted_backends(args.backend.as_deref())?;
     let mut columns = Vec::new();

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::difference::difference;
 use crate::server::{Addresses, Options, Scratch, Server, System};
 use crate::steps::{Outcome, Steps};
+use crate::workspace::Binaries;
 use crate::{certificates, peers, report, workspace};
 
 mod arm;
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     peers::build(false)?;
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
-        None => workspace::build_release(&["rusd"])?.join("rusd"),
+        None => Binaries::release()?.server().to_owned(),
     };
     let scripts = if args.scripts.is_empty() { all_scripts()? } else { args.scripts.clone() };
     let mut steps = Steps::default();
@@ -58,10 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The steps of `test`.
-pub(crate) fn steps(steps: &mut Steps) {
-    let binary = workspace::target().join("release/rusd");
+pub(crate) fn steps(steps: &mut Steps, binaries: &Binaries) {
     for etcdctl in ETCDCTLS {
-        steps.run(etcdctl.title, || etcdctl.compare(&all_scripts()?, &binary, false));
+        steps.run(etcdctl.title, || etcdctl.compare(&all_scripts()?, binaries.server(), false));
     }
 }
 
@@ -97,15 +97,19 @@ impl Etcdctl {
             return Ok(Outcome::Skipped(format!("{reason:#}")));
         }
         let etcdctl = workspace::peer(self.name);
-        let (mut commands, mut differing) = (0, 0);
+        let (mut commands, mut differing) = (0, Vec::new());
         for path in scripts {
             let (ran, different) = compare(path, &etcdctl, binary, show)
                 .with_context(|| path.display().to_string())?;
             commands += ran;
-            differing += different;
+            differing.extend(different);
         }
-        let note = format!("{commands} commands, {differing} with different output");
-        Ok(if differing == 0 { Outcome::Passed(note) } else { Outcome::Failed(note) })
+        let note = format!("{commands} commands, {} with different output", differing.len());
+        Ok(if differing.is_empty() {
+            Outcome::Passed(note)
+        } else {
+            Outcome::Failed(format!("{note}: {}", differing.join("; ")))
+        })
     }
 }
 
@@ -125,8 +129,8 @@ fn all_scripts() -> Result<Vec<PathBuf>> {
     Ok(scripts)
 }
 
-/// Runs a script on both systems; returns how many commands ran, and how many differ.
-fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(usize, usize)> {
+/// Runs a script on both systems; returns how many commands ran, and which differ.
+fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(usize, Vec<String>)> {
     let script = Script::parse(&fs::read_to_string(path)?)?;
     let addresses = Addresses::several(script.members)?;
     let certificates = Scratch::new("certificates")?;
@@ -138,8 +142,9 @@ fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(us
     let etcd = run(System::Etcd, &workspace::peer("etcd"))?;
     let rusd = run(System::Rusd, binary)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let named = |exchange: &Exchange| format!("{name}:{}: {}", exchange.line, exchange.command);
     // A command that did not run is one that differs.
-    let mut differing = etcd.len().saturating_sub(rusd.len());
+    let mut differing: Vec<String> = etcd.iter().skip(rusd.len()).map(named).collect();
     for (wanted, seen) in etcd.iter().zip(&rusd) {
         if show {
             report::line(&format!("$ {}\n{}", wanted.command, wanted.text));
@@ -148,8 +153,8 @@ fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(us
             bail!("line {}: etcdctl {} times out on etcd", wanted.line, wanted.command);
         }
         if wanted.text != seen.text {
-            differing += 1;
-            report::line(&format!("{name}:{}: etcdctl {}", wanted.line, wanted.command));
+            report::line(&named(wanted));
+            differing.push(named(wanted));
             for line in difference(&wanted.text, &seen.text) {
                 report::line(&line);
             }

@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::server::{Options, Server, System};
+use crate::workspace::Binaries;
 use crate::{peers, report, workspace};
 
 mod cpu;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     peers::build(false)?;
     let rusd = match &args.binary {
         Some(binary) => binary.clone(),
-        None => workspace::build_release(&["rusd"])?.join("rusd"),
+        None => Binaries::release()?.server().to_owned(),
     };
     let etcd = workspace::peer("etcd");
     let mut samples = Vec::new();

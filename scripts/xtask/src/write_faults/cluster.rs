@@ -1,0 +1,205 @@
+//! Members with failpoints, of which one is made to fail.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::runtime::Runtime;
+
+use super::Plan;
+use super::full_disk::SmallDisk;
+use super::load::Write;
+use crate::client::Client;
+use crate::server::{Addresses, Options, Scratch, Server, System};
+
+/// How long a member may take to come by a place.
+const REACHED_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Who fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The member that leads.
+    Leader,
+    /// Another one.
+    Follower,
+}
+
+impl Role {
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Role::Leader => "the leader",
+            Role::Follower => "a follower",
+        }
+    }
+}
+
+/// What came of a case.
+pub(super) struct Seen {
+    /// Of the member.
+    pub(super) end: String,
+    /// Acknowledged, and there.
+    pub(super) writes: usize,
+}
+
+/// A place, and what is to happen there, in gofail's words.
+pub(super) type Terms<'a> = (&'a str, String);
+
+/// The members.
+pub(super) struct Cluster<'a> {
+    plan: &'a Plan<'a>,
+    folder: Scratch,
+    addresses: Vec<Addresses>,
+    gofail: Vec<String>,
+    servers: Vec<Option<Server>>,
+    /// Of the first member.
+    disk: Option<&'a SmallDisk>,
+}
+
+impl<'a> Cluster<'a> {
+    /// Starts so many members, the first of them on a disk of its own if one is given, and waits
+    /// until they serve.
+    pub(super) fn start(
+        plan: &'a Plan<'a>,
+        members: usize,
+        disk: Option<&'a SmallDisk>,
+    ) -> Result<Self> {
+        // A pair of ports each; the failpoints take the first of theirs.
+        let mut addresses = Addresses::several(2 * members)?;
+        let gofail = addresses.split_off(members);
+        let gofail = gofail.iter().map(Addresses::client_address).collect();
+        let servers = (0..members).map(|_| None).collect();
+        let folder = Scratch::new("write-faults")?;
+        let mut cluster = Self { plan, folder, addresses, gofail, servers, disk };
+        for position in 0..members {
+            cluster.spawn(position, None)?;
+        }
+        cluster.ready()?;
+        Ok(cluster)
+    }
+
+    /// Where clients connect to.
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|it| format!("http://{}", it.client_address())).collect()
+    }
+
+    /// Starts a member, with something that is to happen to it from the start, and does not wait.
+    pub(super) fn spawn(&mut self, position: usize, fault: Option<&Terms<'_>>) -> Result<()> {
+        let mut options = Options::new(System::Rusd, self.plan.binary)?
+            .member_of(&self.addresses, position)
+            .data_dir(&self.data_dir(position))
+            .variable("GOFAIL_HTTP", &self.gofail[position])
+            .flag("--backend", self.plan.backend)
+            .flag("--snapshot-count", "100")
+            .flag("--snapshot-catchup-entries", "10")
+            .flag("--max-wals", "1");
+        if let Some((place, terms)) = fault {
+            options = options.variable("GOFAIL_FAILPOINTS", &format!("{place}={terms}"));
+        }
+        if let Some(disk) = self.disk.filter(|_| position == 0) {
+            options = options.through(disk.inside());
+        }
+        self.servers[position] = Some(Server::spawn(&options)?);
+        Ok(())
+    }
+
+    /// Waits until every member serves.
+    pub(super) fn ready(&mut self) -> Result<()> {
+        self.servers.iter_mut().flatten().try_for_each(Server::wait_until_ready)
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self, position: usize) -> Result<()> {
+        self.servers[position].take().context("it runs")?.kill()
+    }
+
+    /// A member of this role.
+    pub(super) fn find(&self, role: Role) -> Result<usize> {
+        let runtime = Runtime::new()?;
+        for (position, url) in self.urls().iter().enumerate() {
+            let leads =
+                runtime.block_on(async { Client::new(url)?.leads().await.context("status") })?;
+            if leads == (role == Role::Leader) {
+                return Ok(position);
+            }
+        }
+        bail!("there is no member of that role")
+    }
+
+    /// Sets what is to happen to a member that runs.
+    pub(super) fn set(&self, position: usize, (place, terms): &Terms<'_>) -> Result<()> {
+        let mut stream = TcpStream::connect(&self.gofail[position])?;
+        let length = terms.len();
+        write!(stream, "PUT /{place} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{terms}")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 204"), "{place} cannot be set: {answer}");
+        Ok(())
+    }
+
+    /// Waits until a member has ended: its exit code, and the end of its log.
+    pub(super) fn ended(&mut self, position: usize) -> Result<(Option<i32>, String)> {
+        let mut server = self.servers[position].take().context("it runs")?;
+        let status = server.wait_until_ended(REACHED_TIMEOUT)?;
+        Ok((status.code(), server.log_tail()))
+    }
+
+    /// Every acknowledged write is on every member, and their stores are equal.
+    pub(super) fn must_hold(&self, writes: &[Write]) -> Result<()> {
+        Runtime::new()?.block_on(async {
+            let mut hashes = Vec::new();
+            for url in self.urls() {
+                let mut client = Client::new(&url)?;
+                let (revision, found) = client.all().await.context("cannot read everything")?;
+                let found: BTreeMap<&[u8], (&[u8], i64)> = found
+                    .iter()
+                    .map(|kv| (&kv.key[..], (&kv.value[..], kv.mod_revision)))
+                    .collect();
+                for write in writes {
+                    let seen = found.get(&write.key[..]);
+                    let wanted = (&write.value[..], write.revision);
+                    ensure!(
+                        seen == Some(&wanted),
+                        "LOST on {url}: {} of revision {}",
+                        write.key.escape_ascii(),
+                        write.revision
+                    );
+                }
+                hashes.push((revision, client.hash_kv().await?));
+            }
+            ensure!(hashes.iter().all(|it| *it == hashes[0]), "the members differ: {hashes:?}");
+            Ok(())
+        })
+    }
+
+    /// Stops all, and lets each folder be verified.
+    pub(super) fn stop_and_verify(&mut self) -> Result<()> {
+        for server in self.servers.iter_mut().filter_map(Option::take) {
+            let status = server.stop()?;
+            ensure!(status.success(), "SIGTERM ends a member with {status}");
+        }
+        for position in 0..self.servers.len() {
+            let mut words = match self.disk.filter(|_| position == 0) {
+                Some(disk) => disk.inside(),
+                None => Vec::new(),
+            };
+            words.extend([self.plan.binary.into(), "verify".into()]);
+            words.push(self.data_dir(position).into());
+            let output = Command::new(&words[0]).args(&words[1..]).output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "rusd verify ends with {}: {said}", output.status);
+        }
+        Ok(())
+    }
+
+    fn data_dir(&self, position: usize) -> PathBuf {
+        match self.disk.filter(|_| position == 0) {
+            Some(disk) => disk.folder().join("data"),
+            None => self.folder.path().join(format!("m{}", position + 1)),
+        }
+    }
+}
