@@ -15,7 +15,8 @@ use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
 use crate::workspace::Binaries;
 use crate::{
-    check, clients, conform, door, generate, membership, peers, report, sim, transcript, workspace,
+    check, clients, conform, door, generate, membership, peers, power_loss, report, sim,
+    transcript, workspace,
 };
 
 /// Run everything: check, comparisons with etcd, and a judged cluster under faults
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     generate::steps(&mut steps, &binaries);
     sim::steps(&mut steps, &binaries);
     door::steps(&mut steps, &binaries);
+    power_loss::steps(&mut steps, &binaries);
     steps.run("model against etcd", || model(&binaries, args.model_operations));
     steps.run("mixed-faults, judged", || judged(&binaries, &kept, &args.duration));
     steps.run("members come and go, judged", || membership::step(&binaries));

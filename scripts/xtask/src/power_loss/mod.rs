@@ -23,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::client::Client;
 use crate::server::{Scratch, Server};
+use crate::steps::{Outcome, Steps};
 use crate::workspace::Binaries;
 use crate::{bite, report, workspace};
 
@@ -77,6 +78,10 @@ pub(crate) fn wanted_backends(only: Option<&str>) -> Result<Vec<&'static str>> {
 /// The bug that must be found.
 const PLANT: &str = "engine-not-synced";
 
+/// Of the pass of `test`, with each engine.
+const IMAGES_TESTED: usize = 8;
+const MEGABYTES_TESTED: u64 = 8;
+
 /// What was seen of one engine.
 #[derive(Debug, Default)]
 struct Seen {
@@ -124,6 +129,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         report::keep("power-loss.md", &lines)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The step of `test`: some images, of another recording each time.
+pub(crate) fn steps(steps: &mut Steps, binaries: &Binaries) {
+    steps.run("power loss: acknowledged writes are on every image", || {
+        if !workspace::is_installed("strace") {
+            return Ok(Outcome::Skipped(recording::STRACE_MISSING.to_owned()));
+        }
+        let (seed, megabytes) = (rand::random(), MEGABYTES_TESTED);
+        let mut notes = Vec::new();
+        for backend in BACKENDS {
+            let plan = Plan { binary: binaries.server(), backend, plant: None, megabytes, seed };
+            let seen = lose_power(&plan, IMAGES_TESTED, 2)
+                .with_context(|| format!("with {backend}, seed {seed}"))?;
+            notes.push(format!("{backend}: {} images, {} writes", seen.images, seen.wanted));
+        }
+        Ok(Outcome::Passed(format!("{}; none lost; seed {seed}", notes.join("; "))))
+    });
 }
 
 /// Records a member, and looks at images of its disk.

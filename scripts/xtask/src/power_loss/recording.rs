@@ -19,7 +19,7 @@ use crate::server::{Options, Scratch, Server, System};
 use crate::workspace;
 
 /// How to get strace.
-const STRACE_MISSING: &str = "needs strace (apt-get install strace)";
+pub(super) const STRACE_MISSING: &str = "needs strace (apt-get install strace)";
 
 /// Writers that run at once.
 const WRITERS: u16 = 12;
