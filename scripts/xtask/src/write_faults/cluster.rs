@@ -132,13 +132,26 @@ impl<'a> Cluster<'a> {
 
     /// Sets what is to happen to a member that runs.
     pub(super) fn set(&self, position: usize, (place, terms): &Terms<'_>) -> Result<()> {
-        let mut stream = TcpStream::connect(&self.gofail[position])?;
-        let length = terms.len();
-        write!(stream, "PUT /{place} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{terms}")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        let answer = self.ask(position, "PUT", place, terms)?;
         ensure!(answer.starts_with("HTTP/1.1 204"), "{place} cannot be set: {answer}");
         Ok(())
+    }
+
+    /// The places that a member has.
+    pub(super) fn places(&self) -> Result<Vec<String>> {
+        let answer = self.ask(0, "GET", "", "")?;
+        let (_, list) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+        Ok(list.lines().filter_map(|line| line.split('=').next()).map(str::to_owned).collect())
+    }
+
+    /// Asks by gofail's protocol; the whole answer.
+    fn ask(&self, position: usize, method: &str, path: &str, body: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(&self.gofail[position])?;
+        let length = body.len();
+        write!(stream, "{method} /{path} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Waits until a member has ended: its exit code, and the end of its log.

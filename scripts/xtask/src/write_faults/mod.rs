@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if cases.is_empty() && !is_full_wanted {
         bail!("no such place; there are {} and {}", case::places().join(", "), full_disk::NAME);
     }
+    case::must_have_all(&Plan { binary: &binary, backend: BACKENDS[0] })?;
     let heading =
         ["engine", "place", "what happens", "members", "whose", "the member", "writes kept"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
