@@ -244,7 +244,7 @@ impl Host {
             engine,
             outbound,
             handler: Arc::new(handler),
-            snapshots: Snapshots::new(source, self.plan.pace, inbox.clone()),
+            snapshots: Snapshots::new(source, inbox.clone()),
             member,
             transport,
             inbox,
@@ -407,6 +407,12 @@ impl Host {
         Ok(Turned::Installed { index: log.first_index().0 - 1, answers })
     }
 
+    /// Sends snapshots without a pause from now on: in thousands of small chunks they would take longer
+    /// than a cluster may take to recover.
+    pub fn hurry(&mut self) {
+        self.plan.pace.chunk_ms_max = 0;
+    }
+
     /// Goes on with the snapshots that it sends and takes.
     pub fn step_snapshots(
         &mut self,
@@ -419,12 +425,12 @@ impl Host {
         for order in orders {
             self.streams += 1;
             let index = u64::try_from(self.index).expect("members are few");
-            life.snapshots.send(order, (index << 32) + self.streams, now_ms);
+            life.snapshots.send(order, (index << 32) + self.streams, now_ms, self.plan.pace);
         }
         if life.snapshots.is_idle() {
             return Vec::new();
         }
-        life.snapshots.step(now_ms, rng, is_whole)
+        life.snapshots.step(now_ms, self.plan.pace, rng, is_whole)
     }
 
     /// Another member is gone: streams with snapshots break.

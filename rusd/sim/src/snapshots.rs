@@ -53,7 +53,6 @@ pub struct Sent {
 #[derive(Debug)]
 pub struct Snapshots {
     source: SnapshotSource,
-    pace: Pace,
     inbox: Inbox,
     sendings: BTreeMap<u64, Sending>,
     takings: BTreeMap<u64, Taking>,
@@ -80,10 +79,9 @@ struct Taking {
 
 impl Snapshots {
     /// None yet.
-    pub fn new(source: SnapshotSource, pace: Pace, inbox: Inbox) -> Snapshots {
+    pub fn new(source: SnapshotSource, inbox: Inbox) -> Snapshots {
         Snapshots {
             source,
-            pace,
             inbox,
             sendings: BTreeMap::new(),
             takings: BTreeMap::new(),
@@ -97,9 +95,9 @@ impl Snapshots {
     }
 
     /// Begins to send one, as a stream of this number.
-    pub fn send(&mut self, order: SnapshotOrder, stream: u64, now_ms: u64) {
+    pub fn send(&mut self, order: SnapshotOrder, stream: u64, now_ms: u64, pace: Pace) {
         let under_way = self.source.under_way.begin();
-        let chunks = self.source.chunks(order, self.pace.chunk_bytes).ok();
+        let chunks = self.source.chunks(order, pace.chunk_bytes).ok();
         let outcome = chunks.is_none().then_some((now_ms + RETRY_MS, false));
         let sending = Sending {
             order,
@@ -116,6 +114,7 @@ impl Snapshots {
     pub fn step(
         &mut self,
         now_ms: u64,
+        pace: Pace,
         rng: &mut impl Rng,
         is_whole: &dyn Fn(u64) -> bool,
     ) -> Vec<Sent> {
@@ -124,7 +123,7 @@ impl Snapshots {
             if sending.broken_ms.is_none() && !is_whole(sending.order.to) {
                 sending.broken_ms = Some(now_ms + rng.random_range(0..=NOTICED_MS_MAX));
             }
-            sending.step(now_ms, *stream, self.pace, rng, &mut sent);
+            sending.step(now_ms, *stream, pace, rng, &mut sent);
         }
         for (stream, is_installed) in self.taken.lock().drain(..) {
             if let Some(taking) = self.takings.remove(&stream) {

@@ -501,6 +501,7 @@ impl World {
             self.end(fault)?;
         }
         self.network.heal();
+        self.hosts.iter_mut().for_each(Host::hurry);
         for member in 0..self.hosts.len() {
             if !self.hosts[member].is_up() {
                 self.start_member(member)?;

@@ -3,6 +3,7 @@
 //! Both take the same flags, so nothing here differs by system but the name. A server that is
 //! dropped is killed, and its own folder is removed. It ends with us however we end: see [`guard`].
 
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -11,6 +12,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,14 +85,28 @@ impl Addresses {
     }
 }
 
+/// The last ports that servers of ours were given: one may be down for a while, and come back to its
+/// own.
+static GIVEN: Mutex<VecDeque<u16>> = Mutex::new(VecDeque::new());
+const GIVEN_MAX: usize = 500;
+
 /// Listens on a port below those that the system takes for outgoing connections: one of these
 /// could be taken while a killed server is down. Where one looks first differs between calls.
 fn listen() -> Result<TcpListener> {
     let start = RandomState::new().hash_one(std::process::id()) % u64::from(PORTS);
     let start = u16::try_from(start)?;
+    let mut given = GIVEN.lock().expect("nothing panics with it");
     (0..PORTS)
         .map(|step| FIRST_PORT + (start + step) % PORTS)
-        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .filter(|port| !given.contains(port))
+        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok().map(|it| (port, it)))
+        .map(|(port, listener)| {
+            given.push_back(port);
+            if given.len() > GIVEN_MAX {
+                given.pop_front();
+            }
+            listener
+        })
         .context("no free port on loopback")
 }
 

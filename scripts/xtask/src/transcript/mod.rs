@@ -8,6 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 
@@ -25,6 +27,9 @@ mod script;
 
 use arm::Exchange;
 use script::Script;
+
+/// On as many clusters.
+const SCRIPTS_AT_ONCE: usize = 3;
 
 /// With several members the first one leads at the start: it campaigns long before the others.
 const HEARTBEAT_MS: &str = "100";
@@ -97,13 +102,24 @@ impl Etcdctl {
             return Ok(Outcome::Skipped(format!("{reason:#}")));
         }
         let etcdctl = workspace::peer(self.name);
-        let (mut commands, mut differing) = (0, Vec::new());
-        for path in scripts {
-            let (ran, different) = compare(path, &etcdctl, binary, show)
-                .with_context(|| path.display().to_string())?;
-            commands += ran;
-            differing.extend(different);
-        }
+        // They wait more than they work.
+        let left = Mutex::new(scripts.iter());
+        let next = || left.lock().expect("taking one does not panic").next();
+        let work = || {
+            let mut compared = Compared::default();
+            while let Some(path) = next() {
+                compare(path, &etcdctl, binary, show, &mut compared)
+                    .with_context(|| path.display().to_string())?;
+            }
+            anyhow::Ok(compared)
+        };
+        let compared = thread::scope(|scope| {
+            let workers: Vec<_> = (0..SCRIPTS_AT_ONCE).map(|_| scope.spawn(work)).collect();
+            let ended = workers.into_iter().map(|it| it.join().expect("comparing does not panic"));
+            ended.collect::<Result<Vec<Compared>>>()
+        })?;
+        let commands: usize = compared.iter().map(|it| it.commands).sum();
+        let differing: Vec<String> = compared.into_iter().flat_map(|it| it.differing).collect();
         let note = format!("{commands} commands, {} with different output", differing.len());
         Ok(if differing.is_empty() {
             Outcome::Passed(note)
@@ -129,8 +145,22 @@ fn all_scripts() -> Result<Vec<PathBuf>> {
     Ok(scripts)
 }
 
-/// Runs a script on both systems; returns how many commands ran, and which differ.
-fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(usize, Vec<String>)> {
+/// What came of scripts.
+#[derive(Default)]
+struct Compared {
+    commands: usize,
+    /// Those that differ.
+    differing: Vec<String>,
+}
+
+/// Runs a script on both systems.
+fn compare(
+    path: &Path,
+    etcdctl: &Path,
+    binary: &Path,
+    show: bool,
+    compared: &mut Compared,
+) -> Result<()> {
     let script = Script::parse(&fs::read_to_string(path)?)?;
     let addresses = Addresses::several(script.members)?;
     let certificates = Scratch::new("certificates")?;
@@ -144,7 +174,8 @@ fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(us
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let named = |exchange: &Exchange| format!("{name}:{}: {}", exchange.line, exchange.command);
     // A command that did not run is one that differs.
-    let mut differing: Vec<String> = etcd.iter().skip(rusd.len()).map(named).collect();
+    compared.differing.extend(etcd.iter().skip(rusd.len()).map(named));
+    compared.commands += etcd.len();
     for (wanted, seen) in etcd.iter().zip(&rusd) {
         if show {
             report::line(&format!("$ {}\n{}", wanted.command, wanted.text));
@@ -153,14 +184,13 @@ fn compare(path: &Path, etcdctl: &Path, binary: &Path, show: bool) -> Result<(us
             bail!("line {}: etcdctl {} times out on etcd", wanted.line, wanted.command);
         }
         if wanted.text != seen.text {
-            report::line(&named(wanted));
-            differing.push(named(wanted));
-            for line in difference(&wanted.text, &seen.text) {
-                report::line(&line);
-            }
+            let mut lines = vec![named(wanted)];
+            lines.extend(difference(&wanted.text, &seen.text));
+            report::line(&lines.join("\n"));
+            compared.differing.push(named(wanted));
         }
     }
-    Ok((etcd.len(), differing))
+    Ok(())
 }
 
 /// Where a script runs, on either system.

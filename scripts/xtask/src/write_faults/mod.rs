@@ -7,13 +7,13 @@
 //! the revision it was acknowledged with; the members have one hash, and `rusd verify` agrees with
 //! what each left.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::power_loss::{BACKENDS, wanted_backends};
-use crate::workspace::Binaries;
 use crate::{report, workspace};
 
 mod case;
@@ -104,11 +104,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A release build with failpoints, beside the one with planted bugs: they share what they depend on.
+/// A rusd with failpoints, as its tests are built: they share what they depend on. A copy, since the
+/// next build of anything puts another one in its place.
 fn build() -> Result<PathBuf> {
-    let folder = workspace::target().join("bite");
-    let mut command = workspace::cargo(["build", "--release", "-p", "rusd", "--bin", "rusd"]);
-    command.args(["--features", "failpoints", "--target-dir"]).arg(&folder);
-    workspace::must(&mut command)?;
-    Ok(Binaries::in_folder(folder.join("release")).server().to_owned())
+    let built =
+        ["test", "--workspace", "--no-run", "--test", "e2e", "--features", "rusd/failpoints"];
+    workspace::must(&mut workspace::cargo(built))?;
+    let folder = workspace::target().join("write-faults");
+    fs::create_dir_all(&folder)?;
+    let rusd = folder.join("rusd");
+    fs::copy(workspace::target().join("debug/rusd"), &rusd).context("there is no rusd")?;
+    Ok(rusd)
 }
