@@ -521,16 +521,17 @@ impl World {
         Some(members)
     }
 
-    /// One leads, and every member has applied what was committed, and has its name.
+    /// One leads, and every member has applied all that it has, committed or not yet: what is not may
+    /// remove a member. And every member has its name.
     pub fn is_settled(&self) -> bool {
         let (Some(leader), Some(members)) = (self.leader(), self.members()) else { return false };
-        let Some(committed) = self.hosts[leader].node().map(|node| node.committed().0) else {
+        let Some(last) = self.hosts[leader].node().map(|node| node.last_index().0) else {
             return false;
         };
         members.iter().all(|member| {
             let index = self.cluster.index_of(member.id);
             let host = index.and_then(|index| self.hosts[index].member());
-            host.is_some_and(|host| host.progress.applied() >= committed) && !member.name.is_empty()
+            host.is_some_and(|host| host.progress.applied() >= last) && !member.name.is_empty()
         })
     }
 

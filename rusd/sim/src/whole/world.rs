@@ -215,14 +215,14 @@ impl World<'_> {
         self.members.iter().filter_map(term).max().map(|(_, index)| index)
     }
 
-    /// All members have applied everything.
+    /// All members have applied everything that the leader has.
     pub(super) fn is_settled(&self) -> bool {
         let Some(leader) = self.leader() else { return false };
         let lives: Vec<Looked<'_>> = self.members.iter().map(|member| Looked::at(member)).collect();
-        let committed = lives[leader].node().map(Node::committed);
+        let last = lives[leader].node().map(Node::last_index);
         let has_all = |looked: &Looked<'_>| {
             let applied = looked.view().map(View::applied_index);
-            applied.is_some_and(|applied| committed.is_some_and(|until| until.0 <= applied))
+            applied.is_some_and(|applied| last.is_some_and(|last| last.0 <= applied))
         };
         lives.iter().all(has_all)
     }
