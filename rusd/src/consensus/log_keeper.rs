@@ -3,7 +3,7 @@
 //! Every so many entries that the engine has made durable, the log is marked: the state up to there
 //! is kept elsewhere. Entries are then forgotten, but for a number before the mark, from which a
 //! member that is a little behind can still be brought up to date. While a snapshot is on its way to
-//! a member nothing is forgotten: it will want what comes after it.
+//! a member, and for a while after, nothing is forgotten: it will want what comes after it.
 //!
 //! Invariant: the log is never marked past what the engine has made durable.
 

@@ -17,6 +17,8 @@ const WRITERS: usize = 8;
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long some hundred writes may take, with an election before them.
 const PROGRESS_TIMEOUT: Duration = Duration::from_mins(1);
+/// Pause of a writer between two writes: members are to meet faults, not their limits.
+const THINKING: Duration = Duration::from_millis(5);
 /// Pause after an error, and between the turns of housekeeping.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Revisions that a compaction leaves.
@@ -126,6 +128,7 @@ async fn write(
             Ok(revision) => {
                 writes.push(Write { key, value, revision });
                 shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(THINKING).await;
             }
             // It may have been done or not, and is never looked at.
             Err(_unknown) => {
