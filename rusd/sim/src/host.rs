@@ -25,6 +25,7 @@ use rusd::member::{Identity, Member};
 use rusd::metrics::Metrics;
 use rusd::storage::generations_for;
 use rusd::watch::hub::Dispatcher;
+use rusd_proto::raftpb::ConfState;
 use rusd_raft::log::LogStore as _;
 use rusd_raft::{Entry, HardState, Node, SnapshotOrder, bootstrap};
 use rusd_state::storage::{Generations, HistoryOptions};
@@ -92,6 +93,22 @@ struct Life {
     removed: CancellationToken,
     stop: CancellationToken,
     plant: Option<Plant>,
+}
+
+/// Entries that are applied at once: fewer than the watch hub has room for.
+const ENTRIES_AT_ONCE: usize = 1000;
+
+/// A run in parts, between which the watch hub can take what it is told: nobody else does it meanwhile
+/// in one thread, and the applier would wait for ever.
+pub(crate) fn in_parts(run: CommittedRun) -> Vec<CommittedRun> {
+    let mut conf_states = run.conf_states.into_iter().peekable();
+    let part = |entries: &[Entry]| {
+        let last = entries.last().expect("a chunk is not empty").index();
+        let is_in = |(index, _): &(u64, ConfState)| *index <= last;
+        let conf_states = std::iter::from_fn(|| conf_states.next_if(is_in)).collect();
+        CommittedRun { entries: entries.to_vec(), conf_states }
+    };
+    run.entries.chunks(ENTRIES_AT_ONCE).map(part).collect()
 }
 
 /// What a member has queued for its peers.
@@ -375,8 +392,10 @@ impl Host {
             return self.install();
         }
         while let Ok(run) = life.committed.try_recv() {
-            life.applier.apply_run(run)?;
-            while life.dispatcher.step() {}
+            for part in in_parts(run) {
+                life.applier.apply_run(part)?;
+                while life.dispatcher.step() {}
+            }
         }
         let mut queues = life.outbound.queues.lock().expect("one thread");
         queues.retain(|outbound| !outbound.stop.is_cancelled());

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::wire::{self, CLIENT_PORT, PEER_PORT, Port};
 use crate::disk::{Disk, SimLog};
-use crate::host::{self, Failure, Opened};
+use crate::host::{self, Failure, Opened, in_parts};
 use crate::plan::{Cluster, Plan};
 use crate::plants::Plant;
 
@@ -263,8 +263,10 @@ impl Member {
             return Ok(());
         }
         while let Ok(run) = living.committed.try_recv() {
-            living.applier.apply_run(run)?;
-            while living.dispatcher.step() {}
+            for part in in_parts(run) {
+                living.applier.apply_run(part)?;
+                while living.dispatcher.step() {}
+            }
         }
         if steps.is_multiple_of(ENGINE_STEPS) && self.fares.idle_engine.get() == 0 {
             living.engine.turn()?;

@@ -47,7 +47,8 @@ struct Plan<'a> {
 /// Runs every case; the table goes to stdout, and of all cases to `results/write-faults.md`.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let binary = match &args.binary {
-        Some(binary) => binary.clone(),
+        // It is started from other folders, too.
+        Some(binary) => binary.canonicalize().with_context(|| binary.display().to_string())?,
         None => build()?,
     };
     let is_wanted = |name: &str| args.only.as_deref().is_none_or(|only| only == name);
