@@ -224,6 +224,40 @@ fn the_planted_bug_splits_a_transaction() {
     assert_eq!(machine.view().range(&all).unwrap().count, 3);
 }
 
+/// Where compactions come faster than history is walked through, what is dead goes all the same.
+#[test]
+fn compactions_that_follow_fast_remove_history_too() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    let mut compactor = machine.compactor();
+    let mut index = 0;
+    let mut apply = |machine: &mut StateMachine, request: &pb::InternalRaftRequest| {
+        index += 1;
+        machine.apply(&normal(index, request)).unwrap().outcome.unwrap();
+        // Into a block of its own.
+        machine.history().flush().unwrap();
+    };
+    // These stay.
+    for number in 0..100 {
+        apply(&mut machine, &put(&format!("k{number}")));
+    }
+    for _ in 0..100 {
+        apply(&mut machine, &put("a"));
+    }
+    for revision in 150..200 {
+        let compaction = Some(pb::CompactionRequest { revision, physical: false });
+        let compact = pb::InternalRaftRequest { compaction, ..Default::default() };
+        apply(&mut machine, &compact);
+        // Fewer than there are below.
+        for _ in 0..6 {
+            compactor.step(4).unwrap();
+        }
+    }
+    let is_there = |main| machine.history().get(Revision::first_of(main), b"a").unwrap().is_some();
+    assert!((102..150).all(|main| !is_there(main)), "what was dead at the first compaction");
+    assert!(is_there(200), "what is not");
+}
+
 /// A reader that has pinned a revision reads it whole, however long it takes: neither the index nor
 /// the history lets go of what it needs, until the pin is gone.
 #[test]

@@ -111,8 +111,13 @@ impl Client {
 
     /// etcd's hash of the store at its revision.
     pub(crate) async fn hash_kv(&mut self) -> Result<u32, Status> {
-        let request = HashKvRequest { revision: 0 };
-        Ok(self.maintenance.hash_kv(request).await?.into_inner().hash)
+        Ok(self.hash_at(0).await?.0)
+    }
+
+    /// etcd's hash of the store at a revision, and up to where it is compacted.
+    pub(crate) async fn hash_at(&mut self, revision: i64) -> Result<(u32, i64), Status> {
+        let answer = self.maintenance.hash_kv(HashKvRequest { revision }).await?.into_inner();
+        Ok((answer.hash, answer.compact_revision))
     }
 
     /// Grants a lease.

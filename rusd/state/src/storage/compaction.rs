@@ -4,6 +4,11 @@
 //! is removed; one of which less than half survives is rewritten under its own key; the others stay
 //! as they are, and their dead entries are seen by nobody who goes through the index.
 //!
+//! A walk goes on to its end when there is a newer compaction meanwhile: where compactions come faster
+//! than walks end, the newest blocks would never be reached. What it is asked to keep may then be what
+//! the newer one keeps. Below the older compact revision that differs only in puts whose successor is
+//! at or above it, and of those no delete is removed in this walk.
+//!
 //! The walk holds no durable state but "finished with compact revision C": after a crash it begins
 //! again and finds less to do.
 //!
@@ -101,7 +106,8 @@ impl Compaction {
         compact > self.finished
     }
 
-    /// Looks at the next blocks. Nothing changes before [`Compaction::commit`].
+    /// Looks at the next blocks, of the walk that is under way or of one for `compact`. Nothing changes
+    /// before [`Compaction::commit`].
     pub(crate) fn plan(
         &self,
         backend: &dyn Backend,
@@ -111,10 +117,9 @@ impl Compaction {
         blocks_max: usize,
     ) -> Result<Chunk, StorageError> {
         assert!(blocks_max > 0, "a step of nothing never ends");
-        let walk = match &self.walk {
-            Some(walk) if walk.compact == compact => walk.clone(),
-            _ => Walk { compact, next: 0, left_behind: KeySketch::default() },
-        };
+        let new = || Walk { compact, next: 0, left_behind: KeySketch::default() };
+        let walk = self.walk.clone().unwrap_or_else(new);
+        let compact = walk.compact;
         let liveness = Liveness { compact, fold_revision, keep };
         let next = keycode::main_key(walk.next);
         let mut chunk = Chunk::beginning(walk);

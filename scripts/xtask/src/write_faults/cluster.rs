@@ -182,7 +182,7 @@ impl<'a> Cluster<'a> {
                         write.revision
                     );
                 }
-                hashes.push((revision, client.hash_kv().await?));
+                hashes.push((revision, client.hash_at(revision).await?));
             }
             ensure!(hashes.iter().all(|it| *it == hashes[0]), "the members differ: {hashes:?}");
             Ok(())
