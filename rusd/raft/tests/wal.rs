@@ -85,6 +85,41 @@ fn a_log_that_was_cut_goes_on() {
     assert_eq!(log.entries(Index(81), Index(102), u64::MAX).unwrap().len(), 21);
 }
 
+/// A mark lags behind the log. One that is the first record of a segment is all that is left of what
+/// was before, when that is removed for the sake of a later one.
+#[test]
+fn a_log_that_was_cut_may_begin_with_an_old_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let options = WalOptions { segments_kept: 1, ..SMALL };
+    let mut wal = Wal::create(&dir, METADATA, options).unwrap();
+    let mut last = 0;
+    let mut append = |wal: &mut Wal| {
+        last += 1;
+        wal.append(&[entry(last, 2, &[7; 500])], Some(committed(2, last))).unwrap();
+        last
+    };
+    // The mark begins a segment at some of these lengths.
+    let mut begun = 0;
+    while begun < 3 {
+        let last = append(&mut wal);
+        let before = names(&dir);
+        wal.append_mark(&mark(last.saturating_sub(5).max(1), 2)).unwrap();
+        begun += usize::from(names(&dir) != before);
+    }
+    for _ in 0..10 {
+        append(&mut wal);
+    }
+    let last = append(&mut wal);
+    wal.append_mark(&mark(last - 5, 2)).unwrap();
+    wal.sync().unwrap();
+    wal.cut(Index(last - 6)).unwrap();
+    let left = names(&dir);
+    drop(wal);
+    let wal = Wal::open(&dir, METADATA, options).unwrap();
+    assert_eq!((wal.first_index(), wal.last_index()), (Index(last - 4), Index(last)), "{left:?}");
+}
+
 /// What a later leader replaced may reach back before the first segment that is left.
 #[test]
 fn a_log_that_was_cut_may_begin_with_entries_that_were_replaced() {

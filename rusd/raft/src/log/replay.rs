@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prost::Message as _;
 use rusd_proto::etcdserverpb;
@@ -81,7 +81,7 @@ pub(super) fn metadata(dir: &Path) -> Result<Metadata, Fatal> {
     let mut replay = Replay::default();
     let mut at = 0;
     for in_segment in 0..2 {
-        let site = Site { path: &name.path, offset: at };
+        let site = Site { segment: name, offset: at };
         match record::read(&content, at, replay.crc, Tail::Sealed) {
             Found::Record(record) => {
                 at = record.end;
@@ -131,14 +131,14 @@ impl Default for Replay {
 
 /// Where a record was found, for the error.
 struct Site<'a> {
-    path: &'a Path,
+    segment: &'a SegmentName,
     offset: usize,
 }
 
 impl Site<'_> {
     fn corrupt(&self, reason: impl Into<String>) -> Fatal {
         Fatal::Corrupt {
-            path: PathBuf::from(self.path),
+            path: self.segment.path.clone(),
             offset: bytes(self.offset),
             reason: reason.into(),
         }
@@ -157,7 +157,7 @@ impl Replay {
         let mut in_segment = 0;
         let mut tail = if is_last { Tail::Unmarked } else { Tail::Sealed };
         loop {
-            let site = Site { path: &name.path, offset: at };
+            let site = Site { segment: name, offset: at };
             match record::read(&content, at, self.crc, tail) {
                 Found::Record(record) => {
                     self.ends_marked = record::is_sync_marker(&record, at);
@@ -177,7 +177,7 @@ impl Replay {
         }
         let garbage = content[at..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if let Some(marker) = record::find_sync_marker(&content, at..at + garbage) {
-            let site = Site { path: &name.path, offset: at };
+            let site = Site { segment: name, offset: at };
             return Err(site.corrupt(format!("no record, but the log was synced up to {marker}")));
         }
         self.garbage_bytes = bytes(garbage);
@@ -276,6 +276,10 @@ impl Replay {
             return Err(site.corrupt("a snapshot marker without index or term"));
         };
         self.snapshots.push((index, term));
+        if !self.is_placed && index + 1 < site.segment.first_index {
+            // Of entries that went with the segments that were removed; more of them followed it.
+            return Ok(());
+        }
         let holds = self.is_placed && self.index.term(index) == Some(term);
         let is_old = self.is_placed && index < self.index.first_index();
         if !holds && !is_old {

@@ -171,6 +171,10 @@ impl Case {
     /// Lets it happen, and looks at what is left.
     pub(super) fn run(&self, plan: &Plan<'_>) -> Result<Seen> {
         let mut cluster = Cluster::start(plan, self.members, None)?;
+        self.play(&mut cluster).map_err(|error| cluster.keep(error))
+    }
+
+    fn play(&self, cluster: &mut Cluster<'_>) -> Result<Seen> {
         let value_bytes =
             if self.place == "raftAfterWALRelease" { LONG_VALUE_BYTES } else { VALUE_BYTES };
         let changes_members = self.place == "beforeApplyOneConfChange";

@@ -1,13 +1,14 @@
 //! Members with failpoints, of which one is made to fail.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use tokio::runtime::Runtime;
 
 use super::Plan;
@@ -15,6 +16,7 @@ use super::full_disk::SmallDisk;
 use super::load::Write;
 use crate::client::Client;
 use crate::server::{Addresses, Options, Scratch, Server, System};
+use crate::workspace;
 
 /// How long a member may take to come by a place.
 const REACHED_TIMEOUT: Duration = Duration::from_mins(2);
@@ -207,6 +209,17 @@ impl<'a> Cluster<'a> {
             ensure!(output.status.success(), "rusd verify ends with {}: {said}", output.status);
         }
         Ok(())
+    }
+
+    /// Ends all, and keeps their folders for whoever wants to know why.
+    pub(super) fn keep(mut self, error: Error) -> Error {
+        self.servers.clear();
+        let kept = workspace::target().join(format!("write-faults-failed-{}", std::process::id()));
+        let place = match fs::rename(self.folder.path(), &kept) {
+            Ok(()) => format!("folders in {}", kept.display()),
+            Err(error) => format!("the folders cannot be kept: {error}"),
+        };
+        error.context(place)
     }
 
     fn data_dir(&self, position: usize) -> PathBuf {

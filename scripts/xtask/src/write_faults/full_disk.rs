@@ -46,6 +46,10 @@ impl Case {
     pub(super) fn run(&self, plan: &Plan<'_>) -> Result<Seen> {
         let disk = SmallDisk::new()?;
         let mut cluster = Cluster::start(plan, self.members, Some(&disk))?;
+        self.play(&disk, &mut cluster).map_err(|error| cluster.keep(error))
+    }
+
+    fn play(&self, disk: &SmallDisk, cluster: &mut Cluster<'_>) -> Result<Seen> {
         let load = Load::start(&cluster.urls(), VALUE_BYTES, false)?;
         let (code, said) = cluster.ended(0).context("its disk does not fill up")?;
         ensure!(code == Some(1), "it ends with code {code:?}\n{said}");
