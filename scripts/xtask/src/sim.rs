@@ -67,6 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.plants {
         return plants(args.whole);
     }
+    let commit = workspace::commit();
     let mut steps = Steps::default();
     let mut headline = None;
     steps.run("simulation", || {
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         } else {
             ("# Schedules of simulated clusters", "", "sim.md")
         };
-        let (count, commit) = (args.schedules, workspace::commit());
+        let count = args.schedules;
         let command = format!("`cargo xtask sim {whole}--schedules {count}`, commit {commit}.");
         report::keep(file, &[title.to_owned(), String::new(), command, String::new(), headline])?;
     }

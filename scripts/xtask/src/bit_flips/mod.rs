@@ -80,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(binary) => binary.clone(),
         None => Binaries::release()?.server().to_owned(),
     };
+    let commit = workspace::commit();
     let backends = wanted_backends(args.backend.as_deref())?;
     let mut rows = vec![
         ["engine", "files", "bits", "refused to start", "refused to read", "harmless"]
@@ -101,8 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             rows.push(row);
         }
     }
-    let mut lines =
-        vec![format!("Commit {}, seed {}.", workspace::commit(), args.seed), String::new()];
+    let mut lines = vec![format!("Commit {commit}, seed {}.", args.seed), String::new()];
     lines.extend(report::table(&rows));
     lines.extend([String::new(), format!("Served as data: {}.", wrong.len())]);
     lines.extend(wrong.iter().cloned());

@@ -103,6 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         None if args.plant => bite::build_broken(&Binaries::release()?)?.server().to_owned(),
         None => Binaries::release()?.server().to_owned(),
     };
+    let commit = workspace::commit();
     let backends = wanted_backends(args.backend.as_deref())?;
     let mut columns = Vec::new();
     for backend in &backends {
@@ -121,7 +122,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.plant {
         return Ok(ExitCode::SUCCESS);
     }
-    let lines = table(&backends, &columns, args.seed);
+    let lines = table(&backends, &columns, &commit, args.seed);
     for line in &lines {
         report::line(line);
     }
@@ -299,13 +300,13 @@ fn first_segment(root: &Path) -> Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-fn table(backends: &[&str], columns: &[Seen], seed: u64) -> Vec<String> {
+fn table(backends: &[&str], columns: &[Seen], commit: &str, seed: u64) -> Vec<String> {
     let mut rows = vec![["what"].iter().chain(backends).map(|it| (*it).to_owned()).collect()];
     let mut row = |name: &str, value: &dyn Fn(&Seen) -> String| {
         let cells = columns.iter().map(value);
         rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
     };
-    row("commit", &|_| workspace::commit());
+    row("commit", &|_| commit.to_owned());
     row("seed", &|_| seed.to_string());
     row("writes while it was traced", &|seen| seen.writes.to_string());
     row("steps of the trace that change the disk", &|seen| seen.steps.to_string());

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(binary) => binary.canonicalize().with_context(|| binary.display().to_string())?,
         None => build()?,
     };
+    let commit = workspace::commit();
     let is_wanted = |name: &str| args.only.as_deref().is_none_or(|only| only == name);
     let cases: Vec<Case> = case::all().into_iter().filter(|it| is_wanted(it.place)).collect();
     let is_full_wanted = is_wanted(full_disk::NAME);
@@ -87,10 +88,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             }
         }
     }
-    let mut lines = vec![
-        format!("Commit {}: {} cases, {wrong} wrong.", workspace::commit(), rows.len() - 1),
-        String::new(),
-    ];
+    let mut lines =
+        vec![format!("Commit {commit}: {} cases, {wrong} wrong.", rows.len() - 1), String::new()];
     lines.extend(report::table(&rows));
     for line in &lines {
         report::line(line);
