@@ -21,6 +21,9 @@ use crate::workspace;
 /// How long a member may take to come by a place.
 const REACHED_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// How long it may take to read everything: some hundred megabytes where values are long.
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// Who fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -168,7 +171,7 @@ impl<'a> Cluster<'a> {
         Runtime::new()?.block_on(async {
             let mut hashes = Vec::new();
             for url in self.urls() {
-                let mut client = Client::new(&url)?;
+                let mut client = Client::with_timeout(&url, READ_TIMEOUT)?;
                 let (revision, found) = client.all().await.context("cannot read everything")?;
                 let found: BTreeMap<&[u8], (&[u8], i64)> = found
                     .iter()
