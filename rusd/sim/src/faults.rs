@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::disk::Loss;
 use crate::network::Weather;
-use crate::plan::Plan;
+use crate::plan::{Plan, UNREST_STREAM};
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +132,8 @@ pub enum Source {
         calm_ms_max: u64,
         /// Members are added and removed too.
         changes_membership: bool,
+        /// If no leader is to last.
+        unrest: Option<Box<Unrest>>,
     },
     /// Those of an earlier run, or some of them, with the times at which they began.
     Listed(VecDeque<(u64, Planned)>),
@@ -144,13 +146,17 @@ impl Source {
         rng.set_stream(101);
         let next_ms = rng.random_range(0..plan.calm_ms_max);
         let (calm_ms_max, changes_membership) = (plan.calm_ms_max, plan.newcomers > 0);
-        Source::Drawn { rng: Box::new(rng), next_ms, calm_ms_max, changes_membership }
+        let unrest = plan.has_unrest.then(|| Box::new(Unrest::of(plan)));
+        Source::Drawn { rng: Box::new(rng), next_ms, calm_ms_max, changes_membership, unrest }
     }
 
-    /// One begins now.
-    pub fn is_due(&self, now_ms: u64) -> bool {
+    /// One begins now. `leader` is who leads, as far as that can be said.
+    pub fn is_due(&mut self, now_ms: u64, leader: impl FnOnce() -> Option<usize>) -> bool {
         match self {
-            Source::Drawn { next_ms, .. } => *next_ms <= now_ms,
+            Source::Drawn { next_ms, unrest, .. } => {
+                let falls = unrest.as_mut().is_some_and(|unrest| unrest.sees(now_ms, leader()));
+                falls || *next_ms <= now_ms
+            }
             Source::Listed(faults) => faults.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms),
         }
     }
@@ -164,7 +170,11 @@ impl Source {
         leader: Option<usize>,
     ) -> Option<Planned> {
         match self {
-            Source::Drawn { rng, next_ms, calm_ms_max, changes_membership } => {
+            Source::Drawn { rng, next_ms, calm_ms_max, changes_membership, unrest } => {
+                let fall = unrest.as_mut().and_then(|unrest| unrest.fall(now_ms, members));
+                if fall.is_some() {
+                    return fall;
+                }
                 if *next_ms > now_ms || members.is_empty() {
                     return None;
                 }
@@ -176,6 +186,52 @@ impl Source {
                 faults.pop_front_if(|(at_ms, _)| *at_ms <= now_ms).map(|(_, planned)| planned)
             }
         }
+    }
+}
+
+/// Ends the reign of each leader soon. So members come to have entries of several terms that the
+/// others do not have, which is when it matters what a leader may count as committed (Raft's figure 8).
+#[derive(Debug, Clone)]
+pub struct Unrest {
+    rng: ChaCha8Rng,
+    leader: Option<usize>,
+    /// When it falls.
+    falls_ms: Option<u64>,
+}
+
+/// The longest that a leader lasts, in milliseconds: until its first messages arrive, until they are
+/// answered, or a little longer.
+const REIGNS_MS: [u64; 3] = [2, 30, 90];
+
+impl Unrest {
+    fn of(plan: &Plan) -> Unrest {
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        rng.set_stream(UNREST_STREAM);
+        Unrest { rng, leader: None, falls_ms: None }
+    }
+
+    /// Whether the leader falls now.
+    fn sees(&mut self, now_ms: u64, leader: Option<usize>) -> bool {
+        if leader.is_some() && leader != self.leader {
+            let most = *REIGNS_MS.choose(&mut self.rng).expect("not empty");
+            self.falls_ms = Some(now_ms + self.rng.random_range(0..=most));
+        }
+        self.leader = leader;
+        self.falls_ms.is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
+    /// What becomes of a leader that falls now.
+    fn fall(&mut self, now_ms: u64, members: &[usize]) -> Option<Planned> {
+        self.falls_ms.take_if(|at_ms| *at_ms <= now_ms)?;
+        let leader = self.leader.filter(|leader| members.contains(leader))?;
+        let others = members.iter().filter(|member| **member != leader);
+        let fault = match self.rng.random_range(0..4) {
+            0 => Fault::Crash { members: vec![leader], loss: Loss::OfProcess },
+            1 => Fault::Crash { members: vec![leader], loss: Loss::OfPower },
+            _ => Fault::Cut(others.flat_map(|it| [(leader, *it), (*it, leader)]).collect()),
+        };
+        let for_ms = *[50, 300, 1000].choose(&mut self.rng).expect("not empty");
+        Some(Planned { fault, for_ms: self.rng.random_range(1..=for_ms) })
     }
 }
 

@@ -80,6 +80,9 @@ impl Weather {
     /// A quiet local network.
     pub const FAIR: Weather =
         Weather { delay_ms: (0, 2), loss: 0.0, doubled: 0.0, reorders: false };
+
+    /// A long way between members: much is on it when a link is cut.
+    pub const FAR: Weather = Weather { delay_ms: (2, 12), ..Weather::FAIR };
 }
 
 /// Until a lost packet of a stream is sent again.
@@ -100,6 +103,8 @@ pub struct Arrival {
 #[derive(Debug)]
 pub struct Network {
     weather: Weather,
+    /// Without a fault.
+    calm: Weather,
     members: usize,
     /// `cut[from * members + to]`: how many cuts keep packets away.
     cut: Vec<u32>,
@@ -115,10 +120,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// All links whole, in fair weather.
-    pub fn new(members: usize) -> Network {
+    /// All links whole, in this weather.
+    pub fn new(members: usize, calm: Weather) -> Network {
         Network {
-            weather: Weather::FAIR,
+            weather: calm,
+            calm,
             members,
             cut: vec![0; members * members],
             last_ms: vec![0; members * members],
@@ -130,18 +136,32 @@ impl Network {
         }
     }
 
+    /// As at first.
+    pub fn end_weather(&mut self) {
+        self.weather = self.calm;
+    }
+
     /// From now on packets fare like this.
     pub fn set_weather(&mut self, weather: Weather) {
         self.weather = weather;
     }
 
-    /// Cuts one direction between two members, or takes a cut back. What is on its way arrives.
+    /// Cuts one direction between two members, or takes a cut back. Messages that are on their way are
+    /// lost; of a stream with a snapshot they are sent again.
     pub fn set_cut(&mut self, from: usize, to: usize, is_cut: bool) {
+        let is_lost = |arrival: &Arrival| {
+            (arrival.from, arrival.to) == (from, to) && arrival.packet.may_be_doubled()
+        };
+        if is_cut {
+            for packet in &mut self.packets {
+                packet.take_if(|arrival| is_lost(arrival));
+            }
+        }
         let cuts = &mut self.cut[from * self.members + to];
         *cuts = if is_cut { *cuts + 1 } else { cuts.saturating_sub(1) };
     }
 
-    /// Takes all cuts back; the weather is fair.
+    /// Takes all cuts back; the weather is fair from now on.
     pub fn heal(&mut self) {
         self.cut.fill(0);
         self.weather = Weather::FAIR;
@@ -200,13 +220,18 @@ impl Network {
 
     /// The next packet that has arrived by now.
     pub fn receive(&mut self, now_ms: u64) -> Option<Arrival> {
-        let Reverse((due_ms, _, slot)) = *self.on_the_way.peek()?;
-        if due_ms > now_ms {
-            return None;
+        loop {
+            let Reverse((due_ms, _, slot)) = *self.on_the_way.peek()?;
+            if due_ms > now_ms {
+                return None;
+            }
+            self.on_the_way.pop();
+            self.free.push(slot);
+            let arrival = self.packets[slot].take();
+            if arrival.is_some() {
+                return arrival;
+            }
         }
-        self.on_the_way.pop();
-        self.free.push(slot);
-        self.packets[slot].take()
     }
 }
 
@@ -234,7 +259,7 @@ mod tests {
     #[test]
     fn links_keep_order_unless_the_weather_is_bad() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut network = Network::new(2);
+        let mut network = Network::new(2, Weather::FAIR);
         for term in 0..20 {
             network.send(0, vote(term), &mut rng);
         }
@@ -255,7 +280,7 @@ mod tests {
     #[test]
     fn a_cut_is_of_one_direction_and_counts() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut network = Network::new(2);
+        let mut network = Network::new(2, Weather::FAIR);
         network.set_cut(0, 1, true);
         network.set_cut(0, 1, true);
         network.set_cut(0, 1, false);

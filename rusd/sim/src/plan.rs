@@ -61,6 +61,8 @@ pub struct Plan {
     pub think_ms: u64,
     /// Most time without a fault, in milliseconds.
     pub calm_ms_max: u64,
+    /// No leader lasts: each is cut off or stopped soon after its election.
+    pub has_unrest: bool,
     /// Bytes of entries in one message between members, if not as many as usual.
     pub message_bytes_max: Option<u64>,
     /// How snapshots are sent.
@@ -81,6 +83,11 @@ const MIXES: [&str; 4] = [
      txn_cas = 2, txn_multi = 1, lease_grant = 1, put_lease = 2, lease_keep_alive = 2, compact = 1",
 ];
 
+/// How many plans have unrest.
+const UNREST: f64 = 0.2;
+/// Of the seed's numbers, for [`Plan::has_unrest`] and what comes of it.
+pub(crate) const UNREST_STREAM: u64 = 102;
+
 impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64) -> Plan {
@@ -94,6 +101,11 @@ impl Plan {
              leases = {{ ttl = \"2s\", per_client = 2 }}\ncompaction = {{ keep = 40 }}\n"
         );
         let workload = Workload::parse("sim", &text).expect("it is a good one");
+        let has_unrest = {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(UNREST_STREAM);
+            rng.random_bool(UNREST)
+        };
         Plan {
             seed,
             members,
@@ -102,9 +114,12 @@ impl Plan {
             load_ms: rng.random_range(10_000..34_000),
             think_ms: *[10, 40, 120, 400].choose(&mut rng).expect("not empty"),
             calm_ms_max: *[6000, 2500, 2500, 800, 200].choose(&mut rng).expect("not empty"),
+            has_unrest,
+            // Where leaders do not last, what one has sent before it goes matters entry by entry.
             message_bytes_max: *[None, None, Some(1), Some(300)]
                 .choose(&mut rng)
-                .expect("not empty"),
+                .filter(|_| !has_unrest)
+                .unwrap_or(&Some(1)),
             pace: Pace {
                 chunk_bytes: *[50, 300, 2000, 20_000].choose(&mut rng).expect("not empty"),
                 chunk_ms_max: *[0, 3, 20, 100].choose(&mut rng).expect("not empty"),

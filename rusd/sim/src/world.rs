@@ -13,7 +13,7 @@ use crate::doors::Doors;
 use crate::faults::{Change, Fault, Planned, Source};
 use crate::host::{Failure, Host, Turned};
 use crate::invariants::{Broken, Invariants, Seen as _};
-use crate::network::{Arrival, Network, Packet};
+use crate::network::{Arrival, Network, Packet, Weather};
 use crate::operator::Operator;
 use crate::plan::{Cluster, Plan};
 use crate::plants::Plant;
@@ -148,7 +148,10 @@ impl World {
             snapshots: 0,
             plan: plan.clone(),
             now_ms: 0,
-            network: Network::new(capacity),
+            network: Network::new(
+                capacity,
+                if plan.has_unrest { Weather::FAR } else { Weather::FAIR },
+            ),
             streams: Streams::new(capacity),
             network_rng: rng(100),
             disk_rng: rng(102),
@@ -172,9 +175,7 @@ impl World {
 
     /// Index of the member that leads in the newest term.
     pub fn leader(&self) -> Option<usize> {
-        let leads = |host: &&Host| host.node().is_some_and(rusd_raft::Node::is_leader);
-        let term = |host: &&Host| host.node().map(rusd_raft::Node::term);
-        self.hosts.iter().filter(leads).max_by_key(term).map(|host| host.index)
+        leader(&self.hosts)
     }
 
     /// The next millisecond: what has arrived, what is due, then the invariants.
@@ -182,8 +183,11 @@ impl World {
         tokio::time::advance(Duration::from_millis(1)).await;
         self.now_ms += 1;
         self.end_faults()?;
-        if with_faults && self.source.is_due(self.now_ms) {
-            self.begin_faults();
+        if with_faults {
+            let hosts = &self.hosts;
+            if self.source.is_due(self.now_ms, || leader(hosts)) {
+                self.begin_faults();
+            }
         }
         while let Some(Arrival { from, to, packet }) = self.network.receive(self.now_ms) {
             self.note_packet(from, to, &packet);
@@ -480,7 +484,7 @@ impl World {
                     self.network.set_cut(from, to, false);
                 }
             }
-            Fault::Weather(_) => self.network.set_weather(crate::network::Weather::FAIR),
+            Fault::Weather(_) => self.network.end_weather(),
             Fault::DiskError { member, loss, .. } => {
                 if !self.hosts[member].is_gone {
                     self.crash(member, loss);
@@ -556,4 +560,10 @@ impl World {
         self.trace.bytes(&bytes);
         self.trace.aside(|| format!("{} {from}>{to} {packet:?}", self.now_ms));
     }
+}
+
+fn leader(hosts: &[Host]) -> Option<usize> {
+    let leads = |host: &&Host| host.node().is_some_and(rusd_raft::Node::is_leader);
+    let term = |host: &&Host| host.node().map(rusd_raft::Node::term);
+    hosts.iter().filter(leads).max_by_key(term).map(|host| host.index)
 }

@@ -229,6 +229,9 @@ impl World<'_> {
 
     fn begin_faults(&mut self) {
         let (all, leader) = ((0..self.members.len()).collect::<Vec<_>>(), self.leader());
+        if !self.source.is_due(self.now_ms, || leader) {
+            return;
+        }
         while let Some(planned) = self.source.next(self.now_ms, &all, leader) {
             self.begin(planned);
         }
