@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rusd_proto::raftpb::ConfState;
 use rusd_raft::Index;
@@ -30,6 +31,17 @@ pub struct SnapshotsUnderWay(Arc<AtomicUsize>);
 /// One of them, until it is dropped.
 #[derive(Debug)]
 pub struct SnapshotUnderWay(SnapshotsUnderWay);
+
+/// How long nothing of the log is forgotten after a snapshot was taken, as in etcd: the member still has
+/// to be given what came after it, and under load it would need another snapshot for ever.
+const KEPT_AFTER_SNAPSHOT: Duration = Duration::from_secs(30);
+
+impl SnapshotUnderWay {
+    /// It was taken: it counts for a while longer.
+    pub async fn linger(self) {
+        tokio::time::sleep(KEPT_AFTER_SNAPSHOT).await;
+    }
+}
 
 impl SnapshotsUnderWay {
     /// One more.
@@ -131,6 +143,18 @@ mod tests {
         let snapshot = under_way.begin();
         assert_eq!(keeper.forgettable(), None);
         drop(snapshot);
+        assert_eq!(keeper.forgettable(), Some(Index(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_forgotten_for_a_while_after_a_snapshot_was_taken() {
+        let under_way = SnapshotsUnderWay::default();
+        let mut keeper = keeper(&under_way);
+        assert!(keeper.due(Index(14)).is_some());
+        let lingering = tokio::spawn(under_way.begin().linger());
+        tokio::time::sleep(KEPT_AFTER_SNAPSHOT.mul_f64(0.99)).await;
+        assert_eq!(keeper.forgettable(), None);
+        lingering.await.unwrap();
         assert_eq!(keeper.forgettable(), Some(Index(10)));
     }
 }

@@ -35,9 +35,6 @@ const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(20);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
 /// A stream that lasted this long was a good one: the next is tried without delay.
 const STREAM_GOOD_AFTER: Duration = Duration::from_secs(1);
-/// How long nothing of the log is forgotten after a snapshot was taken, as in etcd: the peer still has
-/// to be given what came after it, and under load it would need another snapshot for ever.
-const KEPT_AFTER_SNAPSHOT: Duration = Duration::from_secs(30);
 /// Pause before a peer that did not take a snapshot may get another one.
 const SNAPSHOT_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// A silent connection is probed after this long, and given up when the probe goes unanswered.
@@ -197,9 +194,8 @@ impl Carrier for GrpcCarrier {
                 tokio::time::sleep(RECONNECT_DELAY_MIN).await;
             }
             if is_installed {
-                stop.run_until_cancelled(tokio::time::sleep(KEPT_AFTER_SNAPSHOT)).await;
+                stop.run_until_cancelled(under_way.linger()).await;
             }
-            drop(under_way);
         });
     }
 }

@@ -48,19 +48,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         check::all(&mut steps);
     }
     steps.run("peers", peers::step);
-    let binaries = Binaries::tested()?;
-    transcript::steps(&mut steps, &binaries);
-    clients::steps(&mut steps, &binaries);
-    conform::steps(&mut steps, &binaries);
-    generate::steps(&mut steps, &binaries);
-    sim::steps(&mut steps, &binaries);
-    door::steps(&mut steps, &binaries);
-    power_loss::steps(&mut steps, &binaries);
-    steps.run("model against etcd", || model(&binaries, args.model_operations));
-    steps.run("mixed-faults, judged", || judged(&binaries, &kept, &args.duration));
-    steps.run("members come and go, judged", || membership::step(&binaries));
-    // Last: its rusd takes the place of the one that the steps before it ran.
-    steps.run("failpoints: a crash at each place loses nothing", failpoints);
+    let mut binaries = None;
+    steps.run("binaries", || {
+        binaries = Some(Binaries::tested()?);
+        Ok(Outcome::Passed("as the tests were built".to_owned()))
+    });
+    if let Some(binaries) = &binaries {
+        end_to_end(&mut steps, args, binaries, &kept);
+    }
 
     let title = "cargo xtask test";
     let path = kept.join("summary.md");
@@ -69,6 +64,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let code = steps.finish(title);
     report::progress(&format!("kept in {}", kept.display()));
     Ok(code)
+}
+
+/// The steps that need what was built.
+fn end_to_end(steps: &mut Steps, args: &Args, binaries: &Binaries, kept: &Path) {
+    transcript::steps(steps, binaries);
+    clients::steps(steps, binaries);
+    conform::steps(steps, binaries);
+    generate::steps(steps, binaries);
+    sim::steps(steps, binaries);
+    door::steps(steps, binaries);
+    power_loss::steps(steps, binaries);
+    steps.run("model against etcd", || model(binaries, args.model_operations));
+    steps.run("mixed-faults, judged", || judged(binaries, kept, &args.duration));
+    steps.run("members come and go, judged", || membership::step(binaries));
+    // Last: its rusd takes the place of the one that the steps before it ran.
+    steps.run("failpoints: a crash at each place loses nothing", failpoints);
 }
 
 /// A build of its own, in which members can be made to end, wait and fail at named places.
