@@ -124,7 +124,7 @@ impl Addresses {
     }
 
     /// The one to try now.
-    fn current(&self) -> Option<String> {
+    pub(super) fn current(&self) -> Option<String> {
         let known = self.known.lock();
         let count = known.of_member.len() + known.told.len();
         let at = self.failures.load(Ordering::Relaxed).checked_rem(count)?;

@@ -25,6 +25,7 @@ use rusd_state::storage::incoming::Installation;
 use rusd_state::storage::{Export, Generations, History, ImportError, StorageError};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
@@ -37,6 +38,10 @@ use crate::blocking::BlockingWork;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks between the disk and the network. Full: the side that is faster waits.
 const CHUNKS_QUEUED_MAX: usize = 4;
+
+/// With how many bytes a second a snapshot is sent at most: both members have clients to serve
+/// meanwhile, and a disk and a network to share with others. What `CockroachDB` uses for the same.
+const BYTES_PER_SECOND: u32 = 32 << 20;
 
 /// How long a member waits for the next chunk. The machine of the one that sends may be gone, which
 /// nothing tells, and while one is awaited no other one is taken.
@@ -81,8 +86,13 @@ impl SnapshotSource {
         order: SnapshotOrder,
         chunks: &mpsc::Sender<SnapshotChunk>,
     ) -> Result<(), StorageError> {
+        let mut next_at = Instant::now();
         for chunk in self.chunks(order, CHUNK_BYTES)? {
-            if chunks.send(chunk?).await.is_err() {
+            let chunk = chunk?;
+            tokio::time::sleep_until(next_at).await;
+            // What was late is not made up for: that would be a burst.
+            next_at = next_at.max(Instant::now()) + time_for(chunk.data.len());
+            if chunks.send(chunk).await.is_err() {
                 // The stream broke; its end is told elsewhere.
                 return Ok(());
             }
@@ -102,6 +112,12 @@ impl SnapshotSource {
         let cluster_id = self.cluster_id;
         Ok(SnapshotChunks { export, order, cluster_id, chunk_bytes, metadata, next, crc: 0 })
     }
+}
+
+/// The time that so many bytes get.
+fn time_for(bytes: usize) -> Duration {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    Duration::from_secs(1) * bytes / BYTES_PER_SECOND
 }
 
 /// The chunks of one snapshot.

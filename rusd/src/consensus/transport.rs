@@ -11,6 +11,7 @@
 //! moved, could not answer otherwise, and would never learn the membership.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -141,14 +142,22 @@ impl Transport {
     fn with_peer(&self, peer: u64, tell: impl FnOnce(&Addresses)) {
         if peer != self.member_id {
             let mut peers = self.peers.write();
-            tell(&peers.entry(peer).or_insert_with(|| self.start_link(peer)).addresses);
+            match peers.entry(peer) {
+                Entry::Occupied(known) => tell(&known.get().addresses),
+                Entry::Vacant(place) => {
+                    // Before the link starts: it would fail to connect to nowhere, and lose what is
+                    // sent until it tries again.
+                    let addresses = Arc::new(Addresses::default());
+                    tell(&addresses);
+                    place.insert(self.start_link(peer, addresses));
+                }
+            }
         }
     }
 
-    fn start_link(&self, peer: u64) -> Peer {
+    fn start_link(&self, peer: u64, addresses: Arc<Addresses>) -> Peer {
         let (messages, messages_out) = mpsc::channel(MESSAGES_QUEUED_MAX);
         let (votes, votes_out) = mpsc::channel(VOTES_QUEUED_MAX);
-        let addresses = Arc::new(Addresses::default());
         let stop = CancellationToken::new();
         self.links.added(peer);
         let outbound = Outbound {
@@ -160,5 +169,37 @@ impl Transport {
         };
         self.carrier.carry(outbound, &self.links);
         Peer { messages, votes, addresses, _stop: stop.drop_guard() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes where each peer could be reached when its link was started.
+    #[derive(Debug, Default)]
+    struct Noting(parking_lot::Mutex<Vec<Option<String>>>);
+
+    impl Carrier for Noting {
+        fn carry(&self, outbound: Outbound, _links: &Arc<Links>) {
+            self.0.lock().push(outbound.addresses.current());
+        }
+
+        fn carry_snapshot(&self, _order: SnapshotOrder, _addresses: Option<Arc<Addresses>>) {}
+    }
+
+    /// A link once started before it was told an address. It failed to connect, and what the member
+    /// sent until the next try was lost, the news of its own start among it: it served only when that
+    /// had timed out.
+    #[test]
+    fn a_link_knows_from_the_start_where_to_go() {
+        let carrier = Arc::new(Noting::default());
+        let transport = Transport::new((1, 7), carrier.clone());
+        transport.set_peer(1, &["own".to_owned()]);
+        transport.set_peer(2, &["of member".to_owned()]);
+        transport.told_by_peer(3, &["told".to_owned()]);
+        transport.set_peer(2, &["later".to_owned()]);
+        let noted: Vec<String> = carrier.0.lock().iter().flatten().cloned().collect();
+        assert_eq!(noted, ["of member", "told"]);
     }
 }

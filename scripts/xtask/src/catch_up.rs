@@ -6,7 +6,8 @@
 //! load is open: each write has a time at which it is due, and its latency counts from then, so a
 //! stall is felt by every write that was due in it. Compared are the 99th percentiles of one run:
 //! before, with all members; during, from the start of the follower until it has what the leader had;
-//! and after.
+//! and after. Each member would have a machine of its own: the follower is kept on one core, and the
+//! other members and the client on another. The disk they share.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::client::Client;
 use crate::server::{Addresses, Options, Scratch, Server, System};
 use crate::workspace::Binaries;
-use crate::{peers, report, workspace};
+use crate::{cores, peers, report, workspace};
 
 /// Measure writes while a follower that was down for long catches up by a snapshot
 #[derive(clap::Args)]
@@ -50,6 +51,11 @@ pub(crate) struct Args {
     keep: bool,
 }
 
+/// The one that goes. It starts when there is a leader, so that it does not lead.
+const FOLLOWER: usize = 2;
+/// For the follower, and for the other members and the client.
+const ITS_CORE: usize = 1;
+const OTHERS_CORE: usize = 0;
 /// By how much the 99th percentile may grow.
 const RATIO_MAX: f64 = 2.0;
 /// In thousandths.
@@ -96,6 +102,7 @@ struct Felt {
 /// Runs, prints the table.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let rusd = Binaries::release()?.server().to_owned();
+    cores::keep_thread_on(OTHERS_CORE);
     let mut rows = vec![
         [
             "system",
@@ -131,9 +138,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let median = ratios[ratios.len() / 2];
     let mut lines = vec![
         format!(
-            "Commit {}: {} entries missed, {} writes a second of {VALUE_BYTES} bytes. The 99th \
-             percentile during over before, on rusd: median {median:.2} ({least:.2} to {most:.2}); \
-             at most {RATIO_MAX} is wanted.",
+            "Commit {}: {} entries missed, {} writes a second of {VALUE_BYTES} bytes; the follower \
+             on a core of its own, all on one disk. The 99th percentile during over before, on \
+             rusd: median {median:.2} ({least:.2} to {most:.2}); at most {RATIO_MAX} is wanted.",
             workspace::commit(),
             args.entries,
             args.rate
@@ -181,21 +188,18 @@ fn one(args: &Args, system: System, binary: &Path, going: Going) -> Result<Seen>
     let addresses = Addresses::several(3)?;
     let start = |position: usize| {
         let data_dir = folder.path().join(format!("m{}", position + 1));
-        let options =
-            Options::new(system, binary)?.member_of(&addresses, position).data_dir(&data_dir);
+        let core = if position == FOLLOWER { ITS_CORE } else { OTHERS_CORE };
+        let options = Options::new(system, binary)?
+            .member_of(&addresses, position)
+            .data_dir(&data_dir)
+            .core(core);
         Server::spawn(&options)
     };
-    let mut members = (0..3).map(start).collect::<Result<Vec<_>>>()?;
+    let mut members = (0..FOLLOWER).map(start).collect::<Result<Vec<_>>>()?;
     members.iter_mut().try_for_each(Server::wait_until_ready)?;
-    let mut leader = None;
-    for (position, member) in members.iter().enumerate() {
-        let leads = runtime.block_on(async {
-            Client::new(&member.client_url())?.leads().await.context("status")
-        })?;
-        leader = leader.or(leads.then_some(position));
-    }
-    let leader = leader.context("nobody leads")?;
-    let follower = (leader + 1) % 3;
+    let leader = leader(&runtime, &members)?;
+    let mut gone = start(FOLLOWER)?;
+    gone.wait_until_ready()?;
     let url = members[leader].client_url();
     report::progress(&format!("{}: the paced load before", system.name()));
     let pid = members[leader].pid();
@@ -207,7 +211,6 @@ fn one(args: &Args, system: System, binary: &Path, going: Going) -> Result<Seen>
         paced.finish().await?.felt(WARM_UP, WARM_UP + stretch)
     })?;
     let memory_before = memory(pid, "VmRSS")?;
-    let gone = members.remove(follower);
     let signal = match going {
         Going::Killed => Signal::SIGKILL,
         Going::Stopped => Signal::SIGSTOP,
@@ -222,7 +225,7 @@ fn one(args: &Args, system: System, binary: &Path, going: Going) -> Result<Seen>
         let paced = Paced::start(client(&url)?, args.rate);
         sleep(WARM_UP).await;
         let from = paced.elapsed();
-        let back = start(follower)?;
+        let back = start(FOLLOWER)?;
         caught_up(&url, &back.client_url()).await?;
         let until = paced.elapsed();
         sleep(stretch).await;
@@ -245,6 +248,19 @@ fn one(args: &Args, system: System, binary: &Path, going: Going) -> Result<Seen>
         after,
         leader: [memory_before, memory_after, memory(pid, "VmHWM")?],
     })
+}
+
+/// Which of them leads.
+fn leader(runtime: &Runtime, members: &[Server]) -> Result<usize> {
+    for (position, member) in members.iter().enumerate() {
+        let leads = runtime.block_on(async {
+            Client::new(&member.client_url())?.leads().await.context("status")
+        })?;
+        if leads {
+            return Ok(position);
+        }
+    }
+    bail!("nobody leads")
 }
 
 /// Waits until the one has applied what the other had applied.

@@ -18,6 +18,7 @@ mod check;
 mod client;
 mod clients;
 mod conform;
+mod cores;
 mod crash;
 mod demo;
 mod difference;

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -17,6 +18,9 @@ use crate::error::Fatal;
 
 /// Zeros are written and synced in steps, so that they do not hold up the log's own syncs.
 const FILL_STEP_BYTES: usize = 1024 * 1024;
+/// Between two steps the disk is left to others. A segment of 64 MiB is ready in less than a second, long
+/// before the one in use is full.
+const FILL_PAUSE: Duration = Duration::from_millis(10);
 
 /// The name of a segment.
 pub(super) fn name(sequence: u64, first_index: u64) -> String {
@@ -84,19 +88,6 @@ pub(super) fn create_sparse(path: &Path, bytes: u64) -> Result<File, Fatal> {
     Ok(file)
 }
 
-fn create_filled(path: &Path, bytes: u64) -> Result<File, Fatal> {
-    let mut file = create_sparse(path, bytes)?;
-    let zeros = vec![0; FILL_STEP_BYTES];
-    let mut left = usize::try_from(bytes).expect("a segment fits in memory");
-    while left > 0 {
-        let step = left.min(zeros.len());
-        file.write_all(&zeros[..step]).map_err(Fatal::io("write", path))?;
-        file.sync_data().map_err(Fatal::io("sync", path))?;
-        left -= step;
-    }
-    Ok(file)
-}
-
 /// A segment filled with zeros, waiting under a temporary name.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -158,11 +149,33 @@ impl SegmentPreparer {
         slot.created += 1;
         let path = self.shared.dir.join(format!("{}.tmp", slot.created));
         drop(slot);
-        let file = create_filled(&path, self.shared.bytes)?;
+        let Some(file) = self.create_filled(&path)? else { return Ok(()) };
         let mut slot = self.shared.slot.lock();
         // Two callers at once: the second file stays behind under its temporary name.
         slot.prepared.get_or_insert(Prepared { file, path });
         Ok(())
+    }
+
+    /// None if the log was closed meanwhile: the file stays behind under its temporary name.
+    fn create_filled(&self, path: &Path) -> Result<Option<File>, Fatal> {
+        let mut file = create_sparse(path, self.shared.bytes)?;
+        let zeros = vec![0; FILL_STEP_BYTES];
+        let mut left = usize::try_from(self.shared.bytes).expect("a segment fits in memory");
+        loop {
+            let step = left.min(zeros.len());
+            file.write_all(&zeros[..step]).map_err(Fatal::io("write", path))?;
+            file.sync_data().map_err(Fatal::io("sync", path))?;
+            left -= step;
+            if left == 0 {
+                return Ok(Some(file));
+            }
+            let mut slot = self.shared.slot.lock();
+            let is_open = |slot: &mut Slot| !slot.is_closed;
+            self.shared.wake.wait_while_for(&mut slot, is_open, FILL_PAUSE);
+            if slot.is_closed {
+                return Ok(None);
+            }
+        }
     }
 
     /// Takes the segment that is ready, if one is.
@@ -213,6 +226,19 @@ mod tests {
         assert!(preparer.take().is_none());
         delete_prepared(dir.path()).unwrap();
         assert!(!prepared.path.exists());
+    }
+
+    #[test]
+    fn a_segment_of_several_steps_is_filled_to_its_end_unless_the_log_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = 2 * FILL_STEP_BYTES + 1;
+        let preparer = SegmentPreparer::new(dir.path(), bytes.try_into().unwrap());
+        preparer.prepare().unwrap();
+        let prepared = preparer.take().unwrap();
+        assert_eq!(fs::read(&prepared.path).unwrap(), vec![0; bytes]);
+        preparer.close();
+        preparer.prepare().unwrap();
+        assert!(preparer.take().is_none());
     }
 
     #[test]

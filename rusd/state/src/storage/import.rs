@@ -25,8 +25,8 @@ use crate::storage::schema::{self, Tree};
 use crate::storage::tally::{Tally, entry_bytes};
 use crate::storage::{Backend, Batch};
 
-/// Bytes of blocks between two syncs, so that the last one does not take long.
-const SYNC_BYTES: usize = 16 << 20;
+/// Bytes of blocks between two syncs, so that none takes long: others use the disk too.
+const SYNC_BYTES: usize = 4 << 20;
 
 /// In the place of a row's tree.
 const END: u8 = 255;

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::report;
+use crate::cores;
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,20 +46,12 @@ pub(super) struct Load {
 pub(super) fn run_on_core(load: &Load, core: usize) -> Result<()> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            pin(core);
+            cores::keep_thread_on(core);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(run(load))
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-fn pin(core: usize) {
-    let mut set = CpuSet::new();
-    let pinned = set.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-    if let Err(error) = pinned {
-        report::progress(&format!("the client is not kept on core {core}: {error}"));
-    }
 }
 
 async fn run(load: &Load) -> Result<()> {
