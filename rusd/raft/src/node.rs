@@ -581,11 +581,13 @@ impl<L: LogStore> Node<L> {
         raft.msgs.push(message);
     }
 
-    /// A node that is the only voter need not wait for a timeout.
+    /// A node that is the only voter need not wait for a timeout, but until what it was sent last is on
+    /// its disk: it leads at once, and what a leader has counts as committed.
     fn campaign_alone(&mut self) {
         let raft = &self.raw.raft;
         let is_alone = raft.prs().is_singleton() && raft.promotable();
-        if is_alone && raft.state == StateRole::Follower {
+        let is_persisted = raft.raft_log.persisted == raft.raft_log.last_index();
+        if is_alone && is_persisted && raft.state == StateRole::Follower {
             self.campaign();
         }
     }

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use rusd_proto::raftpb::{ConfChange, ConfChangeType};
 use rusd_proto::rusdpeerpb::peer_message::Body;
 use rusd_proto::rusdpeerpb::{Append, AppendReply, Heartbeat, PeerMessage, Proposal, VoteRequest};
 use rusd_raft::log::{LogStore, MemoryLog, SnapshotMark};
@@ -190,6 +191,23 @@ fn a_self_elected_leader_syncs_its_term_before_it_speaks() {
     assert_eq!(node.status().role, Role::Leader);
     assert_eq!(node.status().voters, [1]);
     assert_eq!(node.status().learners, [2]);
+}
+
+/// A leader that removed itself sent one more entry. The member that was left took it in the turn in
+/// which it elected itself, and ended with a panic: what it had was not on its disk yet.
+#[test]
+fn the_last_voter_elects_itself_when_its_log_is_on_its_disk() {
+    let (mut node, events) = watched(&[1, 2], &[]);
+    let mut removal = ConfChange { node_id: Some(2), ..ConfChange::default() };
+    removal.set_type(ConfChangeType::ConfChangeRemoveNode);
+    node.apply_conf_change(&removal).unwrap();
+    let last = Append { log_term: 1, index: 2, commit: 2, entries: vec![entry(3, 1)] };
+    node.step(from_2(1, Body::Append(last))).unwrap();
+    assert_eq!(turns(&mut node, &events)[..2], ["write", "sync"]);
+    assert_eq!(node.status().role, Role::Follower);
+    assert_eq!(turns(&mut node, &events)[..2], ["write", "sync"]);
+    assert_eq!(node.status().role, Role::Leader);
+    assert_eq!(node.last_index(), Index(4));
 }
 
 /// A commit index that moves alone is saved without a sync, by the next turn.
