@@ -3,7 +3,10 @@
 //! [`check_file`] reads a history (see [`history::record`] for the format) and says whether the
 //! store was linearizable, its watches complete, its leases kept. It knows nothing of servers: a
 //! history is all it sees, and its model of the store is its own.
+//!
+//! [`elle`] says of transactions on lists and registers which isolation level they do not keep.
 
+pub mod elle;
 pub mod history;
 pub mod model;
 pub mod report;

@@ -93,7 +93,7 @@ pub(super) const PACKAGES: &[Package] = &[
         tiers: &[
             &["main"],
             &["check", "synthetic"],
-            &["finals", "linear", "watch"],
+            &["elle", "finals", "linear", "watch"],
             &["render", "report"],
             &["findings", "model"],
             &["verdict"],
