@@ -30,7 +30,7 @@
 //!   said in [`Report::undecided`], and why in `cycle`.
 //! - The cycle given is the shortest of its kind in its component, or is said not to be known to be.
 //! - A step of a cycle counts by its strongest reason, a write over a write before a read of one. Elle
-//!   takes the first that comes to its mind, which for registers is the read.
+//!   names the first that it finds, which for registers is the read.
 //! - Each anomaly has a count, and lists its first cases only.
 //! - What transactions of unknown outcome read does not count, and what they wrote to registers does.
 //! - An element that nobody appended is `garbage-read`, and a register can have a `future-read`.
