@@ -73,7 +73,7 @@ fn lagging(count: u64, lag: u64) -> Vec<Transaction<Mop>> {
 /// One ring of writes over writes, closed by one anti-dependency, amid as many that are none of it.
 fn ring(size: u32) -> Vec<Transaction<Mop>> {
     let append = |key, element| Mop::Append { key: Key(key), element: Element(element) };
-    let mut history: Vec<Transaction<Mop>> = (0..u64::from(size) + 1)
+    let mut history: Vec<Transaction<Mop>> = (0..=u64::from(size))
         .map(|own| Transaction {
             process: own,
             invoked: own,

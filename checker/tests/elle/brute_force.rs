@@ -252,9 +252,8 @@ fn tells_all(history: &[Transaction<rw_register::Mop>]) -> bool {
                 let is_told: &mut bool = read.entry((*key, *value)).or_insert(true);
                 *is_told &= mod_revision.is_some();
             }
-            rw_register::Mop::Read { value: None, .. } => {}
-            rw_register::Mop::Write { mod_revision, .. } if mod_revision.is_none() => return false,
-            rw_register::Mop::Write { .. } => {}
+            rw_register::Mop::Write { mod_revision: None, .. } => return false,
+            rw_register::Mop::Read { value: None, .. } | rw_register::Mop::Write { .. } => {}
         }
     }
     let writes = |own: &Transaction<rw_register::Mop>| -> Vec<(Key, Element)> {

@@ -282,7 +282,8 @@ impl Store {
                         stored.1 = Some(self.revision);
                     }
                 }
-                (Act::Append(..), Isolation::Snapshot) => {}
+                (Act::Append(..), Isolation::Snapshot)
+                | (Act::Read(..), Isolation::ReadUncommitted | Isolation::ReadCommitted) => {}
                 (Act::Append(key, element), _) => {
                     let stored = (*element, Some(self.revision));
                     self.lists.entry(*key).or_default().push(stored);
@@ -296,7 +297,6 @@ impl Store {
                     list.extend(stored.map(|(element, _)| *element));
                     list.extend(own_appends(before, *key));
                 }
-                (Act::Read(..), Isolation::ReadUncommitted | Isolation::ReadCommitted) => {}
             }
         }
         if self.shape.isolation == Isolation::Snapshot {

@@ -33,7 +33,6 @@ fn shown(isolation: Isolation, check: impl Fn(&Store) -> Report) -> BTreeSet<Str
             *shown.entry(name).or_default() += found.count;
         }
     }
-    println!("{isolation:?}: {shown:?}");
     shown.into_keys().collect()
 }
 
