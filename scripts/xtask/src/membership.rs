@@ -50,6 +50,7 @@ struct Row {
 /// Runs them one after another.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let binaries = Binaries::release()?;
+    let commit = workspace::commit();
     let is_wanted = |name: &&str| args.only.as_deref().is_none_or(|only| only == *name);
     if !WORKLOADS.iter().any(is_wanted) {
         bail!("no such workload; there are {}", WORKLOADS.join(", "));
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             rows.push(Row::of(workload, "etcd", &etcd, args.first)?);
         }
     }
-    let mut lines = summary(&rows);
+    let mut lines = summary(&rows, &commit);
     if args.no_etcd || !peers::is_available() {
         lines.insert(0, format!("Without etcd: {}", peers::MISSING));
     }
@@ -151,7 +152,7 @@ impl Row {
     }
 }
 
-fn summary(rows: &[Row]) -> Vec<String> {
+fn summary(rows: &[Row], commit: &str) -> Vec<String> {
     let heading = [
         "workload",
         "system",
@@ -174,9 +175,8 @@ fn summary(rows: &[Row]) -> Vec<String> {
     let mut lines = vec![
         format!(
             "{holding} of {} runs are valid, with every fault done and every watch complete; rusd \
-             at {}.",
-            rows.len(),
-            workspace::commit()
+             at {commit}.",
+            rows.len()
         ),
         String::new(),
     ];
