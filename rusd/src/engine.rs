@@ -2,7 +2,8 @@
 //!
 //! The log is the durability; this only bounds how much of it a start replays. Every
 //! `FLUSH_INTERVAL` or `FLUSH_BYTES` the write-behind buffer becomes one transaction; when the
-//! member is idle the images are folded, and a logged compaction is carried out in between.
+//! member is idle the images are folded, and a logged compaction is carried out in between. While the
+//! member is given another one's state nothing is folded: these images are about to go.
 
 mod defragment;
 mod meter;
@@ -80,6 +81,7 @@ impl EngineBell {
 #[derive(Debug)]
 pub struct Engine {
     history: Arc<History>,
+    generations: Arc<Generations>,
     compactor: Compactor,
     bell: Receiver<()>,
     flushed: Arc<(Mutex<()>, Condvar)>,
@@ -102,10 +104,14 @@ impl Engine {
         let (bell, bell_out) = bounded(1);
         let flushed = Arc::new((Mutex::new(()), Condvar::new()));
         let stopped = Arc::new(AtomicBool::new(false));
-        let (defragmentation, defragmenter) =
-            Defragmentation::new(Arc::clone(&history), generations, Arc::clone(&meter));
+        let (defragmentation, defragmenter) = Defragmentation::new(
+            Arc::clone(&history),
+            Arc::clone(&generations),
+            Arc::clone(&meter),
+        );
         let engine = Engine {
             history: Arc::clone(&history),
+            generations,
             compactor,
             bell: bell_out,
             flushed: Arc::clone(&flushed),
@@ -145,7 +151,8 @@ impl Engine {
         }
         let compacting = self.compact()?;
         let idle = self.changed_at.elapsed() >= IDLE_AFTER;
-        let folding = (idle || self.is_fold_late()) && !compacting && self.fold()?;
+        let fold_is_due = (idle || self.is_fold_late()) && !self.generations.is_one_coming();
+        let folding = fold_is_due && !compacting && self.fold()?;
         let defragmenting = self.defragmentation.turn()?;
         // While writes come in, a turn lasts the whole interval: few large transactions.
         let in_haste = idle || self.meter.is_compaction_awaited();
@@ -206,4 +213,47 @@ fn thread_cpu_nanos() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .expect("every thread has a clock for its own CPU time");
     u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusd_proto::mvccpb::KeyValue;
+    use rusd_state::storage::change::{Changes, HistoryEntry};
+    use rusd_state::storage::incoming::Installation;
+    use rusd_state::storage::{EngineKind, HistoryOptions, SledOptions};
+    use rusd_state::{EntryKind, Options, Revision, StateMachine};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_member_folds_unless_its_images_are_about_to_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let kind = EngineKind::Sled(SledOptions::default());
+        let generations = Arc::new(Generations::open(folder.path(), kind, true).unwrap());
+        let state = StateMachine::open(
+            generations.current(),
+            HistoryOptions::default(),
+            Options::default(),
+        )
+        .unwrap();
+        let history = state.history();
+        let meter = Arc::new(EngineMeter::new(Arc::clone(&history)).unwrap());
+        let (to_engine, compactor) = (Arc::clone(&history), state.compactor());
+        let (mut engine, _bell, _defragmenter) =
+            Engine::new(to_engine, Arc::clone(&generations), compactor, Arc::clone(&meter));
+        let kv = KeyValue { key: "key".into(), value: "1".into(), ..KeyValue::default() };
+        let revision = Revision::first_of(2);
+        let entry = HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::new(kv) };
+        history.append(Changes { index: 1, term: 1, history: vec![entry], ..Changes::default() });
+        let mut turn_idle = || {
+            engine.changed_at = Instant::now() - IDLE_AFTER;
+            while engine.turn().unwrap() {}
+            meter.fold_revision()
+        };
+        let before = turn_idle();
+        let installation = Installation::begin(&generations).unwrap();
+        assert_eq!([turn_idle(), turn_idle()], [before; 2]);
+        drop(installation);
+        assert_eq!(turn_idle(), 2);
+    }
 }

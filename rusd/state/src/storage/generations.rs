@@ -36,6 +36,8 @@ const FIRST: u64 = 1;
 pub struct Generations {
     shelf: Arc<dyn Shelf>,
     state: Mutex<State>,
+    /// Held once more by each that is coming in.
+    coming: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,10 @@ struct State {
     /// No longer current, or given up; they may still have readers.
     retired: Vec<Generation>,
 }
+
+/// A generation is coming in from another member.
+#[derive(Debug)]
+pub(crate) struct Expected(#[expect(dead_code, reason = "held, not read")] Arc<()>);
 
 /// One generation.
 #[derive(Debug)]
@@ -86,7 +92,7 @@ impl Generations {
     pub fn open_on(shelf: Arc<dyn Shelf>, is_log_whole: bool) -> Result<Generations, StorageError> {
         let current = open_current(&*shelf, is_log_whole)?;
         let state = State { newest: current.number, current, retired: Vec::new() };
-        Ok(Generations { shelf, state: Mutex::new(state) })
+        Ok(Generations { shelf, state: Mutex::new(state), coming: Arc::default() })
     }
 
     /// Opens the current generation of a member that is not running, of whichever kind it is.
@@ -104,6 +110,17 @@ impl Generations {
     /// Where they stand.
     pub(crate) fn shelf(&self) -> &dyn Shelf {
         &*self.shelf
+    }
+
+    /// Another member's state is being taken over: the current generation will soon be of no use, so
+    /// work that makes it fit for later is not worth the disk's time.
+    pub fn is_one_coming(&self) -> bool {
+        Arc::strong_count(&self.coming) > 1
+    }
+
+    /// One is coming in for as long as what is returned is held.
+    pub(crate) fn expect_one(&self) -> Expected {
+        Expected(Arc::clone(&self.coming))
     }
 
     /// The engine of the current generation.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::storage::error::StorageError;
-use crate::storage::generations;
+use crate::storage::generations::{self, Expected};
 use crate::storage::shelf::Shelf;
 use crate::storage::{Generation, Generations, Import, ImportError};
 
@@ -41,6 +41,7 @@ pub struct Installation {
     generations: Arc<Generations>,
     /// Until it is finished.
     coming: Option<(Generation, Import)>,
+    _expected: Expected,
 }
 
 impl Installation {
@@ -52,6 +53,7 @@ impl Installation {
         Ok(Installation {
             generations: Arc::clone(generations),
             coming: Some((generation, import)),
+            _expected: generations.expect_one(),
         })
     }
 
