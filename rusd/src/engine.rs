@@ -38,7 +38,9 @@ const FOLD_KEYS_PER_STEP: usize = 512;
 const FOLD_LAG_REVISIONS_MAX: i64 = 2_000_000;
 /// Blocks looked at in one step of a compaction.
 const COMPACT_BLOCKS_PER_STEP: usize = 64;
-/// How long an awaited compaction may hold up the next flush.
+/// How long a compaction may hold up the next flush.
+const COMPACTION_MAX: Duration = Duration::from_millis(5);
+/// How long an awaited one may.
 const AWAITED_COMPACTION_MAX: Duration = Duration::from_millis(20);
 
 /// Wakes the engine thread, and waits for it. Cheap to clone.
@@ -178,9 +180,9 @@ impl Engine {
             if progress == Progress::Done {
                 self.meter.compacted_to(self.compactor.done());
             }
-            let is_urgent =
-                self.meter.is_compaction_awaited() && since.elapsed() < AWAITED_COMPACTION_MAX;
-            if progress != Progress::More || !is_urgent {
+            let is_awaited = self.meter.is_compaction_awaited();
+            let longest = if is_awaited { AWAITED_COMPACTION_MAX } else { COMPACTION_MAX };
+            if progress != Progress::More || since.elapsed() >= longest {
                 return Ok(progress == Progress::More);
             }
         }

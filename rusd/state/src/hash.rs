@@ -143,7 +143,12 @@ impl CompactionHashes {
         push(&mut self.wanted, HashSpan { to, compact, newest_at: to });
     }
 
-    /// The next one to take.
+    /// What the next one to take is of.
+    pub(crate) fn first_wanted(&self) -> Option<HashSpan> {
+        self.wanted.front().copied()
+    }
+
+    /// The next one to take, no longer wanted.
     pub(crate) fn next_wanted(&mut self) -> Option<HashSpan> {
         self.wanted.pop_front()
     }

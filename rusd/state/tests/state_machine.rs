@@ -258,6 +258,49 @@ fn compactions_that_follow_fast_remove_history_too() {
     assert!(is_there(200), "what is not");
 }
 
+/// Where compactions come faster than their hashes are taken, what is dead goes all the same.
+#[test]
+fn compactions_that_follow_faster_than_hashes_remove_history_too() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    let mut compactor = machine.compactor();
+    let mut index = 0;
+    let mut apply = |machine: &mut StateMachine, request: &pb::InternalRaftRequest| {
+        index += 1;
+        let applied = machine.apply(&normal(index, request)).unwrap();
+        assert!(applied.outcome.is_ok(), "{:?}", applied.outcome);
+        machine.history().flush().unwrap();
+    };
+    // A hash reads a mebibyte in a step: of these it takes four.
+    let long = |key: &str| {
+        let (key, value) = (key.to_owned().into(), vec![b'v'; 1 << 20].into());
+        let put = Some(pb::PutRequest { key, value, ..pb::PutRequest::default() });
+        pb::InternalRaftRequest { put, ..pb::InternalRaftRequest::default() }
+    };
+    for key in ["k1", "k2", "k3", "a", "a"] {
+        apply(&mut machine, &long(key));
+    }
+    let is_there = |machine: &StateMachine| {
+        machine.history().get(Revision::first_of(5), b"a").unwrap().is_some()
+    };
+    assert!(is_there(&machine));
+    let mut rounds = 0;
+    for revision in 6..50 {
+        apply(&mut machine, &put("b"));
+        let compaction = Some(pb::CompactionRequest { revision, physical: false });
+        let compact = pb::InternalRaftRequest { compaction, ..Default::default() };
+        apply(&mut machine, &compact);
+        for _ in 0..3 {
+            compactor.step(100).unwrap();
+        }
+        rounds += 1;
+        if !is_there(&machine) {
+            break;
+        }
+    }
+    assert!(rounds < 20, "nothing is removed");
+}
+
 /// A reader that has pinned a revision reads it whole, however long it takes: neither the index nor
 /// the history lets go of what it needs, until the pin is gone.
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! The applier only moves the compact revision; this does the work, in steps, on the flusher's
 //! thread: first the hash is taken of what a compaction finds, then the index lets go of dead
-//! revisions, then history removes what the index no longer knows. The compact revision must be durable before anything is removed from disk; history sees to
-//! that. It does not have to remember how far it got: on a start the index is compacted while it is
+//! revisions, then history removes what the index no longer knows. The compact revision must be
+//! durable before anything is removed from disk; history sees to that. It does not have to remember how far it got: on a start the index is compacted while it is
 //! loaded, and history keeps its own mark.
 //!
 //! Never beyond the oldest pin. A pin is taken under the read lock at a revision that is readable
@@ -56,15 +56,11 @@ impl Compactor {
     }
 
     /// Does a little.
+    ///
+    /// Hashes and removals take turns: what a compaction finds is hashed, and removed before the next
+    /// one is hashed. Otherwise compactions that come faster than hashes are taken would never remove
+    /// anything.
     pub fn step(&mut self, blocks_max: usize) -> Result<Progress, StorageError> {
-        // Looked at together: nothing may go for a compaction whose hash was not taken.
-        let target = {
-            let mut state = self.shared.write();
-            if self.hashing.is_none() {
-                self.hashing = state.compaction_hashes.next_wanted().map(HashScan::new);
-            }
-            state.store.compact()
-        };
         if let Some(hashing) = &mut self.hashing {
             if hashing.step(&self.shared)? {
                 let (span, hash) = (hashing.span(), hashing.hash());
@@ -73,10 +69,29 @@ impl Compactor {
             }
             return Ok(Progress::More);
         }
-        if self.done < target || self.walk.is_some() {
-            return Ok(self.step_index(target));
-        }
-        self.step_history(blocks_max)
+        // Looked at together: nothing may go for a compaction whose hash was not taken.
+        let target = {
+            let state = self.shared.read();
+            let unhashed = state.compaction_hashes.first_wanted();
+            unhashed.map_or(state.store.compact(), |span| span.compact)
+        };
+        let progress = if self.done < target || self.walk.is_some() {
+            self.step_index(target)
+        } else {
+            match self.step_history(blocks_max)? {
+                CompactProgress::Busy { .. } | CompactProgress::Finished { .. } => Progress::More,
+                CompactProgress::Pinned | CompactProgress::FlushFirst => Progress::Waiting,
+                CompactProgress::Idle => Progress::Done,
+            }
+        };
+        // What holds up removals does not hold up hashes.
+        Ok(if progress != Progress::More && self.begin_hash() { Progress::More } else { progress })
+    }
+
+    /// Takes up the next hash, if one is wanted.
+    fn begin_hash(&mut self) -> bool {
+        self.hashing = self.shared.write().compaction_hashes.next_wanted().map(HashScan::new);
+        self.hashing.is_some()
     }
 
     /// The compact revision up to which everything is gone, when the last step was
@@ -105,15 +120,11 @@ impl Compactor {
         Progress::More
     }
 
-    fn step_history(&self, blocks_max: usize) -> Result<Progress, StorageError> {
+    fn step_history(&self, blocks_max: usize) -> Result<CompactProgress, StorageError> {
         let keep = |revision: &Revision, key: &[u8]| {
             revision.main > self.done
                 || self.shared.read().store.entry(key).is_some_and(|entry| entry.retains(*revision))
         };
-        Ok(match self.shared.history().compact_step(self.done, &keep, blocks_max)? {
-            CompactProgress::Idle => Progress::Done,
-            CompactProgress::Pinned | CompactProgress::FlushFirst => Progress::Waiting,
-            CompactProgress::Busy { .. } | CompactProgress::Finished { .. } => Progress::More,
-        })
+        self.shared.history().compact_step(self.done, &keep, blocks_max)
     }
 }
