@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use crate::finals;
 use crate::findings::Findings;
+use crate::formats::compressed;
 use crate::history::History;
-use crate::history::error::InputError;
+use crate::history::error::{InputError, Position};
 use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
 use crate::linear::diagnose::diagnose;
 use crate::linear::pins::Watches;
@@ -37,7 +38,8 @@ pub fn check_file(path: impl AsRef<Path>, options: &Options) -> Result<Report, I
     check_file_with(path.as_ref(), options, &mut |_| {})
 }
 
-/// Reads and judges a history file; `progress` is told the bytes read, now and then.
+/// Reads and judges a history file, which may be compressed with zstd; `progress` is told the bytes
+/// read, now and then, as they are once decompressed.
 pub fn check_file_with(
     path: &Path,
     options: &Options,
@@ -46,7 +48,9 @@ pub fn check_file_with(
     let start = Instant::now();
     let file = File::open(path)
         .map_err(|source| InputError::Open { path: path.display().to_string(), source })?;
-    let history = History::read(file, progress)?;
+    let position = Position::line(1);
+    let input = compressed::plain(file).map_err(|source| InputError::Read { position, source })?;
+    let history = History::read(input, progress)?;
     let parse_seconds = start.elapsed().as_secs_f64();
     let mut report = check(&history, options);
     report.timing.parse_seconds = parse_seconds;

@@ -5,8 +5,12 @@
 //! history is all it sees, and its model of the store is its own.
 //!
 //! [`elle`] says of transactions on lists and registers which isolation level they do not keep.
+//!
+//! [`formats`] reads and writes the histories of others: Jepsen's, Porcupine's, those of etcd's
+//! robustness tests.
 
 pub mod elle;
+pub mod formats;
 pub mod history;
 pub mod model;
 pub mod report;

@@ -3,7 +3,7 @@
 //! Reading streams, so that memory holds the records but never the text. Every error says where
 //! and why. A file without its end is refused, wherever it is cut off: what is missing is unknown.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read as _, Write};
 
 use serde_json::error::Category;
 
@@ -49,12 +49,16 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Text of one line. The longest tells all that a member held at the end.
+const LINE_BYTES_MAX: u64 = 1 << 30;
+
 /// Reads a history record by record, each with its line number; the end is the last of them.
 #[derive(Debug)]
 pub struct Reader<R: BufRead> {
     input: R,
     line: u64,
     bytes_read: u64,
+    record_offset: u64,
     buffer: Vec<u8>,
     ending: Ending,
 }
@@ -62,7 +66,14 @@ pub struct Reader<R: BufRead> {
 impl<R: BufRead> Reader<R> {
     /// Reads from the start of `input`.
     pub fn new(input: R) -> Reader<R> {
-        Reader { input, line: 0, bytes_read: 0, buffer: Vec::new(), ending: Ending::default() }
+        Reader {
+            input,
+            line: 0,
+            bytes_read: 0,
+            record_offset: 0,
+            buffer: Vec::new(),
+            ending: Ending::default(),
+        }
     }
 
     /// Bytes consumed so far.
@@ -70,17 +81,29 @@ impl<R: BufRead> Reader<R> {
         self.bytes_read
     }
 
+    /// Where the line of the last record begins, in bytes.
+    pub fn record_offset(&self) -> u64 {
+        self.record_offset
+    }
+
     /// The next record and its line; `None` after the end.
     pub fn next_record(&mut self) -> Result<Option<(u64, Record)>, InputError> {
         loop {
             self.buffer.clear();
-            let read = self.input.read_until(b'\n', &mut self.buffer);
+            let mut limited = self.input.by_ref().take(LINE_BYTES_MAX);
+            let read = limited.read_until(b'\n', &mut self.buffer);
+            let is_cut = limited.limit() == 0 && self.buffer.last() != Some(&b'\n');
             let position = Position::line(self.line + 1);
             let read = read.map_err(|source| InputError::Read { position, source })?;
             if read == 0 {
                 return self.ending.check().map(|()| None);
             }
+            if is_cut {
+                let reason = format!("a line of more than {LINE_BYTES_MAX} bytes");
+                return Err(InputError::Parse { position, reason });
+            }
             self.line += 1;
+            self.record_offset = self.bytes_read;
             self.bytes_read += u64::try_from(read).expect("usize fits u64");
             let ended = self.buffer.last() == Some(&b'\n');
             let line = self.buffer.trim_ascii();

@@ -42,22 +42,27 @@ fn lint_initial(history: &History) -> Result<(), InputError> {
 /// What is known of a process: when its last operation ended; `None` if it never did.
 type LastReturn = Option<u64>;
 
-fn lint_operations(history: &History) -> Result<(), InputError> {
-    let mut processes: HashMap<u64, LastReturn> = HashMap::new();
-    for line in &history.operations {
-        let operation = &line.operation;
+/// Follows the operations of all processes, in file order.
+#[derive(Debug, Default)]
+pub(crate) struct OperationLint {
+    processes: HashMap<u64, LastReturn>,
+}
+
+impl OperationLint {
+    /// Refuses an operation that breaks the format's rules.
+    pub(crate) fn see(&mut self, line: u64, operation: &Operation) -> Result<(), InputError> {
         if let Some(reason) = lint_operation(operation) {
-            return Err(InputError::malformed(line.line, reason));
+            return Err(InputError::malformed(line, reason));
         }
         let process = operation.process;
         let last = match operation.outcome {
             Outcome::Unknown(_) => None,
             Outcome::Ok(_) | Outcome::Fail(_) => operation.return_ns,
         };
-        match processes.insert(process, last) {
+        match self.processes.insert(process, last) {
             Some(None) => {
                 let reason = format!("process {process} is used again after an unknown outcome");
-                return Err(InputError::malformed(line.line, reason));
+                Err(InputError::malformed(line, reason))
             }
             Some(Some(returned)) if returned > operation.call_ns => {
                 let reason = format!(
@@ -65,12 +70,16 @@ fn lint_operations(history: &History) -> Result<(), InputError> {
                      returned at {returned} ns",
                     operation.call_ns
                 );
-                return Err(InputError::malformed(line.line, reason));
+                Err(InputError::malformed(line, reason))
             }
-            None | Some(Some(_)) => {}
+            None | Some(Some(_)) => Ok(()),
         }
     }
-    Ok(())
+}
+
+fn lint_operations(history: &History) -> Result<(), InputError> {
+    let mut lint = OperationLint::default();
+    history.operations.iter().try_for_each(|line| lint.see(line.line, &line.operation))
 }
 
 fn lint_operation(operation: &Operation) -> Option<String> {

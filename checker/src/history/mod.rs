@@ -17,6 +17,6 @@ pub mod jsonl;
 mod blocks;
 mod collected;
 mod ending;
-mod lint;
+pub(crate) mod lint;
 
 pub use collected::{FinalLine, History, NemesisLine, OperationLine, WatchLine};

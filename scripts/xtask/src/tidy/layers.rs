@@ -92,9 +92,10 @@ pub(super) const PACKAGES: &[Package] = &[
         is_pure: false,
         tiers: &[
             &["main"],
+            &["cli"],
             &["check", "synthetic"],
             &["elle", "finals", "linear", "watch"],
-            &["render", "report"],
+            &["formats", "render", "report"],
             &["findings", "model"],
             &["verdict"],
             &["history"],
