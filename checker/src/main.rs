@@ -1,6 +1,8 @@
-//! The command line: `checker check HISTORY`.
+//! The command line: `checker check HISTORY`, `checker convert IN OUT`.
 //!
 //! Exit codes: 0 valid, 1 invalid, 2 unknown, 3 bad input (a file or an argument).
+
+mod cli;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Judge a history: exit 0 valid, 1 invalid, 2 unknown, 3 bad input.
     Check(Check),
+    /// Tell a history in another format.
+    Convert(cli::convert::Arguments),
     /// Write a valid history, for measuring.
     #[command(hide = true)]
     Generate(Generate),
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Check(arguments) => check(&arguments),
+        Command::Convert(arguments) => cli::convert::run(&arguments),
         Command::Generate(arguments) => generate(&arguments),
     };
     match done {
@@ -121,7 +126,7 @@ fn read_and_check(path: &Path, options: &Options) -> Result<Report, InputError> 
     let shows = std::io::stderr().is_terminal() && total > PROGRESS_FROM_BYTES;
     let mut shown = None;
     let report = check_file_with(path, options, &mut |read| {
-        let percent = read * 100 / total.max(1);
+        let percent = (read * 100 / total.max(1)).min(100);
         if shows && shown != Some(percent) {
             eprint!("\rreading {percent} %");
             shown = Some(percent);
