@@ -1,12 +1,16 @@
 //! The way in: from a file, from records, or from a collected history to a report.
 
+pub(crate) mod transactions;
+
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
 use crate::finals;
 use crate::findings::Findings;
-use crate::formats::compressed;
+use crate::formats::native::Records;
+use crate::formats::{FormatError, LeftOut, compressed, robustness};
 use crate::history::History;
 use crate::history::error::{InputError, Position};
 use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
@@ -45,16 +49,52 @@ pub fn check_file_with(
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, InputError> {
-    let start = Instant::now();
     let file = File::open(path)
         .map_err(|source| InputError::Open { path: path.display().to_string(), source })?;
     let position = Position::line(1);
     let input = compressed::plain(file).map_err(|source| InputError::Read { position, source })?;
+    check_input(input, options, progress)
+}
+
+/// Reads and judges a history; `progress` is told the bytes read, now and then.
+pub fn check_input(
+    input: impl Read,
+    options: &Options,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, InputError> {
+    let start = Instant::now();
     let history = History::read(input, progress)?;
     let parse_seconds = start.elapsed().as_secs_f64();
     let mut report = check(&history, options);
     report.timing.parse_seconds = parse_seconds;
     Ok(report)
+}
+
+/// Reads and judges the report folder of etcd's robustness tests; what it could not tell is given
+/// with the answer.
+pub fn check_report_folder(
+    folder: &Path,
+    options: &Options,
+) -> Result<(Report, LeftOut), FormatError> {
+    let start = Instant::now();
+    let mut reader = robustness::Reader::open(folder)?;
+    let mut error = None;
+    let records = std::iter::from_fn(|| match reader.next_record() {
+        Ok(next) => next.map(|(_, record)| record),
+        Err(found) => {
+            error = Some(found);
+            None
+        }
+    });
+    let history = History::collect(records);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    let history = history?;
+    let parse_seconds = start.elapsed().as_secs_f64();
+    let mut report = check(&history, options);
+    report.timing.parse_seconds = parse_seconds;
+    Ok((report, reader.left_out()))
 }
 
 /// Judges records in memory, the header first.

@@ -24,6 +24,11 @@ mod linear;
 mod render;
 mod watch;
 
-pub use check::{Options, check, check_file, check_file_with, check_records};
+pub use check::transactions::{
+    Explanation, TransactionCounts, TransactionsReport, check_list_append, check_rw_register,
+};
+pub use check::{
+    Options, check, check_file, check_file_with, check_input, check_records, check_report_folder,
+};
 pub use history::error::InputError;
 pub use verdict::{Engine, Report, Rule, Verdict, Violation};

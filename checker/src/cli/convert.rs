@@ -5,20 +5,37 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
-use clap::ValueEnum;
-use rusd_checker::formats::{
-    Converted, Format, FormatError, Source, Target, compressed, convert, detect,
-};
+use anyhow::Context as _;
+use rusd_checker::formats::{Converted, FormatError, Source, Target, convert};
+
+use super::input::{self, Name};
 
 /// zstd's own choice between speed and size.
 const ZSTD_LEVEL: i32 = 3;
 
+/// What `--help` ends with.
+const AFTER_HELP: &str = "\
+A history with revisions (jsonl, robustness) goes into either format of its kind, and into edn, json
+and porcupine if it is one of registers: puts, reads and compare-and-puts of single keys. Others (edn,
+json, log, porcupine) go into edn, json and porcupine.
+
+What the other format has no words for is left out and counted on standard error if it only reads; if
+it writes, it is named by its place, and nothing is written. A clock that goes back is remarked on;
+calls that overlap in one process, or return before they began, are an error.
+
+  checker convert run/history.jsonl run/history.jsonl.zst
+  checker convert run/history.jsonl report --to robustness
+  checker convert jepsen.log history.edn
+  checker convert - - --from edn --to json < history.edn
+
+Exit codes: 0 written, 3 bad input.";
+
 /// Tell a history in another format.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// The history: a file, the folder of a robustness report, or `-` for standard input. It may be
     /// compressed with zstd.
@@ -35,102 +52,31 @@ pub(crate) struct Arguments {
     to: Option<Name>,
 }
 
-/// A format, as it is named on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Name {
-    /// Our own
-    Jsonl,
-    /// Our own, compressed
-    #[value(name = "jsonl.zst")]
-    JsonlZst,
-    /// Jepsen's operations as maps
-    Edn,
-    /// The same as objects, as elle-cli reads them
-    Json,
-    /// Jepsen's log lines of old; read only
-    Log,
-    /// Porcupine's key-value text
-    Porcupine,
-    /// The report folder of etcd's robustness tests
-    Robustness,
-}
-
-impl Name {
-    fn format(self) -> Format {
-        match self {
-            Name::Jsonl | Name::JsonlZst => Format::Jsonl,
-            Name::Edn => Format::JepsenEdn,
-            Name::Json => Format::JepsenJson,
-            Name::Log => Format::JepsenLog,
-            Name::Porcupine => Format::PorcupineKv,
-            Name::Robustness => Format::Robustness,
-        }
-    }
-
-    fn of_path(path: &Path) -> Option<Name> {
-        let name = path.file_name()?.to_str()?;
-        let endings = [
-            (".jsonl", Name::Jsonl),
-            (".jsonl.zst", Name::JsonlZst),
-            (".edn", Name::Edn),
-            (".json", Name::Json),
-        ];
-        endings.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, name)| name)
-    }
-}
-
 /// Converts, and says on standard error what is odd and what was left out.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let to = arguments.to.or_else(|| Name::of_path(&arguments.output));
     let to = to.with_context(|| {
-        format!("{}: its name tells no format: say --to", arguments.output.display())
+        format!(
+            "{}: its name tells no format: say --to, one of those of --help",
+            arguments.output.display()
+        )
     })?;
-    let source = source(arguments)?;
+    let source = input::open(&arguments.input, arguments.from)?;
     let converted = if to == Name::Robustness {
         to_folder(source, &arguments.output)
-    } else if is_standard(&arguments.output) {
+    } else if input::is_standard(&arguments.output) {
         to_text(source, to, io::stdout().lock())
     } else {
         to_file(source, to, &arguments.output)
     };
     let converted = converted.map_err(|error| named(error, arguments))?;
-    tell(&converted, &arguments.input);
+    input::tell(&converted.remarks, &converted.left_out, &arguments.input);
     Ok(0)
-}
-
-fn is_standard(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-fn source(arguments: &Arguments) -> anyhow::Result<Source<'_>> {
-    let path = &arguments.input;
-    let from = arguments.from.map(Name::format);
-    if path.is_dir() {
-        if from.is_some_and(|format| format != Format::Robustness) {
-            bail!("{}: a folder is a robustness report", path.display());
-        }
-        return Ok(Source::Folder(path));
-    }
-    if from == Some(Format::Robustness) {
-        bail!("{}: a robustness report is a folder", path.display());
-    }
-    let shown = || path.display().to_string();
-    let input: Box<dyn BufRead> = if is_standard(path) {
-        compressed::plain(io::stdin().lock()).with_context(shown)?
-    } else {
-        let file = File::open(path).with_context(|| format!("{}: cannot be opened", shown()))?;
-        compressed::plain(file).with_context(shown)?
-    };
-    if let Some(format) = from {
-        return Ok(Source::Text(format, input));
-    }
-    let (format, input) = detect(input).with_context(shown)?;
-    Ok(Source::Text(format, input))
 }
 
 fn to_folder(source: Source<'_>, output: &Path) -> Result<Converted, FormatError> {
     if output.exists() {
-        let reason = format!("{}: is there already", output.display());
+        let reason = format!("{}: is there already: name a folder that is not", output.display());
         return Err(FormatError::Request { reason });
     }
     let partial = partial(output);
@@ -183,16 +129,4 @@ fn named(error: FormatError, arguments: &Arguments) -> anyhow::Error {
         _ => &arguments.input,
     };
     anyhow::Error::new(error).context(path.display().to_string())
-}
-
-fn tell(converted: &Converted, input: &Path) {
-    for remark in &converted.remarks.first {
-        eprintln!("checker: {}: {}: {}", input.display(), remark.place, remark.text);
-    }
-    if converted.remarks.omitted > 0 {
-        eprintln!("checker: {}: {} more like these", input.display(), converted.remarks.omitted);
-    }
-    for (what, count) in converted.left_out.counts() {
-        eprintln!("checker: left out, for want of words: {count} {what}");
-    }
 }

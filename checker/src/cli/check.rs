@@ -1,0 +1,239 @@
+//! `checker check HISTORY`: judges a history in any format.
+//!
+//! A history of our own, or a robustness report, is judged by its revisions; transactions of a Jepsen
+//! history in Elle's manner. Jepsen's single operations are read and refused: no engine for them is
+//! here.
+
+use std::io::{BufRead, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::ValueEnum;
+use rusd_checker::elle::{self, Anomaly, KeyOrder, Model as Isolation};
+use rusd_checker::formats::interpret::{FailedCas, Interpreted, Model, interpret, recognise};
+use rusd_checker::formats::jepsen::Events;
+use rusd_checker::formats::{Format, FormatError, LeftOut, Linted, Remarks, Source, events};
+use rusd_checker::report::{json, junit, text};
+use rusd_checker::{
+    Engine, InputError, Options, Report, TransactionsReport, check_file_with, check_input,
+    check_list_append, check_report_folder, check_rw_register,
+};
+
+use super::input::{self, Name};
+
+/// Judge a history: exit 0 valid, 1 invalid, 2 unknown, 3 bad input.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The history: a file, the folder of a robustness report, or `-` for standard input. It may be
+    /// compressed with zstd.
+    history: PathBuf,
+    /// The format of the history. By default its content tells.
+    #[arg(long, value_enum)]
+    from: Option<Name>,
+    /// How to report.
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
+    /// What decides on linearizability. `auto` is `revision`; `stateright` is for small histories.
+    #[arg(long, value_enum, default_value_t = EngineArgument::Auto)]
+    engine: EngineArgument,
+    /// What the operations of a Jepsen history are on. By default their names tell.
+    #[arg(long, value_parser = named_model, help_heading = "Jepsen's transactions")]
+    model: Option<Model>,
+    /// Consistency models that must hold, by Elle's names.
+    #[arg(
+        long,
+        value_name = "MODELS",
+        value_delimiter = ',',
+        default_value = "strong-serializable",
+        help_heading = "Jepsen's transactions"
+    )]
+    consistency_models: Vec<Isolation>,
+    /// Anomalies that must not be there beside what the models forbid, by Elle's names.
+    #[arg(
+        long,
+        value_name = "ANOMALIES",
+        value_delimiter = ',',
+        help_heading = "Jepsen's transactions"
+    )]
+    anomalies: Vec<Anomaly>,
+    /// What to take for granted of each key of `rw-register`, to order the values that it had.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KNOWN",
+        value_delimiter = ',',
+        help_heading = "Jepsen's transactions"
+    )]
+    keys: Vec<KeyArgument>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EngineArgument {
+    Auto,
+    Revision,
+    Stateright,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+    Junit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeyArgument {
+    /// What a transaction writes follows what it read
+    WritesFollowReads,
+    /// What a process sees follows what it saw before
+    Sequential,
+    /// What is seen follows what had been seen before, by anybody
+    Linearizable,
+}
+
+fn named_model(name: &str) -> Result<Model, String> {
+    let found = Model::ALL.into_iter().find(|model| model.name() == name);
+    found.ok_or_else(|| format!("there are {}", Model::ALL.map(Model::name).join(", ")))
+}
+
+/// Judges, and prints the report.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let path = &arguments.history;
+    let judged = match input::open(path, arguments.from)? {
+        Source::Folder(folder) => check_report_folder(folder, &arguments.options())
+            .map(|(report, left_out)| (Judged::Store(report), Remarks::default(), left_out)),
+        Source::Text(Format::Jsonl, input) => judge_native(arguments, input)
+            .map(|report| (Judged::Store(report), Remarks::default(), LeftOut::default()))
+            .map_err(FormatError::from),
+        Source::Text(format, input) => {
+            let events = events(format, input)?;
+            judge_jepsen(arguments, format, events)
+                .map(|(judged, remarks)| (judged, remarks, LeftOut::default()))
+        }
+    };
+    let (judged, remarks, left_out) = judged.map_err(|error| named(error, path))?;
+    input::tell(&remarks, &left_out, path);
+    let name = path.display().to_string();
+    let (rendered, code) = match &judged {
+        Judged::Store(report) => {
+            let rendered = match arguments.format {
+                Form::Text => text::render(report),
+                Form::Json => json::render(report),
+                Form::Junit => junit::render(report, &name),
+            };
+            (rendered, report.verdict.exit_code())
+        }
+        Judged::Transactions(report) => {
+            let rendered = match arguments.format {
+                Form::Text => report.to_text(),
+                Form::Json => report.to_json(),
+                Form::Junit => report.to_junit(&name),
+            };
+            (rendered, report.exit_code())
+        }
+        Judged::Not(model) => bail!(
+            "{name}: read, but not judged: it is of the model {model}, and this command judges \
+             {}, {}, and histories with revisions",
+            Model::ListAppend,
+            Model::RwRegister
+        ),
+    };
+    std::io::stdout().write_all(rendered.as_bytes())?;
+    Ok(code)
+}
+
+enum Judged {
+    /// A store, by its revisions.
+    Store(Report),
+    /// Transactions, in Elle's manner.
+    Transactions(TransactionsReport),
+    /// What no engine is for.
+    Not(Model),
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        let engine = match self.engine {
+            EngineArgument::Auto => Engine::Auto,
+            EngineArgument::Revision => Engine::Revision,
+            EngineArgument::Stateright => Engine::Stateright,
+        };
+        Options { engine, ..Options::default() }
+    }
+
+    fn elle_options(&self) -> elle::Options {
+        let takes = |key| self.keys.contains(&key);
+        elle::Options {
+            consistency_models: self.consistency_models.clone(),
+            anomalies: self.anomalies.clone(),
+            keys: KeyOrder {
+                writes_follow_reads: takes(KeyArgument::WritesFollowReads),
+                sequential: takes(KeyArgument::Sequential),
+                linearizable: takes(KeyArgument::Linearizable),
+            },
+            ..elle::Options::default()
+        }
+    }
+}
+
+fn judge_jepsen(
+    arguments: &Arguments,
+    format: Format,
+    events: impl Events,
+) -> Result<(Judged, Remarks), FormatError> {
+    let mut events = Linted::new(events);
+    // Porcupine's reading of these lines: a compare that did not hold is an answer.
+    let failed = match format {
+        Format::JepsenLog => FailedCas::HeldAnother,
+        _ => FailedCas::TellsNothing,
+    };
+    let interpreted = if let Some(model) = arguments.model {
+        interpret(model, &mut events, failed)?
+    } else {
+        let (model, seen) = recognise(&mut events)?;
+        interpret(model, seen, failed)?
+    };
+    let options = arguments.elle_options();
+    let judged = match interpreted {
+        Interpreted::ListAppend(own) => Judged::Transactions(check_list_append(&own, &options)),
+        Interpreted::RwRegister(own) => Judged::Transactions(check_rw_register(&own, &options)),
+        other => Judged::Not(other.model()),
+    };
+    Ok((judged, events.into_remarks()))
+}
+
+fn judge_native(arguments: &Arguments, input: Box<dyn BufRead + '_>) -> Result<Report, InputError> {
+    let path = &arguments.history;
+    let options = arguments.options();
+    if input::is_standard(path) {
+        return check_input(input, &options, &mut |_| {});
+    }
+    drop(input);
+    let total = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let shows = std::io::stderr().is_terminal() && total > PROGRESS_FROM_BYTES;
+    let mut shown = None;
+    let report = check_file_with(path, &options, &mut |read| {
+        let percent = (read * 100 / total.max(1)).min(100);
+        if shows && shown != Some(percent) {
+            eprint!("\rreading {percent} %");
+            shown = Some(percent);
+        }
+    });
+    if shown.is_some() {
+        eprint!("\r{:16}\r", "");
+    }
+    report
+}
+
+/// Shorter files are read before anyone looks.
+const PROGRESS_FROM_BYTES: u64 = 32 << 20;
+
+/// The error with the history it is of, unless it names a file.
+fn named(error: FormatError, path: &Path) -> anyhow::Error {
+    match error {
+        FormatError::Open { .. }
+        | FormatError::Request { .. }
+        | FormatError::Native(InputError::Open { .. }) => error.into(),
+        _ => anyhow::Error::new(error).context(path.display().to_string()),
+    }
+}
