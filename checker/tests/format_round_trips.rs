@@ -71,6 +71,7 @@ fn ops(values: impl Strategy<Value = Edn>) -> impl Strategy<Value = Vec<JepsenOp
     let process = prop_oneof![
         4 => (0_u64..9).prop_map(Process::Client),
         1 => Just(Process::Named("nemesis".into())),
+        1 => any::<String>().prop_map(Process::Named),
         1 => Just(Process::Unnamed),
     ];
     let kind = prop_oneof![Just(Kind::Invoke), Just(Kind::Ok), Just(Kind::Fail), Just(Kind::Info)];

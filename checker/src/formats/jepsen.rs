@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use super::edn::{Edn, Field};
+use super::edn::{Edn, Field, is_token};
 use super::error::{FormatError, Place};
 use super::left_out::LeftOut;
 
@@ -204,7 +204,8 @@ impl JepsenOp {
         add("type", Edn::keyword(self.kind.name()));
         match &self.process {
             Process::Client(process) => add("process", number(*process)),
-            Process::Named(name) => add("process", Edn::keyword(name)),
+            Process::Named(name) if is_token(name) => add("process", Edn::keyword(name)),
+            Process::Named(name) => add("process", Edn::string(name)),
             Process::Unnamed => {}
         }
         if let Some(f) = &self.f {
