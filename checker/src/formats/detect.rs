@@ -63,7 +63,7 @@ fn of_text(start: &[u8]) -> Option<Format> {
             let is_record = !is_sequence && without_blank(rest).starts_with(b"\"t\"");
             Some(if is_record { Format::Jsonl } else { Format::JepsenJson })
         }
-        [b'{', ..] if has(first_map(inside), b":key ") => Some(Format::PorcupineKv),
+        [b'{', ..] if is_key_value(first_map(inside)) => Some(Format::PorcupineKv),
         [b'{' | b'#', ..] => Some(Format::JepsenEdn),
         _ if is_sequence => Some(Format::JepsenEdn),
         _ if has(start, jepsen_log::MARK) => Some(Format::JepsenLog),
@@ -73,6 +73,12 @@ fn of_text(start: &[u8]) -> Option<Format> {
 
 fn has(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|bytes| bytes == part)
+}
+
+/// Whether an operation has a key of its own, and is one that Porcupine's files have.
+fn is_key_value(operation: &[u8]) -> bool {
+    let functions: [&[u8]; 3] = [b":f :get", b":f :put", b":f :append"];
+    has(operation, b":key ") && functions.into_iter().any(|function| has(operation, function))
 }
 
 /// The text up to the first closing brace.
@@ -114,6 +120,7 @@ mod tests {
             ("{:process 0, :type :invoke, :f :get, :key \"0\", :value nil}", {
                 Some(Format::PorcupineKv)
             }),
+            ("{:process 0, :type :invoke, :f :move, :value {:key 1}}", Some(Format::JepsenEdn)),
             ("INFO  jepsen.core - go\nINFO  jepsen.util - 3\t:invoke", Some(Format::JepsenLog)),
             ("hello", None),
             ("", None),
