@@ -186,7 +186,7 @@ fn what_is_left_out_is_said() {
         (Format::JepsenEdn, &[][..]),
         (
             Format::JepsenJson,
-            &[("operations whose keywords, lists, sets or tags are strings and arrays now", 2)],
+            &[("operations' keywords, lists, sets and tags: strings and arrays stand for them", 2)],
         ),
         (
             Format::PorcupineKv,

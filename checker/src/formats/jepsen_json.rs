@@ -186,8 +186,9 @@ impl<W: Write> EventSink for Writer<W> {
         to_json(&Edn::Map(event.op.to_pairs()), &mut self.text)
             .map_err(|reason| FormatError::untellable(event.place, reason))?;
         if !is_read_as(&self.text[begin..], &event.op) {
-            self.left_out
-                .add("operations whose keywords, lists, sets or tags are strings and arrays now");
+            self.left_out.add(
+                "operations' keywords, lists, sets and tags: strings and arrays stand for them",
+            );
         }
         Ok(self.out.write_all(self.text.as_bytes())?)
     }
