@@ -9,7 +9,7 @@ use prost::Message;
 use rusd_proto::etcdserverpb as pb;
 use rusd_proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use rusd_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType};
-use rusd_state::storage::{Backend, HistoryOptions, MemoryBackend};
+use rusd_state::storage::{Backend, FoldProgress, HistoryOptions, MemoryBackend};
 use rusd_state::{
     ApplyError, Fatal, LeaseEffect, Options, Progress, Response, Revision, StateMachine,
 };
@@ -299,6 +299,41 @@ fn compactions_that_follow_faster_than_hashes_remove_history_too() {
         }
     }
     assert!(rounds < 20, "nothing is removed");
+}
+
+/// What was compacted last is not what is removed next: an export holds up all removals.
+#[test]
+fn an_export_outlives_compactions_whichever_is_carried_out() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    let mut compactor = machine.compactor();
+    for index in 1..=10 {
+        machine.apply(&normal(index, &put("a"))).unwrap();
+        // Into a block of its own.
+        machine.history().flush().unwrap();
+    }
+    for (index, revision) in [(11, 5), (12, 8)] {
+        let compaction = Some(pb::CompactionRequest { revision, physical: false });
+        let compact = pb::InternalRaftRequest { compaction, ..Default::default() };
+        machine.apply(&normal(index, &compact)).unwrap();
+    }
+    let history = machine.history();
+    history.flush().unwrap();
+    while history.fold_step(100).unwrap() != FoldProgress::Idle {}
+    let kept = || {
+        let is_there = |main: &i64| history.get(Revision::first_of(*main), b"a").unwrap().is_some();
+        (2..=11).filter(is_there).count()
+    };
+    let export = history.export().unwrap();
+    for _ in 0..50 {
+        compactor.step(100).unwrap();
+    }
+    assert_eq!(kept(), 10, "under the export's eyes");
+    drop(export);
+    for _ in 0..50 {
+        compactor.step(100).unwrap();
+    }
+    assert_eq!(kept(), 4, "what is not dead");
 }
 
 /// A reader that has pinned a revision reads it whole, however long it takes: neither the index nor

@@ -57,8 +57,8 @@ impl Export {
         backend: Arc<dyn Backend>,
         pins: &Arc<Pins>,
     ) -> Result<Export, StorageError> {
-        // Below the compact revision, so that a removal that is under way waits too.
-        let pin = pins.pin((position.compact_revision - 1).max(0));
+        // Below all compactions, so that a removal that is under way waits too, of whichever it is.
+        let pin = pins.pin(0);
         let records = read_records(&*backend)?;
         Ok(Export {
             backend,

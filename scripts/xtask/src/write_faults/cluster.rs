@@ -217,7 +217,9 @@ impl<'a> Cluster<'a> {
     /// Ends all, and keeps their folders for whoever wants to know why.
     pub(super) fn keep(mut self, error: Error) -> Error {
         self.servers.clear();
-        let kept = workspace::target().join(format!("write-faults-failed-{}", std::process::id()));
+        // Of this case: others may fail too.
+        let name = self.folder.path().file_name().unwrap_or_default().display();
+        let kept = workspace::target().join(format!("{name}-failed"));
         let place = match fs::rename(self.folder.path(), &kept) {
             Ok(()) => format!("folders in {}", kept.display()),
             Err(error) => format!("the folders cannot be kept: {error}"),
