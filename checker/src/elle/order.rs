@@ -66,15 +66,17 @@ pub(crate) struct Event {
 pub(crate) fn events<'a, M: 'a>(
     transactions: impl Iterator<Item = (Node, &'a Transaction<M>)>,
 ) -> Vec<Event> {
-    let mut events = Vec::new();
+    let (mut events, mut returns) = (Vec::new(), Vec::new());
     for (transaction, own) in transactions.filter(|(_, own)| own.is_possible()) {
         events.push(Event { place: own.invoked, is_return: false, transaction });
         if let Some(place) = own.committed_at() {
             assert!(own.invoked < place, "a transaction returns after it was called");
-            events.push(Event { place, is_return: true, transaction });
+            returns.push(Event { place, is_return: true, transaction });
         }
     }
-    events.sort_unstable();
+    // Each is mostly in order, and a stable sort only merges what is.
+    events.append(&mut returns);
+    events.sort();
     events
 }
 
