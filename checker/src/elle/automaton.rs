@@ -5,7 +5,8 @@
 //! time it is where a real-time edge ends: the last edge of the cycle is then implied, since whoever
 //! had returned before the first was called comes before it. One such edge is enough. Of two, `a` to
 //! `b` and `c` to `d`, either `a` had returned when `d` was called or `c` when `b` was, and so a
-//! shorter cycle does with one; if that drops the cycle's anti-dependencies, it is of a worse kind.
+//! shorter cycle does with one; if that drops the cycle's anti-dependencies, it is of a worse kind, and
+//! only beside such a one may the shortest have several.
 
 use super::anomaly::{CycleKind, Scope};
 use super::graph::{Label, Labels};

@@ -12,7 +12,8 @@
 //! enough: one that meets a transaction twice is two cycles, and with the kinds that were looked for
 //! before out of the way, one of the two is shorter and of its kind. There is one exception. Beside a
 //! cycle of a worse kind that does not imply it, a kind may be there only as a walk that takes in the
-//! worse cycle, or, in real time, with several real-time edges. Then it is left undecided.
+//! worse cycle, or, in real time, with several real-time edges. Then it is left undecided, or, if
+//! another is found, that is not said to be the shortest.
 //!
 //! Going around from every start may take long in a large component. When it has taken
 //! [`search_steps_max`](super::options::Options), the shortest so far is given, and said not to be
@@ -61,7 +62,11 @@ pub(crate) fn search(component: &Component, order: Option<Scope>, steps_max: u64
             if implied.contains(&Anomaly::Cycle(kind, scope)) {
                 continue;
             }
-            match find(component, kind, scope, steps_max) {
+            let has_no_rw = |cycle: &Cycle| {
+                matches!(cycle.anomaly, Anomaly::Cycle(CycleKind::G0 | CycleKind::G1c, _))
+            };
+            let is_beside_worse = cycles.found.iter().any(has_no_rw);
+            match find(component, kind, scope, is_beside_worse, steps_max) {
                 Search::Absent => {}
                 Search::Undecided => cycles.undecided.push(Anomaly::Cycle(kind, scope)),
                 Search::Found(cycle) => {
@@ -85,7 +90,14 @@ enum Search {
     Undecided,
 }
 
-fn find(component: &Component, kind: CycleKind, scope: Scope, steps_max: u64) -> Search {
+/// `is_beside_worse` tells that there is a cycle without anti-dependencies in the component.
+fn find(
+    component: &Component,
+    kind: CycleKind,
+    scope: Scope,
+    is_beside_worse: bool,
+    steps_max: u64,
+) -> Search {
     let automaton = Automaton::new(kind, scope);
     let mut starts = starts(component, kind, scope, automaton.closing);
     if kind == CycleKind::GSingleItem {
@@ -97,6 +109,9 @@ fn find(component: &Component, kind: CycleKind, scope: Scope, steps_max: u64) ->
     let mut walker = Walker::new(component);
     let mut shortest: Option<Vec<Hop>> = None;
     let mut is_complete = true;
+    // A walk that meets a transaction twice may hide a cycle from the same start, and with several
+    // real-time edges there may be a shorter cycle than with one.
+    let mut may_hide = automaton.closing == Closing::BeforeStart;
     for start in starts {
         if walker.steps > steps_max {
             is_complete = false;
@@ -107,8 +122,11 @@ fn find(component: &Component, kind: CycleKind, scope: Scope, steps_max: u64) ->
         if length_max < 2 {
             break;
         }
-        let around = walker.around(&automaton, start, length_max);
-        shortest = around.filter(|hops| is_simple(hops)).or(shortest);
+        match walker.around(&automaton, start, length_max) {
+            Some(hops) if is_simple(&hops) => shortest = Some(hops),
+            Some(_) => may_hide = true,
+            None => {}
+        }
     }
     let Some(hops) = shortest else {
         // Cycles of the other kinds are known to be there, as walks.
@@ -117,7 +135,8 @@ fn find(component: &Component, kind: CycleKind, scope: Scope, steps_max: u64) ->
     };
     let made_of: Vec<Label> = hops.iter().map(|hop| hop.label).collect();
     let (kind, scope) = classify(&made_of);
-    Search::Found(Cycle { anomaly: Anomaly::Cycle(kind, scope), hops, is_shortest: is_complete })
+    let is_shortest = hops.len() == 2 || (is_complete && !(is_beside_worse && may_hide));
+    Search::Found(Cycle { anomaly: Anomaly::Cycle(kind, scope), hops, is_shortest })
 }
 
 /// Whether a cycle meets no transaction twice.

@@ -49,8 +49,8 @@ impl Small {
         components
     }
 
-    /// All steps from one transaction to another: the strongest dependency or order of a process, and
-    /// real time beside it.
+    /// All steps from one transaction to another: the strongest dependency, the order of a process
+    /// unless that is a write over a write, and real time beside it.
     fn steps(&self) -> BTreeMap<(Node, Node), Vec<Label>> {
         let mut steps: BTreeMap<(Node, Node), Vec<Label>> = BTreeMap::new();
         for (from, to, label) in self.edges.iter().filter(|(from, to, _)| from != to) {
@@ -68,7 +68,11 @@ impl Small {
         }
         for labels in steps.values_mut() {
             labels.sort_unstable();
+            let strongest = labels[0];
+            let stays = |label: &Label| *label == Label::Process && strongest != Label::Ww;
+            let process = labels.iter().copied().find(stays);
             labels.truncate(1);
+            labels.extend(process.filter(|process| *process != strongest));
         }
         if self.order == Some(Scope::Realtime) {
             for from in 0..number(self.transactions.len()) {
@@ -162,9 +166,14 @@ fn judge(small: &Small) -> Result<(usize, usize), TestCaseError> {
         let cycles = search(component, small.order, u64::MAX / 100);
         let mut implied: BTreeSet<Anomaly> = BTreeSet::new();
         for cycle in &cycles.found {
-            prop_assert!(cycle.is_shortest);
             check_steps(small, component, cycle)?;
-            prop_assert_eq!(shortest.get(&cycle.anomaly), Some(&cycle.hops.len()), "{:?}", cycle);
+            let length = cycle.hops.len();
+            let least = shortest.get(&cycle.anomaly).copied().unwrap_or(usize::MAX);
+            prop_assert!(least == length || (least < length && !cycle.is_shortest), "{:?}", cycle);
+            if !cycle.is_shortest {
+                let Anomaly::Cycle(_, scope) = cycle.anomaly else { panic!("a cycle") };
+                prop_assert!(is_beside_worse(&shortest, scope), "{:?}", cycle);
+            }
             prop_assert!(!implied.contains(&cycle.anomaly), "{:?} is implied", cycle.anomaly);
             implied.extend(cycle.anomaly.implications());
         }
@@ -178,16 +187,7 @@ fn judge(small: &Small) -> Result<(usize, usize), TestCaseError> {
         }
         for anomaly in &cycles.undecided {
             let Anomaly::Cycle(kind, scope) = anomaly else { panic!("a cycle") };
-            let beside = |kind| {
-                [Scope::Data, *scope]
-                    .iter()
-                    .any(|own| shortest.contains_key(&Anomaly::Cycle(kind, *own)))
-            };
-            prop_assert!(
-                beside(CycleKind::G0) || beside(CycleKind::G1c),
-                "{} is undecided",
-                anomaly
-            );
+            prop_assert!(is_beside_worse(&shortest, *scope), "{} is undecided", anomaly);
             prop_assert!(*kind >= CycleKind::GSingleItem);
         }
         counts = (counts.0 + cycles.found.len(), counts.1 + cycles.undecided.len());
@@ -197,6 +197,13 @@ fn judge(small: &Small) -> Result<(usize, usize), TestCaseError> {
     let total = small.shortest(&everything).len();
     prop_assert!(total == 0 || counts.0 > 0, "there are cycles, and none was found");
     Ok(counts)
+}
+
+/// Whether there is a cycle without anti-dependencies.
+fn is_beside_worse(shortest: &BTreeMap<Anomaly, usize>, scope: Scope) -> bool {
+    let worse = [CycleKind::G0, CycleKind::G1c];
+    let mut all = worse.iter().flat_map(|kind| [(*kind, Scope::Data), (*kind, scope)]);
+    all.any(|(kind, scope)| shortest.contains_key(&Anomaly::Cycle(kind, scope)))
 }
 
 /// Each step of a cycle is one of the history.
@@ -291,6 +298,33 @@ fn a_search_cut_short_still_finds_a_cycle_but_does_not_call_it_the_shortest() {
     let cut_short = search(component, None, 0);
     assert_eq!(cut_short.found[0].anomaly, whole.found[0].anomaly);
     assert_eq!((cut_short.found[0].hops.len(), cut_short.found[0].is_shortest), (200, false));
+}
+
+/// Found by chance among random graphs: 4 -> 3 -> 2 -> 6 -> 1 -> 0 and in real time back to 4 is one
+/// edge longer than the way that goes from 3 to 6 in real time too. That 3 goes back to 4 in real time is
+/// a worse cycle.
+#[test]
+fn beside_a_worse_cycle_the_shortest_may_take_real_time_twice() {
+    let spans =
+        [(7, 21, true), (1, 7, false), (2, 7, false), (3, 7, true), (32, 7, false), (5, 7, false)];
+    let last = (13, 7, false);
+    let transactions = spans.iter().chain([&last]);
+    let transactions =
+        transactions.map(|(invoked, length, known)| transaction(0, *invoked, *length, *known));
+    let ww = [(6, 1), (4, 3), (3, 2), (2, 6)].map(|(from, to)| (from, to, Label::Ww));
+    let mut edges = vec![(1, 0, Label::Rw)];
+    edges.extend(ww);
+    let small = Small { transactions: transactions.collect(), edges, order: Some(Scope::Realtime) };
+    judge(&small).expect("what is found is there");
+    let cycles = search(&small.components()[0], small.order, u64::MAX / 100);
+    let found: Vec<(String, usize, bool)> = cycles
+        .found
+        .iter()
+        .map(|cycle| (cycle.anomaly.to_string(), cycle.hops.len(), cycle.is_shortest))
+        .collect();
+    let expected = [("G0-realtime", 2, true), ("G-single-item-realtime", 6, false)];
+    let expected = expected.map(|(name, length, shortest)| (name.to_owned(), length, shortest));
+    assert_eq!(found, expected);
 }
 
 #[test]

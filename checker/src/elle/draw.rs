@@ -1,38 +1,50 @@
-//! Cycles as pictures, for Graphviz.
+//! What was found as pictures, for Graphviz.
+//!
+//! Transactions are called as [`explain`](super::explain) calls them, so that picture and words go
+//! together.
 
-use super::explain;
+use super::anomaly::Anomaly;
+use super::explain::{self, Explainer};
 use super::names::Names;
 use super::numbering::at;
 use super::report::{Case, Dependency};
 use super::transaction::{MicroOp, Transaction};
 
-/// A cycle as a graph in the language of Graphviz: a box for each transaction, an arrow for each step.
-/// Nothing if the case is no cycle.
+/// A case of an anomaly as a graph in the language of Graphviz: a box for each transaction, and for a
+/// cycle an arrow for each of its steps. What else is wrong has no arrows and is told in a note.
 pub fn dot<M: MicroOp>(
+    anomaly: Anomaly,
     case: &Case,
     transactions: &[Transaction<M>],
     names: &Names,
-) -> Option<String> {
-    let Case::Cycle { steps, .. } = case else { return None };
+) -> String {
     let mut lines = vec![
-        "digraph cycle {".to_owned(),
+        format!("digraph \"{anomaly}\" {{"),
+        format!("  label=\"{anomaly}\"; fontname=sans;"),
         "  node [shape=box, fontname=sans];".to_owned(),
         "  edge [fontname=sans];".to_owned(),
     ];
-    for step in steps {
-        let own = &transactions[at(step.from.0)];
+    let concerned = explain::concerned(case);
+    for (place, id) in (1..).zip(&concerned) {
+        let own = &transactions[at(id.0)];
         let mops: Vec<String> = own.mops.iter().map(|mop| quoted(&mop.describe(names))).collect();
-        let label = format!("T{}\\n{}", step.from.0, mops.join("\\n"));
-        lines.push(format!("  T{} [label=\"{label}\"];", step.from.0));
+        lines.push(format!("  T{place} [label=\"T{place}\\n{}\"];", mops.join("\\n")));
     }
-    for step in steps {
-        let (name, color) = style(&step.because);
-        let reason = quoted(&explain::reason_in_short(&step.because, names));
-        let label = format!("label=\"{name}\\n{reason}\", color=\"{color}\"");
-        lines.push(format!("  T{} -> T{} [{label}];", step.from.0, step.to.0));
+    if let Case::Cycle { steps, .. } = case {
+        // Steps follow each other, and the transactions concerned are where they begin.
+        for (place, step) in (1..).zip(steps) {
+            let (name, color) = style(&step.because);
+            let reason = quoted(&explain::reason_in_short(&step.because, names));
+            let label = format!("label=\"{name}\\n{reason}\", color=\"{color}\"");
+            lines.push(format!("  T{place} -> T{} [{label}];", place % steps.len() + 1));
+        }
+    } else {
+        let words = Explainer { transactions, names }.words(anomaly, case);
+        let words: Vec<String> = words.iter().map(|line| quoted(line)).collect();
+        lines.push(format!("  why [shape=note, label=\"{}\"];", words.join("\\n")));
     }
     lines.push("}\n".to_owned());
-    Some(lines.join("\n"))
+    lines.join("\n")
 }
 
 fn style(because: &Dependency) -> (&'static str, &'static str) {

@@ -63,9 +63,9 @@ pub(crate) fn transaction<M: MicroOp>(own: &Transaction<M>, names: &Names) -> St
     format!("process {}, {when}: {}", own.process, mops.join(", "))
 }
 
-struct Explainer<'a, M> {
-    transactions: &'a [Transaction<M>],
-    names: &'a Names,
+pub(crate) struct Explainer<'a, M> {
+    pub(crate) transactions: &'a [Transaction<M>],
+    pub(crate) names: &'a Names,
 }
 
 impl<M: MicroOp> Explainer<'_, M> {
@@ -76,13 +76,18 @@ impl<M: MicroOp> Explainer<'_, M> {
             let own = transaction(&self.transactions[at(id.0)], self.names);
             lines.push(format!("  T{} = {own}", place + 1));
         }
+        lines.extend(self.words(anomaly, case).iter().map(|line| format!("  {line}")));
+        lines.join("\n") + "\n"
+    }
+
+    /// What is wrong, the transactions called T1, T2 and so on in the order of [`concerned`].
+    pub(crate) fn words(&self, anomaly: Anomaly, case: &Case) -> Vec<String> {
+        let concerned = concerned(case);
         let name = |id: &TransactionId| {
             let place = concerned.iter().position(|own| own == id);
             place.map_or("nobody".to_owned(), |place| format!("T{}", place + 1))
         };
-        let told = self.lines(anomaly, case, &name);
-        lines.extend(told.iter().map(|line| format!("  {line}")));
-        lines.join("\n") + "\n"
+        self.lines(anomaly, case, &name)
     }
 
     fn lines(
@@ -228,7 +233,7 @@ impl<M: MicroOp> Explainer<'_, M> {
 }
 
 /// The transactions of a case, in the order in which it names them.
-fn concerned(case: &Case) -> Vec<TransactionId> {
+pub(crate) fn concerned(case: &Case) -> Vec<TransactionId> {
     match case {
         Case::Cycle { steps, .. } => steps.iter().map(|step| step.from).collect(),
         Case::Internal { transaction, .. } | Case::FutureRead { transaction, .. } => {

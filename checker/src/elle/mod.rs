@@ -30,7 +30,8 @@
 //!   said in [`Report::undecided`], and why in `cycle`.
 //! - The cycle given is the shortest of its kind in its component, or is said not to be known to be.
 //! - A step of a cycle counts by its strongest reason, a write over a write before a read of one. Elle
-//!   names the first that it finds, which for registers is the read.
+//!   names the first that it finds, which for registers is the read. The order of a process counts
+//!   beside reads and anti-dependencies: Elle drops a cycle that it takes for a step with both.
 //! - Each anomaly has a count, and lists its first cases only.
 //! - What transactions of unknown outcome read does not count, and what they wrote to registers does.
 //! - An element that nobody appended is `garbage-read`, and a register can have a `future-read`.
