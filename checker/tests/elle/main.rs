@@ -4,6 +4,7 @@
 mod brute_force;
 mod list_append;
 mod notation;
+mod published;
 mod registers;
 mod simulated;
 mod stores;
