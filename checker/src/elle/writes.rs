@@ -46,16 +46,9 @@ pub(crate) struct Writes {
 
 impl Writes {
     pub(crate) fn collect<M: MicroOp>(transactions: &[Transaction<M>]) -> Writes {
-        let mut counts: Vec<u32> = Vec::new();
-        for mop in transactions.iter().flat_map(|own| &own.mops) {
-            let key = at(mop.key().0);
-            if key >= counts.len() {
-                counts.resize(key + 1, 0);
-            }
-            counts[key] += u32::from(mop.written().is_some());
-        }
+        let (in_order, counts) = read_off(transactions);
         let starts = starts(&counts);
-        let mut writes = Writes { writes: fill(transactions, &starts), starts };
+        let mut writes = Writes { writes: by_key(&in_order, &starts), starts };
         for key in 0..counts.len() {
             let own = writes.range(Key(number(key)));
             let own = &mut writes.writes[own];
@@ -114,12 +107,11 @@ impl Writes {
     }
 }
 
-fn fill<M: MicroOp>(transactions: &[Transaction<M>], starts: &[u32]) -> Vec<Write> {
-    let nothing =
-        Write { element: Element(0), transaction: 0, fate: Fate::Aborted, is_final: true };
-    let total = starts.last().copied().unwrap_or(0);
-    let mut writes = vec![nothing; at(total)];
-    let mut places = starts.to_vec();
+/// The writes in the order of transactions, and how many each key has. Transactions lie scattered in
+/// memory, and what is read of them is most of what collecting takes: so they are gone through once.
+fn read_off<M: MicroOp>(transactions: &[Transaction<M>]) -> (Vec<(Key, Write)>, Vec<u32>) {
+    let mut writes = Vec::with_capacity(transactions.len());
+    let mut counts: Vec<u32> = Vec::new();
     for (transaction, own) in (0..).zip(transactions) {
         let fate = match own.outcome {
             Outcome::Ok => Fate::Committed,
@@ -127,15 +119,33 @@ fn fill<M: MicroOp>(transactions: &[Transaction<M>], starts: &[u32]) -> Vec<Writ
             Outcome::Unknown(_) => Fate::Unknown,
         };
         for mop in &own.mops {
-            let Some(element) = mop.written() else { continue };
-            let key = at(mop.key().0);
-            let place = at(places[key]);
-            if place > at(starts[key]) && writes[place - 1].transaction == transaction {
-                writes[place - 1].is_final = false;
+            let key = mop.key();
+            if at(key.0) >= counts.len() {
+                counts.resize(at(key.0) + 1, 0);
             }
-            writes[place] = Write { element, transaction, fate, is_final: true };
-            places[key] += 1;
+            if let Some(element) = mop.written() {
+                counts[at(key.0)] += 1;
+                writes.push((key, Write { element, transaction, fate, is_final: true }));
+            }
         }
+    }
+    (writes, counts)
+}
+
+/// The writes of each key together, and which of them are final.
+fn by_key(in_order: &[(Key, Write)], starts: &[u32]) -> Vec<Write> {
+    let nothing =
+        Write { element: Element(0), transaction: 0, fate: Fate::Aborted, is_final: true };
+    let mut writes = vec![nothing; in_order.len()];
+    let mut places = starts.to_vec();
+    for (key, write) in in_order {
+        let key = at(key.0);
+        let place = at(places[key]);
+        if place > at(starts[key]) && writes[place - 1].transaction == write.transaction {
+            writes[place - 1].is_final = false;
+        }
+        writes[place] = *write;
+        places[key] += 1;
     }
     writes
 }
