@@ -14,7 +14,9 @@ pub mod formats;
 pub mod history;
 pub mod model;
 pub mod report;
+pub mod search;
 pub mod synthetic;
+pub mod synthetic_calls;
 pub mod verdict;
 
 mod check;

@@ -5,6 +5,7 @@
 //! [`Request::LeaseRevoke`] that the server does by itself.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use stateright::semantics::SequentialSpec;
 
@@ -58,6 +59,16 @@ impl Surroundings for Past {
             newest.and_then(|(_, stored)| stored.as_ref()).map(|stored| stored.key_value(key))
         });
         execute::answer(range, found)
+    }
+}
+
+/// Of what tells most states apart; equality looks at the rest.
+impl Hash for EtcdStore {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.past.revision.hash(hasher);
+        self.past.compact_revision.hash(hasher);
+        self.past.leases.hash(hasher);
+        self.last.hash(hasher);
     }
 }
 
