@@ -11,6 +11,8 @@ use clap::{Parser, Subcommand};
 use rusd_checker::history::jsonl::Writer;
 use rusd_checker::synthetic;
 
+mod calls_command;
+
 /// What an argument or a file that makes no sense ends with.
 const BAD_INPUT: u8 = 3;
 
@@ -31,6 +33,9 @@ enum Command {
     /// Write a valid history, for measuring.
     #[command(hide = true)]
     Generate(Generate),
+    /// Make and judge histories without revisions, for comparing engines.
+    #[command(hide = true)]
+    Calls(calls_command::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Convert(arguments) => cli::convert::run(&arguments),
         Command::Generate(arguments) => generate(&arguments),
+        Command::Calls(arguments) => calls_command::run(&arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),
