@@ -29,6 +29,7 @@ mod guard;
 mod membership;
 mod oracle;
 mod peers;
+mod porcupine;
 mod power_loss;
 mod report;
 mod run_folder;
@@ -83,6 +84,7 @@ enum Verb {
     #[command(name = "watch-stress")]
     WatchStress(stress::Args),
     Oracle(oracle::Args),
+    Porcupine(porcupine::Args),
     #[command(name = guard::VERB, hide = true)]
     BecomeServer(guard::Args),
 }
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
         Verb::Versus(args) => versus::run(&args),
         Verb::WatchStress(args) => stress::run(&args),
         Verb::Oracle(args) => oracle::run(&args),
+        Verb::Porcupine(args) => porcupine::run(&args),
         Verb::BecomeServer(args) => guard::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -140,6 +140,11 @@ impl Binaries {
         self.folder.join("loadgen")
     }
 
+    /// The checker.
+    pub(crate) fn checker(&self) -> PathBuf {
+        self.folder.join("checker")
+    }
+
     /// The simulator; the release builds have none.
     pub(crate) fn simulator(&self) -> PathBuf {
         self.folder.join("rusd-sim")

@@ -1,4 +1,4 @@
-//! `cargo xtask peers`: builds etcd and its tools, to compare with.
+//! `cargo xtask peers`: builds etcd and its tools, and Porcupine, to compare with.
 //!
 //! The versions are pinned by the Go modules in `scripts/peers`; a program is built again only
 //! when its pin or the Go toolchain changes. Go is needed for nothing else but a client of etcd,
@@ -15,7 +15,7 @@ use crate::{report, workspace};
 
 mod debian;
 
-/// Build etcd, etcdctl, etcdutl and etcd-dump-logs (needs Go) and fetch Debian's etcd 3.4
+/// Build etcd, etcdctl, etcdutl, etcd-dump-logs and Porcupine (needs Go), fetch Debian's etcd 3.4
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Build even what is up to date
@@ -23,14 +23,14 @@ pub(crate) struct Args {
     force: bool,
 }
 
-/// A program of etcd: its name here, the module folder that pins it, and its Go package.
+/// A program: its name here, the module folder that pins it, and its Go package.
 struct Peer {
     name: &'static str,
     module: &'static str,
     package: &'static str,
 }
 
-const PEERS: [Peer; 4] = [
+const PEERS: [Peer; 5] = [
     Peer { name: "etcd", module: "scripts/peers", package: "go.etcd.io/etcd/server/v3" },
     Peer { name: "etcdctl", module: "scripts/peers", package: "go.etcd.io/etcd/etcdctl/v3" },
     Peer { name: "etcdutl", module: "scripts/peers", package: "go.etcd.io/etcd/etcdutl/v3" },
@@ -39,6 +39,8 @@ const PEERS: [Peer; 4] = [
         module: "scripts/peers/dump-logs",
         package: "go.etcd.io/etcd/v3/tools/etcd-dump-logs",
     },
+    // Our own program around the library, which has none.
+    Peer { name: "porcupine", module: "scripts/peers/porcupine", package: "." },
 ];
 
 /// Builds what is not up to date and says where it is.
@@ -122,13 +124,22 @@ fn compile(peer: &Peer, binary: &Path) -> Result<()> {
     workspace::must(&mut command)
 }
 
-/// What decides whether a built program is still the right one.
+/// What decides whether a built program is still the right one: the toolchain, the versions of the
+/// modules, and our own source if there is any.
 fn pin(module: &Path, go: &str) -> Result<String> {
-    let read = |name: &str| {
-        let path: PathBuf = module.join(name);
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    Ok(format!("{go}\n{}\n{}", read("go.mod")?, read("go.sum")?))
+    let list = || format!("cannot list {}", module.display());
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(module).with_context(list)? {
+        files.push(entry.with_context(list)?.path());
+    }
+    files.sort();
+    let mut pin = go.to_owned();
+    for file in files.iter().filter(|file| file.is_file()) {
+        pin.push('\n');
+        let text = fs::read_to_string(file);
+        pin.push_str(&text.with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    Ok(pin)
 }
 
 fn go_version() -> Result<Option<String>> {
