@@ -12,10 +12,11 @@ use rusd_checker::synthetic::{Mix, Run, Shape};
 
 type Op = KeyedOp<String, AppendOp>;
 
-/// A run of as many puts as ranges by 64 clients on 10,000 keys, two in a thousand of unknown outcome.
+/// A run of as many puts as ranges by 64 clients on 10,000 keys, two in a thousand of unknown outcome;
+/// three watches see all of it.
 pub(super) fn run(seed: u64) -> Run {
     let large = Shape::large();
-    let none = Mix {
+    let mix = Mix {
         put: 1,
         range: 1,
         range_past: 0,
@@ -28,7 +29,7 @@ pub(super) fn run(seed: u64) -> Run {
         lease_keep_alive: 0,
         compact: 0,
     };
-    Run::shaped(seed, Shape { mix: none, observed: false, ..large })
+    Run::shaped(seed, Shape { mix, ..large })
 }
 
 /// The puts, and the ranges of one key; those of several keys are left out.

@@ -5,7 +5,7 @@
 //! the state that it requires, and only then anything else. The order is for speed alone: all
 //! candidates have their turn before a configuration is given up.
 
-use super::automaton::StateId;
+use super::automaton::{Class, StateId};
 use super::model::{Guard, Model};
 use super::numbers::{narrow, wide};
 use super::wgl::Search;
@@ -46,6 +46,10 @@ enum Tier {
     Unread,
     /// It requires the state that is there.
     Fits,
+    /// It leaves a state that can become what an open call reads, as the one that is there cannot.
+    Begins,
+    /// The same, of unknown outcome.
+    UnknownBegins,
     /// What must come next at the latest.
     Due,
     /// It leads to the state that the due call requires, or away from the one that refuses it.
@@ -110,14 +114,17 @@ impl<M: Model> Search<'_, '_, M> {
             return None;
         }
         let mut best = Best { tried, candidate: None };
-        self.offer_known(due, &mut best);
+        let out_of_reach = self.out_of_reach();
+        self.offer_known(due, &out_of_reach, &mut best);
         let is_called_for = |best: &Best| best.candidate.is_some_and(|it| it.rank.0 <= Tier::Leads);
-        if !is_called_for(&best) && !self.problem.unknown.is_empty() {
-            if self.needs.is_some() {
+        if self.problem.unknown.is_empty() {
+            // There is nothing else.
+        } else if self.needs.is_some() {
+            if !is_called_for(&best) {
                 self.offer_unknown_for(due, &mut best);
-            } else {
-                self.offer_unknown(due, &mut best);
             }
+        } else if !is_called_for(&best) || !out_of_reach.is_empty() {
+            self.offer_unknown(due, &out_of_reach, &mut best);
         }
         if let Some(candidate) = best.candidate {
             self.frame_mut().tried = candidate.rank;
@@ -144,7 +151,28 @@ impl<M: Model> Search<'_, '_, M> {
         self.problem.automaton.known(self.problem.known[wide(call)].class).guard
     }
 
-    fn offer_known(&mut self, due: u32, best: &mut Best) {
+    /// States that open calls read and the one that is there cannot become, where states grow.
+    fn out_of_reach(&self) -> Vec<StateId> {
+        if self.resets.is_none() {
+            return Vec::new();
+        }
+        let automaton = &self.problem.automaton;
+        let reads = self.pending.iter().filter_map(|call| {
+            let class = automaton.known(self.problem.known[wide(*call)].class);
+            class.requires().filter(|_| class.is_read_only())
+        });
+        reads.filter(|read| !automaton.may_grow(self.state, *read)).collect()
+    }
+
+    /// Whether what a class leaves can become one of these.
+    fn begins(&self, class: Class, reads: &[StateId]) -> bool {
+        let automaton = &self.problem.automaton;
+        class
+            .leaves()
+            .is_some_and(|state| reads.iter().any(|read| automaton.may_grow(state, *read)))
+    }
+
+    fn offer_known(&mut self, due: u32, out_of_reach: &[StateId], best: &mut Best) {
         let wanted = self.required_by(due).filter(|state| *state != self.state);
         let is_refused = self.guard_of(due) == Guard::Except(self.state);
         let is_unread = self.needs.as_ref().is_some_and(|needs| !needs.is_read(self.state));
@@ -160,6 +188,8 @@ impl<M: Model> Search<'_, '_, M> {
                 Tier::Unread
             } else if class.requires().is_some() {
                 Tier::Fits
+            } else if self.begins(class, out_of_reach) {
+                Tier::Begins
             } else if call == due {
                 Tier::Due
             } else if wanted == Some(after) || is_refused && after != self.state {
@@ -179,7 +209,7 @@ impl<M: Model> Search<'_, '_, M> {
     }
 
     /// Calls of unknown outcome, in an automaton of which not all states are known.
-    fn offer_unknown(&mut self, due: u32, best: &mut Best) {
+    fn offer_unknown(&mut self, due: u32, out_of_reach: &[StateId], best: &mut Best) {
         let wanted = self.required_by(due);
         for index in 0..narrow(self.problem.unknown.len()) {
             let class = self.problem.unknown[wide(index)].class;
@@ -188,8 +218,15 @@ impl<M: Model> Search<'_, '_, M> {
             }
             let after = self.problem.automaton.step(self.state, class);
             if let Some(after) = after {
-                let leads = wanted == Some(after);
-                self.offer_use(index, after, (leads, 0), best);
+                let known = self.problem.automaton.known(class);
+                let tier = if self.begins(known, out_of_reach) {
+                    Tier::UnknownBegins
+                } else if wanted == Some(after) {
+                    Tier::UnknownLeads
+                } else {
+                    Tier::UnknownOther
+                };
+                self.offer_use(index, after, (tier, 0), best);
             }
         }
     }
@@ -198,13 +235,13 @@ impl<M: Model> Search<'_, '_, M> {
     /// to one that such a call of unknown outcome requires.
     fn offer_unknown_for(&mut self, due: u32, best: &mut Best) {
         self.scratch.begin();
-        self.look_for(&[due], true, best);
+        self.look_for(&[due], Tier::UnknownLeads, best);
         let pending = std::mem::take(&mut self.pending);
-        self.look_for(&pending, false, best);
+        self.look_for(&pending, Tier::UnknownOther, best);
         self.pending = pending;
     }
 
-    fn look_for(&mut self, calls: &[u32], is_due: bool, best: &mut Best) {
+    fn look_for(&mut self, calls: &[u32], tier: Tier, best: &mut Best) {
         let from = self.scratch.states.len();
         let mut is_refused = false;
         for call in calls {
@@ -227,7 +264,7 @@ impl<M: Model> Search<'_, '_, M> {
                     continue;
                 }
                 if let Some(after) = self.problem.automaton.step(self.state, class) {
-                    self.offer_use(index, after, (is_due, distance), best);
+                    self.offer_use(index, after, (tier, distance), best);
                     continue;
                 }
                 match self.problem.automaton.known(class).guard {
@@ -238,13 +275,13 @@ impl<M: Model> Search<'_, '_, M> {
             }
         }
         if is_refused {
-            self.offer_other_states(is_due, best);
+            self.offer_other_states(tier, best);
         }
     }
 
     /// Calls of unknown outcome that lead to any other state; of those that write what nobody reads
     /// one will do.
-    fn offer_other_states(&mut self, is_due: bool, best: &mut Best) {
+    fn offer_other_states(&mut self, tier: Tier, best: &mut Best) {
         let mut has_unread = false;
         for index in 0..narrow(self.problem.unknown.len()) {
             let class = self.problem.unknown[wide(index)].class;
@@ -255,7 +292,7 @@ impl<M: Model> Search<'_, '_, M> {
             let known = self.problem.automaton.known(class);
             let is_unread = self.needs.as_ref().is_some_and(|needs| needs.is_unread_write(known));
             if after != self.state && !(is_unread && has_unread) {
-                self.offer_use(index, after, (is_due, 0), best);
+                self.offer_use(index, after, (tier, 0), best);
                 has_unread |= is_unread;
             }
         }
@@ -268,12 +305,12 @@ impl<M: Model> Search<'_, '_, M> {
         invoked.zip(self.due).is_some_and(|(invoked, (event, _))| *invoked <= event)
     }
 
-    /// A use that leads to `after`, for the due call or for another, with so many steps left to it.
+    /// A use that leads to `after`, with so many steps left from there to what it is tried for.
     fn offer_use(
         &mut self,
         index: u32,
         after: StateId,
-        (is_due, distance): (bool, u32),
+        (tier, distance): (Tier, u32),
         best: &mut Best,
     ) {
         if after == self.state {
@@ -286,7 +323,6 @@ impl<M: Model> Search<'_, '_, M> {
                 return;
             }
         }
-        let tier = if is_due { Tier::UnknownLeads } else { Tier::UnknownOther };
         best.offer(Candidate { rank: Rank(tier, distance, index), step: Move::Use(index), after });
     }
 }

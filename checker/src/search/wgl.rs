@@ -74,7 +74,7 @@ pub(crate) struct Search<'p, 'a, M: Model> {
     /// In closed automata only.
     pub(super) needs: Option<Needs>,
     /// In the others.
-    resets: Option<Resets>,
+    pub(super) resets: Option<Resets>,
     pub(super) state: StateId,
     /// Calls of unknown outcome that were used.
     pub(super) uses: Uses,
