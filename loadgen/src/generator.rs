@@ -7,7 +7,10 @@
 //! Invariant: no value is written twice, and no lease is granted twice.
 
 mod kind;
+mod lists;
+mod locks;
 mod seen;
+mod values;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +24,10 @@ use rusd_checker::history::record::{
 };
 use rusd_checker::history::text::Text;
 
+use crate::keys::{Chooser, Purpose};
 use crate::workload::Workload;
+use values::Lengths;
+
 pub use kind::OpKind;
 pub use seen::Seen;
 
@@ -34,6 +40,17 @@ const TXN_KEYS_MAX: usize = 4;
 /// Most values in one transaction: it may put every key in either branch.
 pub const TXN_VALUES_MAX: usize = 2 * TXN_KEYS_MAX;
 
+/// What is asked of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Something of the store.
+    Store(Request),
+    /// That it defragments its files.
+    Defragment,
+    /// Its snapshot.
+    Snapshot,
+}
+
 /// What a client asks next.
 #[derive(Debug)]
 pub struct Generator {
@@ -44,13 +61,18 @@ pub struct Generator {
     weight_sum: u32,
     process: u64,
     written: u64,
-    value_bytes: usize,
+    chooser: Chooser,
+    value_bytes: Lengths,
     lease_ttl_s: i64,
     leases_max: usize,
     leases: VecDeque<i64>,
     compaction_keep: i64,
-    /// Second half of a read-modify-write.
-    follow_up: Option<Request>,
+    lists: usize,
+    list_elements_max: usize,
+    /// The key by which this client leads, and when it was created.
+    leads: Option<(Text, i64)>,
+    /// Second half of what takes two operations.
+    follow_up: Option<(OpKind, Request)>,
 }
 
 impl Generator {
@@ -73,11 +95,16 @@ impl Generator {
             kinds,
             weight_sum,
             written: 0,
-            value_bytes: *workload.values.size.get_ref(),
+            chooser: Chooser::new(client, u64::from(workload.clients_in_flight())),
+            value_bytes: Lengths::new(&workload.values),
             lease_ttl_s: i64::try_from(workload.leases.ttl.as_secs()).unwrap_or(i64::MAX).max(1),
             leases_max: usize::try_from(workload.leases.per_client).expect("u32 fits usize").max(1),
             leases: VecDeque::new(),
             compaction_keep: i64::from(workload.compaction.keep),
+            lists: usize::try_from(*workload.lists.count.get_ref()).expect("u32 fits usize"),
+            list_elements_max: usize::try_from(*workload.lists.elements_max.get_ref())
+                .expect("u32 fits usize"),
+            leads: None,
             follow_up: None,
         }
     }
@@ -88,14 +115,21 @@ impl Generator {
     }
 
     /// The next request.
-    pub fn next_request(&mut self) -> (OpKind, Request) {
-        if let Some(request) = self.follow_up.take() {
-            return (OpKind::TxnReadModifyWrite, request);
+    pub fn next_ask(&mut self) -> (OpKind, Ask) {
+        if let Some((kind, request)) = self.follow_up.take() {
+            return (kind, Ask::Store(request));
         }
         let point = self.rng.random_range(0..self.weight_sum);
         let at = self.kinds.partition_point(|&(_, reached)| reached <= point);
         let kind = self.kinds[at].0;
-        self.request(kind)
+        match kind {
+            OpKind::Defragment => (kind, Ask::Defragment),
+            OpKind::Snapshot => (kind, Ask::Snapshot),
+            _ => {
+                let (kind, request) = self.request(kind);
+                (kind, Ask::Store(request))
+            }
+        }
     }
 
     /// A put of the key with this index, for loading a store.
@@ -127,6 +161,9 @@ impl Generator {
             OpKind::GetSerializable => Request::Range(Range { serializable: true, ..self.get() }),
             OpKind::Range => Request::Range(self.neighbours()),
             OpKind::RangeLimit => Request::Range(self.limited()),
+            OpKind::RangePrefix => Request::Range(self.folder()),
+            OpKind::RangeKeysOnly => Request::Range(Range { keys_only: true, ..self.folder() }),
+            OpKind::RangeCount => Request::Range(Range { count_only: true, ..self.folder() }),
             OpKind::RangeHistorical => Request::Range(self.historical()),
             OpKind::Delete => Request::DeleteRange(DeleteRange {
                 key: self.any_key(),
@@ -140,6 +177,8 @@ impl Generator {
             }
             OpKind::TxnCas => Request::Txn(self.compare_and_set()),
             OpKind::TxnMulti => Request::Txn(self.multi()),
+            OpKind::TxnAppend => Request::Txn(self.read_lists()),
+            OpKind::TxnWriteRead => Request::Txn(self.write_read()),
             OpKind::Compact => {
                 let revision = (self.seen.latest_revision() - self.compaction_keep).max(1);
                 Request::Compact(Compact { revision })
@@ -147,7 +186,10 @@ impl Generator {
             OpKind::LeaseGrant
             | OpKind::PutLease
             | OpKind::LeaseKeepAlive
-            | OpKind::LeaseRevoke => return self.lease_request(kind),
+            | OpKind::LeaseRevoke
+            | OpKind::Lock
+            | OpKind::Election => return self.lease_request(kind),
+            OpKind::Defragment | OpKind::Snapshot => unreachable!("nothing of the store"),
         };
         (kind, request)
     }
@@ -159,6 +201,8 @@ impl Generator {
             (OpKind::PutLease, Some(lease)) => {
                 (kind, Request::Put(Put { lease, ..self.put_any() }))
             }
+            (OpKind::Lock, Some(lease)) => (kind, Request::Txn(self.lock(lease))),
+            (OpKind::Election, Some(lease)) => (kind, Request::Txn(self.stand(lease))),
             (OpKind::LeaseKeepAlive, Some(id)) => (kind, Request::LeaseKeepAlive(LeaseId { id })),
             (OpKind::LeaseRevoke, Some(id)) => (kind, Request::LeaseRevoke(LeaseId { id })),
             _ => {
@@ -168,13 +212,18 @@ impl Generator {
         }
     }
 
+    fn choose(&mut self, purpose: Purpose) -> usize {
+        self.chooser.choose(self.seen.keys(), purpose, &mut self.rng)
+    }
+
     fn any_key(&mut self) -> Text {
-        let index = self.seen.keys().sample(&mut self.rng);
+        let index = self.choose(Purpose::Other);
         self.seen.keys().key(index)
     }
 
     fn put_any(&mut self) -> Put {
-        let key = self.any_key();
+        let index = self.choose(Purpose::Put);
+        let key = self.seen.keys().key(index);
         let prev_kv = self.rng.random_bool(0.1);
         Put { prev_kv, ..self.put(key) }
     }
@@ -185,7 +234,8 @@ impl Generator {
 
     fn fresh_value(&mut self) -> Text {
         self.written += 1;
-        Text::from(&unique_value(self.process, self.written, self.value_bytes))
+        let bytes = self.value_bytes.draw(&mut self.rng);
+        Text::from(&values::unique(self.process, self.written, bytes))
     }
 
     fn get(&mut self) -> Range {
@@ -193,13 +243,19 @@ impl Generator {
     }
 
     fn neighbours(&mut self) -> Range {
+        let first = self.choose(Purpose::Other);
         let keys = self.seen.keys();
-        let first = keys.sample(&mut self.rng);
         let width = self.rng.random_range(2..=RANGE_KEYS_MAX);
         let (key, range_end) = (keys.key(first), keys.key(first + width));
         let keys_only = self.rng.random_bool(0.05);
         let count_only = !keys_only && self.rng.random_bool(0.05);
         Range { key, range_end, keys_only, count_only, ..Range::default() }
+    }
+
+    fn folder(&mut self) -> Range {
+        let index = self.choose(Purpose::Other);
+        let (key, range_end) = self.seen.keys().folder(index);
+        Range { key, range_end, ..Range::default() }
     }
 
     fn limited(&mut self) -> Range {
@@ -218,7 +274,7 @@ impl Generator {
 
     /// Put if the key is as last seen; otherwise read it, and know better next time.
     fn compare_and_set(&mut self) -> Txn {
-        let index = self.seen.keys().sample(&mut self.rng);
+        let index = self.choose(Purpose::Other);
         let key = self.seen.keys().key(index);
         let seen = self.seen.revision_of(index);
         let target = match self.rng.random_range(0..10) {
@@ -233,12 +289,12 @@ impl Generator {
         }
     }
 
-    /// Several distinct keys written at once, and read back in between.
-    fn multi(&mut self) -> Txn {
+    /// A few distinct keys.
+    fn distinct(&mut self) -> Vec<usize> {
         let count = self.rng.random_range(2..=TXN_KEYS_MAX).min(self.seen.keys().count());
         let mut indexes: Vec<usize> = Vec::new();
         while indexes.len() < count {
-            let index = self.seen.keys().sample(&mut self.rng);
+            let index = self.choose(Purpose::Other);
             // A very skewed space may not give distinct keys by sampling alone.
             let index = (0..self.seen.keys().count())
                 .map(|step| (index + step) % self.seen.keys().count())
@@ -246,6 +302,12 @@ impl Generator {
                 .expect("fewer were chosen than there are");
             indexes.push(index);
         }
+        indexes
+    }
+
+    /// Several distinct keys written at once, and read back in between.
+    fn multi(&mut self) -> Txn {
+        let indexes = self.distinct();
         let compare_key = self.seen.keys().key(indexes[0]);
         let known = self.seen.revision_of(indexes[0]);
         let result = *[CompareResult::Less, CompareResult::Equal, CompareResult::Greater]
@@ -268,6 +330,21 @@ impl Generator {
         Txn { compare, success, failure }
     }
 
+    /// Some keys read and at least one written, whatever they are.
+    fn write_read(&mut self) -> Txn {
+        let indexes = self.distinct();
+        let mut success = Vec::new();
+        for (place, &index) in indexes.iter().enumerate() {
+            let key = self.seen.keys().key(index);
+            success.push(if place == 0 || self.rng.random_bool(0.5) {
+                TxnOp::Put(self.put(key))
+            } else {
+                TxnOp::Range(Range { key, ..Range::default() })
+            });
+        }
+        Txn { success, ..Txn::default() }
+    }
+
     fn learn(&mut self, kind: OpKind, request: &Request, response: &Response) {
         self.seen.came_to(response.revision);
         match (request, &response.body) {
@@ -276,7 +353,8 @@ impl Generator {
                 answer.kvs.iter().for_each(|kv| self.seen.saw(kv));
                 if let (OpKind::TxnReadModifyWrite, Request::Range(read)) = (kind, request) {
                     let found = answer.kvs.first().map_or(0, |kv| kv.mod_revision);
-                    self.follow_up = Some(Request::Txn(self.modify(read.key.clone(), found)));
+                    let txn = self.modify(read.key.clone(), found);
+                    self.follow_up = Some((kind, Request::Txn(txn)));
                 }
             }
             (Request::Txn(txn), ResponseBody::Txn(answer)) => {
@@ -290,6 +368,12 @@ impl Generator {
                     if let TxnOpResponse::Range(range) = answer {
                         range.kvs.iter().for_each(|kv| self.seen.saw(kv));
                     }
+                }
+                match kind {
+                    OpKind::TxnAppend => self.append_to_read(txn, answer),
+                    OpKind::Lock => self.locked(txn, answer.succeeded, response.revision),
+                    OpKind::Election => self.stood(txn, answer.succeeded, response.revision),
+                    _ => {}
                 }
             }
             (Request::LeaseGrant(grant), _) => {
@@ -318,121 +402,5 @@ fn compare(key: Text, result: CompareResult, target: CompareTarget) -> Compare {
     Compare { key, range_end: Text::default(), result, target }
 }
 
-/// A value that no other process and no other number gives, `bytes` long or as long as it must be.
-fn unique_value(process: u64, number: u64, bytes: usize) -> String {
-    const FILLER: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
-    let mut value = format!("p{process}.{number}");
-    if value.len() < bytes {
-        value.push('.');
-    }
-    let missing = bytes.saturating_sub(value.len());
-    value.extend(FILLER.chars().cycle().take(missing));
-    value
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use rusd_checker::history::record::{Failure, KeyValue, RangeResponse};
-
-    use super::*;
-    use crate::keys::KeySpace;
-
-    const TEXT: &str = r#"
-        duration = "1s"
-        clients = 2
-        keys = { count = 20, distribution = "zipf" }
-        values = { size = "40B" }
-        [mix]
-        put = 5
-        txn_cas = 2
-        txn_multi = 2
-        txn_read_modify_write = 2
-        lease_grant = 1
-        put_lease = 1
-        lease_revoke = 1
-    "#;
-
-    fn generators() -> Vec<Generator> {
-        let workload = Workload::parse("test.toml", TEXT).unwrap();
-        let seen = Arc::new(Seen::new(KeySpace::new(&workload.keys), 1, 7));
-        (0..2).map(|client| Generator::new(&workload, 42, client, Arc::clone(&seen))).collect()
-    }
-
-    fn values(request: &Request) -> Vec<String> {
-        let of_ops = |ops: &[TxnOp]| -> Vec<String> {
-            let puts = ops.iter().filter_map(|op| match op {
-                TxnOp::Put(put) => Some(put.value.to_string()),
-                _ => None,
-            });
-            puts.collect()
-        };
-        match request {
-            Request::Put(put) => vec![put.value.to_string()],
-            Request::Txn(txn) => [of_ops(&txn.success), of_ops(&txn.failure)].concat(),
-            _ => Vec::new(),
-        }
-    }
-
-    #[test]
-    fn no_value_is_written_twice_even_after_unknown_outcomes() {
-        let mut generators = generators();
-        let mut seen = BTreeSet::new();
-        let mut leases = BTreeSet::new();
-        for round in 0..2000 {
-            let generator = &mut generators[round % 2];
-            let (kind, request) = generator.next_request();
-            for value in values(&request) {
-                assert!(value.len() >= 40, "{value}");
-                assert!(seen.insert(value.clone()), "{value} was written before");
-            }
-            if let Request::LeaseGrant(grant) = &request {
-                assert!(leases.insert(grant.id));
-            }
-            let lost = Outcome::Unknown(Failure { code: String::new(), message: String::new() });
-            if round % 7 == 0 {
-                generator.observe(kind, &request, &lost);
-            }
-        }
-        assert!(seen.len() > 1000 && !leases.is_empty());
-    }
-
-    #[test]
-    fn the_seed_decides() {
-        let first: Vec<_> = {
-            let mut generators = generators();
-            (0..50).map(|i| generators[i % 2].next_request().1).collect()
-        };
-        let mut again = generators();
-        for (i, request) in first.into_iter().enumerate() {
-            assert_eq!(again[i % 2].next_request().1, request);
-        }
-    }
-
-    #[test]
-    fn an_unknown_outcome_retires_the_process() {
-        let mut generator = generators().remove(0);
-        let before = generator.process();
-        let (kind, request) = generator.next_request();
-        let failure = Failure { code: "Unavailable".to_owned(), message: String::new() };
-        generator.observe(kind, &request, &Outcome::Fail(failure.clone()));
-        assert_eq!(generator.process(), before);
-        generator.observe(kind, &request, &Outcome::Unknown(failure));
-        assert_ne!(generator.process(), before);
-    }
-
-    #[test]
-    fn read_modify_write_compares_with_what_was_read() {
-        let mut generator = generators().remove(0);
-        let read = Request::Range(generator.get());
-        let Request::Range(Range { key, .. }) = &read else { unreachable!() };
-        let kv = KeyValue { key: key.clone(), mod_revision: 17, ..KeyValue::default() };
-        let body = ResponseBody::Range(RangeResponse { kvs: vec![kv], count: 1, more: false });
-        let answer = Outcome::Ok(Response { revision: 20, body });
-        generator.observe(OpKind::TxnReadModifyWrite, &read, &answer);
-        let (kind, Request::Txn(txn)) = generator.next_request() else { panic!("not a txn") };
-        assert_eq!(kind, OpKind::TxnReadModifyWrite);
-        assert_eq!(txn.compare[0].target, CompareTarget::Mod(17));
-    }
-}
+mod tests;

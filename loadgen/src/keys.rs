@@ -3,14 +3,17 @@
 //! Invariant: keys are in byte order of their index, so that neighbours by index are neighbours
 //! in a range.
 
-use rand::Rng;
+mod choice;
+
 use rusd_checker::history::text::Text;
 
-use crate::stats::approximate;
-use crate::workload::{Distribution, Keys};
+use crate::workload::{KeyShape, Keys};
+pub use choice::{Chooser, Purpose};
 
-/// Skew of `zipf` when the workload names none: YCSB's.
-const ZIPF_EXPONENT: f64 = 0.99;
+/// Digits of a hash.
+const HASH_DIGITS: usize = 16;
+/// Digits between two slashes of a path.
+const SEGMENT_DIGITS: usize = 2;
 
 /// The keys of a workload.
 #[derive(Debug)]
@@ -18,21 +21,28 @@ pub struct KeySpace {
     prefix: String,
     count: usize,
     digits: usize,
-    /// Zipf only: at `i`, the chance of an index up to `i`.
-    cumulative: Vec<f64>,
+    shape: KeyShape,
+    /// What hashed keys are called, in order.
+    hashes: Vec<u64>,
+    choice: choice::Tables,
 }
 
 impl KeySpace {
     /// The keys that the workload declares.
     pub fn new(keys: &Keys) -> KeySpace {
         let count = usize::try_from(*keys.count.get_ref()).expect("u32 fits usize");
-        let exponent = keys.exponent.as_ref().map_or(ZIPF_EXPONENT, |e| *e.get_ref());
-        let cumulative = match keys.distribution {
-            Distribution::Uniform => Vec::new(),
-            Distribution::Zipf => zipf_table(count, exponent),
-        };
-        let digits = (count - 1).to_string().len();
-        KeySpace { prefix: keys.prefix.clone(), count, digits, cumulative }
+        let mut digits = (count - 1).to_string().len();
+        let mut hashes = Vec::new();
+        match keys.shape {
+            KeyShape::Padded => {}
+            KeyShape::Path => digits = digits.next_multiple_of(SEGMENT_DIGITS),
+            KeyShape::Hashed => {
+                hashes = (0..*keys.count.get_ref()).map(|index| scattered(index.into())).collect();
+                hashes.sort_unstable();
+            }
+        }
+        let (prefix, shape) = (keys.prefix.clone(), keys.shape);
+        KeySpace { prefix, count, digits, shape, hashes, choice: choice::Tables::new(keys) }
     }
 
     /// How many keys there are.
@@ -45,7 +55,27 @@ impl KeySpace {
         if index >= self.count {
             return Text::from(&prefix_end(self.prefix.as_bytes()));
         }
-        Text::from(&format!("{}{index:0digits$}", self.prefix, digits = self.digits))
+        Text::from(&self.name(index))
+    }
+
+    fn name(&self, index: usize) -> Vec<u8> {
+        let mut name = Vec::with_capacity(self.prefix.len() + HASH_DIGITS + self.digits);
+        name.extend_from_slice(self.prefix.as_bytes());
+        match self.shape {
+            KeyShape::Padded => write_digits(&mut name, index, self.digits),
+            KeyShape::Hashed => name.extend(format!("{:016x}", self.hashes[index]).into_bytes()),
+            KeyShape::Path => {
+                let mut digits = Vec::with_capacity(self.digits);
+                write_digits(&mut digits, index, self.digits);
+                for (place, segment) in digits.chunks(SEGMENT_DIGITS).enumerate() {
+                    if place > 0 {
+                        name.push(b'/');
+                    }
+                    name.extend_from_slice(segment);
+                }
+            }
+        }
+        name
     }
 
     /// First key and end of the range that holds all keys.
@@ -53,21 +83,48 @@ impl KeySpace {
         (Text::from(&self.prefix), Text::from(&prefix_end(self.prefix.as_bytes())))
     }
 
-    /// An index, as often as the distribution says.
-    pub fn sample(&self, rng: &mut impl Rng) -> usize {
-        if self.cumulative.is_empty() {
-            return rng.random_range(0..self.count);
-        }
-        let point: f64 = rng.random();
-        self.cumulative.partition_point(|&reached| reached <= point).min(self.count - 1)
+    /// First key and end of the range that holds the key of an index and those beside it in its
+    /// folder; where there are no folders, those that differ in the last two digits.
+    pub fn folder(&self, index: usize) -> (Text, Text) {
+        let mut name = self.name(index.min(self.count - 1));
+        let after_prefix = name.len() - self.prefix.len();
+        name.truncate(name.len() - after_prefix.min(SEGMENT_DIGITS));
+        let end = prefix_end(&name);
+        (Text::from(&name), Text::from(&end))
     }
 
     /// The index of a key of this space.
     pub fn index_of(&self, key: &[u8]) -> Option<usize> {
-        let number = key.strip_prefix(self.prefix.as_bytes())?;
-        let index = std::str::from_utf8(number).ok()?.parse().ok()?;
+        let name = std::str::from_utf8(key.strip_prefix(self.prefix.as_bytes())?).ok()?;
+        let index = match self.shape {
+            KeyShape::Padded => name.parse().ok()?,
+            KeyShape::Hashed => {
+                self.hashes.binary_search(&u64::from_str_radix(name, 16).ok()?).ok()?
+            }
+            KeyShape::Path => name.replace('/', "").parse().ok()?,
+        };
         (index < self.count).then_some(index)
     }
+}
+
+/// A number with leading zeros.
+fn write_digits(out: &mut Vec<u8>, number: usize, digits: usize) {
+    let start = out.len();
+    out.resize(start + digits, b'0');
+    let mut rest = number;
+    for digit in out[start..].iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+    }
+}
+
+/// A number that tells nothing of the one it is made of, and is made of no other (the finalizer of
+/// `SplitMix64`, which can be undone).
+fn scattered(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// End of the range of all keys that start with `prefix`, as etcd has it.
@@ -82,79 +139,5 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     vec![0]
 }
 
-fn zipf_table(count: usize, exponent: f64) -> Vec<f64> {
-    let mut sum = 0.0;
-    let mut table: Vec<f64> = (1..=count)
-        .map(|rank| {
-            let rank = u64::try_from(rank).expect("usize fits u64");
-            sum += approximate(rank).powf(-exponent);
-            sum
-        })
-        .collect();
-    for reached in &mut table {
-        *reached /= sum;
-    }
-    table
-}
-
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-    use toml::Spanned;
-
-    use super::*;
-
-    fn space(count: u32, distribution: Distribution) -> KeySpace {
-        KeySpace::new(&Keys {
-            count: Spanned::new(0..0, count),
-            prefix: "k/".to_owned(),
-            distribution,
-            exponent: None,
-        })
-    }
-
-    #[test]
-    fn keys_are_in_order_and_found_again() {
-        let keys = space(101, Distribution::Uniform);
-        for index in 0..101 {
-            assert!(keys.key(index) < keys.key(index + 1), "{index}");
-            assert_eq!(keys.index_of(keys.key(index).as_bytes()), Some(index));
-        }
-        assert_eq!(keys.key(7).to_string(), "k/007");
-        assert_eq!(keys.key(101).to_string(), "k0");
-    }
-
-    #[test]
-    fn prefix_ends() {
-        assert_eq!(prefix_end(b"a"), b"b");
-        assert_eq!(prefix_end(b"a\xff"), b"b");
-        assert_eq!(prefix_end(b"\xff"), b"\0");
-        assert_eq!(prefix_end(b""), b"\0");
-    }
-
-    #[test]
-    fn distributions_differ_in_skew() {
-        let share_of_first = |distribution| {
-            let keys = space(100, distribution);
-            let mut rng = ChaCha8Rng::seed_from_u64(1);
-            (0..10_000).filter(|_| keys.sample(&mut rng) == 0).count()
-        };
-        assert!((50..200).contains(&share_of_first(Distribution::Uniform)));
-        // Of 100 keys at exponent 0.99 the first has 19 %.
-        assert!((1700..2200).contains(&share_of_first(Distribution::Zipf)));
-    }
-
-    #[test]
-    fn every_key_is_reached() {
-        for distribution in [Distribution::Uniform, Distribution::Zipf] {
-            let keys = space(10, distribution);
-            let mut rng = ChaCha8Rng::seed_from_u64(2);
-            let mut seen = [false; 10];
-            for _ in 0..1000 {
-                seen[keys.sample(&mut rng)] = true;
-            }
-            assert_eq!(seen, [true; 10], "{distribution:?}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Drives an etcd-compatible cluster with load and faults, and records what it answers.
 //!
 //! ```text
-//!  workload.toml --> workload --> generator --> worker --> client --> the cluster
+//!  workload.toml --> workload --> generator --> driver --> wire ----> the cluster
 //!                        |        keys pacing     |           ^
 //!                        |                        v           |
 //!                        '--> nemesis --------> recorder --> history.jsonl --> checker
@@ -27,6 +27,7 @@ pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod conform;
+pub mod driver;
 pub mod generator;
 pub mod keys;
 pub mod nemesis;
@@ -36,5 +37,8 @@ pub mod report;
 pub mod runner;
 pub mod stats;
 pub mod watcher;
-pub mod worker;
+pub mod wire;
 pub mod workload;
+
+#[cfg(test)]
+mod test_member;

@@ -17,6 +17,7 @@ use rusd_loadgen::client::tls;
 use rusd_loadgen::cluster::{ClusterError, process};
 use rusd_loadgen::report::{Outcome, RunReport};
 use rusd_loadgen::runner::{self, Settings};
+use rusd_loadgen::wire::null;
 use rusd_loadgen::workload::{ClusterSpec, Origin, System, Workload, parse_duration};
 use tokio_util::sync::CancellationToken;
 use toml::Spanned;
@@ -47,6 +48,9 @@ enum Verb {
     Model(ModelArguments),
     /// Run scripts of requests, and compare each answer with etcd's.
     Conform(Box<conform_verb::Arguments>),
+    /// Answer every call at once, with next to nothing: the yardstick of what this machine can
+    /// measure.
+    Null(NullArguments),
     /// Become a member of a cluster under test; used by `run` itself.
     #[command(name = process::GUARD_VERB, hide = true)]
     BecomeMember {
@@ -55,6 +59,13 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+#[derive(clap::Args)]
+struct NullArguments {
+    /// Address to serve at.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: String,
 }
 
 #[derive(clap::Args)]
@@ -106,8 +117,11 @@ struct RunArguments {
     #[arg(long)]
     keep_data: bool,
     /// Measure only: write no history, and judge nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "record")]
     no_record: bool,
+    /// Write a history and judge it, whatever the file says.
+    #[arg(long)]
+    record: bool,
     /// Print the run's report as JSON on stdout.
     #[arg(long)]
     json: bool,
@@ -125,6 +139,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run(arguments),
         Verb::Model(arguments) => model(arguments),
         Verb::Conform(arguments) => conform_verb::run(*arguments),
+        Verb::Null(arguments) => null(&arguments),
         Verb::BecomeMember { parent, program, arguments } => {
             let Err(error) = process::guard(parent, &program, &arguments);
             eprintln!("cannot become {}: {error}", program.display());
@@ -170,6 +185,18 @@ fn raise_open_files() {
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         eprintln!("the limit of {soft} open files could not be raised: {error}");
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "whoever starts it must learn where it serves")]
+fn null(arguments: &NullArguments) -> ExitCode {
+    let serving = std::net::TcpListener::bind(&arguments.listen).and_then(|listener| {
+        println!("{}", listener.local_addr()?);
+        null::serve(&listener)
+    });
+    match serving {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(RUN_FAILED, &format!("{}: {error}", arguments.listen)),
     }
 }
 
@@ -235,9 +262,7 @@ fn settings(arguments: RunArguments) -> Result<Settings, String> {
     if let Some(duration) = arguments.duration {
         workload.duration = Spanned::new(0..0, duration);
     }
-    if arguments.no_record {
-        workload.record = false;
-    }
+    workload.record = (workload.record || arguments.record) && !arguments.no_record;
     if arguments.no_faults {
         workload.faults.clear();
     }

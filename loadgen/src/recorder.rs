@@ -14,15 +14,31 @@ use std::thread::JoinHandle;
 use rusd_checker::history::jsonl::Writer;
 use rusd_checker::history::record::{Header, Record};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// Records that wait for the disk. Full means that whoever records waits.
 const RECORDS_QUEUED_MAX: usize = 16_384;
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Operations as lines of a history, each with its end.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The lines.
+    pub text: Vec<u8>,
+    /// How many.
+    pub count: u64,
+}
+
+#[derive(Debug)]
+enum Queued {
+    Record(Record),
+    Lines(Lines),
+}
+
 /// Hands records to the writer; or drops them, in a run that is not recorded.
 #[derive(Debug, Clone)]
 pub struct Recorder {
-    records: Option<mpsc::Sender<Record>>,
+    records: Option<mpsc::Sender<Queued>>,
 }
 
 /// The writer thread.
@@ -58,7 +74,25 @@ impl Recorder {
     pub async fn record(&self, record: Record) {
         if let Some(records) = &self.records {
             // The thread is gone only after an error that `finish` returns.
-            drop(records.send(record).await);
+            drop(records.send(Queued::Record(record)).await);
+        }
+    }
+
+    /// Hands over lines.
+    pub async fn lines(&self, lines: Lines) {
+        if let Some(records) = &self.records
+            && lines.count > 0
+        {
+            drop(records.send(Queued::Lines(lines)).await);
+        }
+    }
+
+    /// Hands over lines, if there is room for them; gives them back if there is not.
+    pub fn try_lines(&self, lines: Lines) -> Lines {
+        let Some(records) = &self.records else { return Lines::default() };
+        match records.try_send(Queued::Lines(lines)) {
+            Err(TrySendError::Full(Queued::Lines(lines))) => lines,
+            _ => Lines::default(),
         }
     }
 }
@@ -73,12 +107,20 @@ impl Writing {
 
 fn write(
     mut writer: Writer<BufWriter<File>>,
-    mut queued: mpsc::Receiver<Record>,
+    mut queued: mpsc::Receiver<Queued>,
 ) -> io::Result<u64> {
     let mut lines = 0;
-    while let Some(record) = queued.blocking_recv() {
-        writer.write(&record)?;
-        lines += 1;
+    while let Some(next) = queued.blocking_recv() {
+        match next {
+            Queued::Record(record) => {
+                writer.write(&record)?;
+                lines += 1;
+            }
+            Queued::Lines(Lines { text, count }) => {
+                writer.append(&text, count)?;
+                lines += count;
+            }
+        }
         if queued.is_empty() {
             writer.flush()?;
         }

@@ -17,6 +17,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::clock::nanos;
+use crate::driver::EffortSummary;
 use crate::generator::OpKind;
 
 /// Shards; more than workers that measure at the same instant on common machines.
@@ -66,6 +67,9 @@ pub struct Stats {
     completed: AtomicU64,
     failed: AtomicU64,
     unknown: AtomicU64,
+    /// What is due from here on is measured, and what is due from there on is not any more.
+    measured_from_ns: AtomicU64,
+    measured_to_ns: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +100,8 @@ impl Default for Stats {
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
+            measured_from_ns: AtomicU64::new(0),
+            measured_to_ns: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -112,24 +118,30 @@ pub struct Counts {
     pub unknown: u64,
 }
 
-impl Counts {
-    /// Operations that were sent.
-    pub fn started(self) -> u64 {
-        self.ok + self.fail + self.unknown
-    }
-}
-
 impl Stats {
-    /// Counts one operation of the worker with this index.
-    pub fn record(&self, worker: usize, sample: Sample) {
+    /// Measures what is due in this span of the run's clock; the rest only shows over time. All is
+    /// measured if nothing else is said.
+    pub fn measure(&self, span_ns: std::ops::Range<u64>) {
+        self.measured_from_ns.store(span_ns.start, Ordering::Relaxed);
+        self.measured_to_ns.store(span_ns.end, Ordering::Relaxed);
+    }
+
+    /// Whether what is due then is measured.
+    fn is_measured(&self, from_ns: u64) -> bool {
+        from_ns >= self.measured_from_ns.load(Ordering::Relaxed)
+            && from_ns < self.measured_to_ns.load(Ordering::Relaxed)
+    }
+
+    /// Counts one operation of the thread with this index.
+    pub fn record(&self, thread: usize, sample: Sample) {
         let counter = match sample.ended {
             Ended::Ok => &self.completed,
             Ended::Fail => &self.failed,
             Ended::Unknown => &self.unknown,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let shard = &self.shards[worker % SHARDS];
-        shard.lock().expect("no holder panics").record(sample);
+        let shard = &self.shards[thread % SHARDS];
+        shard.lock().expect("no holder panics").record(sample, self.is_measured(sample.from_ns));
     }
 
     /// Counts so far.
@@ -141,42 +153,50 @@ impl Stats {
         }
     }
 
-    /// All that was measured, for a load that took `elapsed` and in which `due` operations were
-    /// due, if it had a timetable.
-    pub fn summary(&self, elapsed: Duration, due: Option<u64>) -> Summary {
+    /// Answered operations and their median response time in the slice before the last one, in
+    /// microseconds: how it goes just now.
+    pub fn lately(&self) -> (u64, u64) {
         let mut merged = Shard::default();
         for shard in &self.shards {
             merged.add(&shard.lock().expect("no holder panics"));
         }
-        let counts = self.counts();
-        let not_started = due.map(|due| due.saturating_sub(counts.started()));
-        merged.summary(elapsed, counts, not_started)
+        let slice = merged.slices.iter().rev().nth(1);
+        slice.map_or((0, 0), |s| (s.response.len(), s.response.value_at_quantile(0.5)))
+    }
+
+    /// All that was measured, for a load whose measured part took `elapsed`.
+    pub fn summary(&self, elapsed: Duration) -> Summary {
+        let mut merged = Shard::default();
+        for shard in &self.shards {
+            merged.add(&shard.lock().expect("no holder panics"));
+        }
+        merged.summary(elapsed)
     }
 }
 
 impl Shard {
-    fn record(&mut self, sample: Sample) {
+    fn record(&mut self, sample: Sample, is_measured: bool) {
         let response_us = sample.ended_ns.saturating_sub(sample.from_ns) / 1000;
         let service_us = sample.ended_ns.saturating_sub(sample.sent_ns) / 1000;
-        let kind = self.kinds.entry(sample.kind).or_insert_with(KindShard::new);
         let slice = usize::try_from(sample.ended_ns / nanos(SLICE)).expect("runs are short");
         if self.slices.len() <= slice {
             self.slices.resize_with(slice + 1, SliceShard::new);
         }
         match sample.ended {
+            Ended::Ok => self.slices[slice].response.saturating_record(response_us),
+            Ended::Fail | Ended::Unknown => self.slices[slice].errors += 1,
+        }
+        if !is_measured {
+            return;
+        }
+        let kind = self.kinds.entry(sample.kind).or_insert_with(KindShard::new);
+        match sample.ended {
             Ended::Ok => {
                 kind.response.saturating_record(response_us);
                 kind.service.saturating_record(service_us);
-                self.slices[slice].response.saturating_record(response_us);
             }
-            Ended::Fail => {
-                kind.fail += 1;
-                self.slices[slice].errors += 1;
-            }
-            Ended::Unknown => {
-                kind.unknown += 1;
-                self.slices[slice].errors += 1;
-            }
+            Ended::Fail => kind.fail += 1,
+            Ended::Unknown => kind.unknown += 1,
         }
     }
 
@@ -197,19 +217,23 @@ impl Shard {
         }
     }
 
-    fn summary(&self, elapsed: Duration, counts: Counts, not_started: Option<u64>) -> Summary {
+    fn summary(&self, elapsed: Duration) -> Summary {
+        let mut counts = Counts { ok: 0, fail: 0, unknown: 0 };
         let mut response = histogram(3);
         let mut service = histogram(3);
         let mut kinds = BTreeMap::new();
         for (kind, shard) in &self.kinds {
             response.add(&shard.response).expect("equal bounds");
             service.add(&shard.service).expect("equal bounds");
+            counts.ok += shard.response.len();
+            counts.fail += shard.fail;
+            counts.unknown += shard.unknown;
             kinds.insert(kind.name(), shard.summary());
         }
         let per_second = approximate(counts.ok) / elapsed.as_secs_f64().max(1e-9);
         Summary {
             counts,
-            not_started,
+            effort: None,
             elapsed_s: elapsed.as_secs_f64(),
             per_second,
             response_us: Quantiles::of(&response),
@@ -265,9 +289,9 @@ fn histogram(significant_digits: u8) -> Histogram<u64> {
 pub struct Summary {
     /// Operations by how they ended.
     pub counts: Counts,
-    /// Operations that were due and that no client came to start; absent without a timetable.
+    /// What the generator itself cost.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_started: Option<u64>,
+    pub effort: Option<EffortSummary>,
     /// How long load was offered.
     pub elapsed_s: f64,
     /// Answered operations per second.
@@ -286,13 +310,17 @@ impl Summary {
     /// How many operations there were, for people.
     pub fn in_words(&self) -> String {
         let Counts { ok, fail, unknown } = self.counts;
-        let not_started = match self.not_started {
-            None | Some(0) => String::new(),
-            Some(count) => format!(", {count} were due and never started"),
+        let effort = self.effort.as_ref();
+        let count = |count: u64, what: &str| match count {
+            0 => String::new(),
+            count => format!(", {count} {what}"),
         };
+        let not_started = count(effort.map_or(0, |e| e.not_started), "were due and never started");
+        let dropped = count(effort.map_or(0, |e| e.dropped), "dropped");
+        let late = count(effort.map_or(0, |e| e.late), "started late");
         format!(
             "{ok} operations answered in {:.1} s ({:.0}/s), {fail} failed, {unknown} of unknown \
-             outcome{not_started}",
+             outcome{late}{dropped}{not_started}",
             self.elapsed_s, self.per_second
         )
     }
@@ -340,7 +368,8 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    fn of(histogram: &Histogram<u64>) -> Quantiles {
+    /// Of a histogram of microseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Quantiles {
         Quantiles {
             p50: histogram.value_at_quantile(0.5),
             p90: histogram.value_at_quantile(0.9),
@@ -378,7 +407,7 @@ mod tests {
         for worker in 0..100 {
             stats.record(worker, sample(Ended::Ok, 0, 90, 100));
         }
-        let summary = stats.summary(Duration::from_secs(2), None);
+        let summary = stats.summary(Duration::from_secs(2));
         let near = |value: u64, expected: u64| value.abs_diff(expected) <= expected / 500;
         assert!(near(summary.response_us.p50, 100_000), "{:?}", summary.response_us);
         assert!(near(summary.service_us.p50, 10_000), "{:?}", summary.service_us);
@@ -392,12 +421,25 @@ mod tests {
         stats.record(0, sample(Ended::Ok, 0, 0, 1));
         stats.record(1, sample(Ended::Fail, 0, 0, 700));
         stats.record(2, sample(Ended::Unknown, 0, 0, 5000));
-        let summary = stats.summary(Duration::from_secs(1), Some(5));
+        let summary = stats.summary(Duration::from_secs(1));
         assert_eq!(summary.counts, Counts { ok: 1, fail: 1, unknown: 1 });
-        assert_eq!(summary.not_started, Some(2));
         assert!(summary.response_us.max < 2000);
         let errors: Vec<u64> = summary.slices.iter().map(|slice| slice.errors).collect();
         assert_eq!(errors, [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn what_is_due_outside_of_the_measured_span_only_shows_over_time() {
+        let stats = Stats::default();
+        stats.measure(1000 * MS..2000 * MS);
+        for due_ms in [999, 1000, 1999, 2000] {
+            stats.record(0, sample(Ended::Ok, due_ms, due_ms, due_ms + 10));
+        }
+        let summary = stats.summary(Duration::from_secs(1));
+        assert_eq!((summary.counts.ok, summary.kinds["put"].counts.ok), (2, 2));
+        let over_time: f64 = summary.slices.iter().map(|slice| slice.per_second / 2.0).sum();
+        assert!((over_time - 4.0).abs() < 1e-9);
+        assert_eq!(stats.counts().ok, 4);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::io::{self, BufRead, Read as _, Write};
 
 use serde_json::error::Category;
 
+pub use super::line::append_operation;
+
 use super::ending::Ending;
 use super::error::{InputError, Position};
 use super::record::{End, Header, Record};
@@ -34,6 +36,12 @@ impl<W: Write> Writer<W> {
         self.line.push(b'\n');
         self.records += 1;
         self.out.write_all(&self.line)
+    }
+
+    /// Appends lines that [`append_operation`] made, and how many there are.
+    pub fn append(&mut self, lines: &[u8], count: u64) -> io::Result<()> {
+        self.records += count;
+        self.out.write_all(lines)
     }
 
     /// Hands everything written so far to the system.

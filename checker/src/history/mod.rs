@@ -13,6 +13,7 @@ pub mod text;
 
 pub mod error;
 pub mod jsonl;
+mod line;
 
 mod blocks;
 mod collected;

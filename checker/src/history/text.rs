@@ -35,7 +35,7 @@ impl Text {
     }
 }
 
-const BASE64_PREFIX: &str = "base64:";
+pub(super) const BASE64_PREFIX: &str = "base64:";
 
 impl Default for Text {
     fn default() -> Self {

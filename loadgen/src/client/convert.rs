@@ -187,37 +187,37 @@ fn respond(header: Option<pb::ResponseHeader>, body: ResponseBody) -> Answered {
     Ok(Response { revision: revision(header.as_ref()), body })
 }
 
-pub(super) fn put_response(mut answer: pb::PutResponse) -> Answered {
+pub(crate) fn put_response(mut answer: pb::PutResponse) -> Answered {
     respond(answer.header.take(), ResponseBody::Put(put_body(answer)))
 }
 
-pub(super) fn range_response(mut answer: pb::RangeResponse) -> Answered {
+pub(crate) fn range_response(mut answer: pb::RangeResponse) -> Answered {
     respond(answer.header.take(), ResponseBody::Range(range_body(answer)))
 }
 
-pub(super) fn delete_range_response(mut answer: pb::DeleteRangeResponse) -> Answered {
+pub(crate) fn delete_range_response(mut answer: pb::DeleteRangeResponse) -> Answered {
     respond(answer.header.take(), ResponseBody::DeleteRange(delete_body(answer)))
 }
 
-pub(super) fn txn_response(mut answer: pb::TxnResponse) -> Answered {
+pub(crate) fn txn_response(mut answer: pb::TxnResponse) -> Answered {
     respond(answer.header.take(), ResponseBody::Txn(txn_body(answer)?))
 }
 
-pub(super) fn compact_response(answer: pb::CompactionResponse) -> Answered {
+pub(crate) fn compact_response(answer: pb::CompactionResponse) -> Answered {
     respond(answer.header, ResponseBody::Compact)
 }
 
-pub(super) fn grant_response(answer: pb::LeaseGrantResponse) -> Answered {
+pub(crate) fn grant_response(answer: pb::LeaseGrantResponse) -> Answered {
     if !answer.error.is_empty() {
         return Err(Status::unknown(answer.error));
     }
     respond(answer.header, ResponseBody::LeaseGrant { ttl: answer.ttl })
 }
 
-pub(super) fn revoke_response(answer: pb::LeaseRevokeResponse) -> Answered {
+pub(crate) fn revoke_response(answer: pb::LeaseRevokeResponse) -> Answered {
     respond(answer.header, ResponseBody::LeaseRevoke)
 }
 
-pub(super) fn keep_alive_response(answer: pb::LeaseKeepAliveResponse) -> Answered {
+pub(crate) fn keep_alive_response(answer: pb::LeaseKeepAliveResponse) -> Answered {
     respond(answer.header, ResponseBody::LeaseKeepAlive { ttl: answer.ttl })
 }

@@ -1,4 +1,5 @@
-//! How operations reach a member.
+//! How a member is asked for anything but load: its status, its members, watches. (Load goes
+//! through [`wire`](crate::wire), which costs less; what an error proves is the same for both.)
 //!
 //! Nothing here retries: an operation is sent once, over a connection that was there before, or
 //! not at all. That is what makes [`failure`] able to say what an error proves.
@@ -6,7 +7,6 @@
 pub mod convert;
 pub mod etcd;
 pub mod failure;
-pub mod link;
 pub mod tls;
 
 /// An error with its causes, which is where tonic says what went wrong.

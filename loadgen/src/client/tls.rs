@@ -142,6 +142,25 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
     }
 }
 
+/// Connects to the server of a URL, and secures the connection.
+pub(crate) async fn secured(uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+    let dialer = DIALER.get().ok_or_else(|| io::Error::other("no options for it were set"))?;
+    secure(&dialer.connector, uri).await
+}
+
+/// Host of a URL, without the brackets of an address.
+pub(crate) fn host(uri: &Uri) -> String {
+    uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned()
+}
+
+async fn secure(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+    let host = host(uri);
+    let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(host).map_err(io::Error::other)?;
+    connector.connect(name, stream).await
+}
+
 /// Makes secured connections.
 #[derive(Clone)]
 struct Secured(TlsConnector);
@@ -160,13 +179,7 @@ impl tower::Service<Uri> for Secured {
 
     fn call(&mut self, uri: Uri) -> Connecting {
         let connector = self.0.clone();
-        Box::pin(async move {
-            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-            let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
-            stream.set_nodelay(true)?;
-            let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            Ok(Stream::new(connector.connect(name, stream).await?))
-        })
+        Box::pin(async move { Ok(Stream::new(secure(&connector, &uri).await?)) })
     }
 }
 

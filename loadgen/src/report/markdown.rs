@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{RunReport, first_line, latency_cells};
+use super::{RunReport, first_line, latency_cells, milliseconds};
 use crate::stats::Summary;
 
 /// Renders `summary.md`.
@@ -105,7 +105,19 @@ fn write_load(page: &mut String, load: &Summary) -> std::fmt::Result {
         }
         writeln!(page)?;
     }
-    writeln!(page)
+    writeln!(page)?;
+    let Some(effort) = &load.effort else { return Ok(()) };
+    writeln!(
+        page,
+        "The generator used {:.1} s of CPU time; the busiest of its {} threads was busy for {:.0} % \
+         of the time. Of its own doing operations started {} ms late at the median, {} ms at the \
+         99th percentile.\n",
+        effort.cpu_s,
+        effort.threads,
+        effort.busiest * 100.0,
+        milliseconds(effort.lag_us.p50),
+        milliseconds(effort.lag_us.p99),
+    )
 }
 
 fn write_faults(page: &mut String, report: &RunReport) -> std::fmt::Result {

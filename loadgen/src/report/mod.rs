@@ -153,6 +153,10 @@ impl RunReport {
         if load.counts.ok == 0 {
             self.incident("no operation was answered, so nothing was shown".to_owned());
         }
+        let bottleneck = load.effort.as_ref().and_then(|effort| effort.bottleneck.as_ref());
+        if let Some(bottleneck) = bottleneck {
+            self.incident(format!("the generator was the bottleneck: {bottleneck}"));
+        }
         self.load = Some(load);
     }
 

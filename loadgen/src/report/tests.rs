@@ -6,8 +6,9 @@ use rusd_checker::verdict::{Counts, Engine, Timing, Violation};
 use rusd_checker::{Rule, Verdict};
 
 use super::*;
+use crate::driver::EffortSummary;
 use crate::generator::OpKind;
-use crate::stats::{Ended, Sample, Stats};
+use crate::stats::{Ended, Quantiles, Sample, Stats};
 
 fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
     let stats = Stats::default();
@@ -22,6 +23,8 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
         };
         stats.record(0, sample);
     }
+    let mut load = stats.summary(Duration::from_secs(3));
+    load.effort = Some(effort());
     RunReport {
         workload: "<mixed>".to_owned(),
         system: "etcd 3.7.3".to_owned(),
@@ -34,7 +37,7 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
         command: vec!["loadgen".to_owned()],
         preload_s: None,
         load_start_s: 0.0,
-        load: Some(stats.summary(Duration::from_secs(3), Some(3100))),
+        load: Some(load),
         members_cpu_s: None,
         faults: vec![Window {
             fault: "kill",
@@ -59,6 +62,14 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
         }),
         recorded: true,
     }
+}
+
+/// What a generator costs that was not the bottleneck.
+fn effort() -> EffortSummary {
+    let lag_us = Quantiles { p50: 60, p90: 70, p99: 900, p999: 1000, max: 1000 };
+    let (late, dropped, not_started, bottleneck) = (5, 0, 100, None);
+    let (threads, cpu_s, busiest) = (1, 0.6, 0.2);
+    EffortSummary { threads, cpu_s, busiest, lag_us, late, dropped, not_started, bottleneck }
 }
 
 fn invalid() -> Verdict {
@@ -111,8 +122,20 @@ fn a_load_of_which_nothing_was_answered_fails_the_run() {
     let load = report.load.take().unwrap();
     report.set_load(load);
     assert_eq!(report.outcome(), Outcome::Ok);
-    report.set_load(Stats::default().summary(Duration::from_secs(3), None));
+    report.set_load(Stats::default().summary(Duration::from_secs(3)));
     assert_eq!(report.outcome(), Outcome::Failed);
+}
+
+/// What a generator measures that cannot keep up is itself.
+#[test]
+fn a_generator_that_was_the_bottleneck_fails_the_run() {
+    let mut report = report(Some(Verdict::Valid), &[]);
+    let mut load = report.load.take().unwrap();
+    load.effort.as_mut().unwrap().bottleneck = Some("it was busy".to_owned());
+    report.set_load(load);
+    assert_eq!(report.outcome(), Outcome::Failed);
+    let headline = "RUN FAILED: the generator was the bottleneck: it was busy";
+    assert_eq!(report.headline(), headline);
 }
 
 /// A watch that never opened again has nothing in the history that could be wrong.
@@ -143,7 +166,7 @@ fn every_rendering_tells_the_verdict() {
 #[test]
 fn operations_that_were_never_started_are_told() {
     let report = report(Some(Verdict::Valid), &[]);
-    let told = "100 were due and never started";
+    let told = "5 started late, 100 were due and never started";
     assert!(markdown::render(&report).contains(told), "{}", markdown::render(&report));
     assert!(html::render(&report).contains(told), "{}", html::render(&report));
 }

@@ -1,133 +1,145 @@
 //! The middle of a run: load, and the faults meanwhile.
+//!
+//! The load begins with the warm-up; faults begin with the part that is measured, and the cool-down
+//! comes after it.
+
+mod warm_up;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Run, RunError, Started};
-use crate::client::link::Link;
 use crate::clock::nanos;
+use crate::driver::{self, Effort, PRELOAD_RETRY, Part, Preload, PreloadError, Shared, Source};
 use crate::generator::{Generator, Seen};
 use crate::keys::KeySpace;
 use crate::nemesis::{Nemesis, schedule};
-use crate::pacing::Pacer;
+use crate::pacing::{self, Share, Timetable};
 use crate::report::Phase;
 use crate::stats::{Stats, seconds};
-use crate::worker::{PRELOAD_RETRY, Shared, Worker};
-use crate::workload::Pacing;
+use crate::workload::WarmUp;
+
+/// Time to connect, before the first operation of a timetable is due.
+const LEAD: Duration = Duration::from_millis(100);
 
 impl Run {
     pub(super) async fn load(&mut self, started: &mut Started) -> Result<(), RunError> {
         let run = u32::try_from(super::start::distinct() & 0xffff_ffff).expect("32 bits");
-        let keys = KeySpace::new(&self.settings.workload.keys);
-        let seen = Arc::new(Seen::new(keys, started.first_revision, run));
-        let links = self.links(started);
-        if self.settings.workload.preload {
+        let workload = &self.settings.workload;
+        let keys = KeySpace::new(&workload.keys);
+        let seen = Arc::new(Seen::new(keys, &workload.lists, started.first_revision, run));
+        if workload.preload {
             self.phase(Phase::Preloading)?;
-            self.preload(started, &seen, &links).await?;
+            self.preload(started, &seen).await?;
         }
         self.phase(Phase::Loading)?;
-        self.offer(started, &seen, &links).await;
-        Ok(())
+        self.offer(started, &seen).await
     }
 
-    fn links(&self, started: &Started) -> Vec<Arc<Link>> {
-        let workload = &self.settings.workload;
-        let clients = *workload.clients.get_ref();
-        let connections = workload.connections.as_ref().map_or(clients, |c| *c.get_ref());
-        let count = usize::try_from(connections.min(clients)).expect("u32 fits usize");
-        let follow = || started.cluster.follow();
-        (0..count).map(|home| Arc::new(Link::new(follow(), home))).collect()
-    }
-
-    fn workers(&self, shared: &Arc<Shared>, seen: &Arc<Seen>, links: &[Arc<Link>]) -> Vec<Worker> {
-        let workload = &self.settings.workload;
-        let clients = *workload.clients.get_ref();
-        (0..clients)
-            .map(|client| {
-                let index = usize::try_from(client).expect("u32 fits usize");
-                let seed = self.settings.seed;
-                let generator = Generator::new(workload, seed, u64::from(client), Arc::clone(seen));
-                let link = Arc::clone(&links[index % links.len()]);
-                Worker { index, generator, link, shared: Arc::clone(shared) }
-            })
-            .collect()
-    }
-
-    fn shared(&self, started: &Started, pacing: &Pacing, stop: CancellationToken) -> Arc<Shared> {
-        Arc::new(Shared {
-            clock: self.clock,
-            recorder: started.recorder.clone(),
-            stats: Stats::default(),
-            pacer: Pacer::new(pacing, self.clock.now_ns()),
-            request_timeout: *self.settings.workload.request_timeout.get_ref(),
-            stop,
-        })
-    }
-
-    async fn preload(
-        &mut self,
+    /// The threads, each with its share of connections and clients.
+    fn parts(
+        &self,
         started: &Started,
         seen: &Arc<Seen>,
-        links: &[Arc<Link>],
-    ) -> Result<(), RunError> {
+        source: impl Fn(Share) -> Source,
+    ) -> Vec<Part> {
+        let workload = &self.settings.workload;
+        let count = |number: u32| usize::try_from(number).expect("u32 fits usize");
+        let clients = workload.clients_in_flight();
+        let connections = workload.connections.as_ref().unwrap_or(&workload.clients);
+        let connections = count((*connections.get_ref()).min(clients));
+        let threads = count(*workload.threads.get_ref()).min(connections);
+        let part = |index: usize| {
+            let of = u64::try_from(threads).expect("threads are few");
+            let share = Share { index: u64::try_from(index).expect("threads are few"), of };
+            let lanes = (index..connections).step_by(threads).collect();
+            let follow = started.cluster.follow();
+            Part { index, follow, lanes, clients: Vec::new(), source: source(share) }
+        };
+        let mut parts: Vec<Part> = (0..threads).map(part).collect();
+        let seed = self.settings.seed;
+        for client in 0..clients {
+            let connection = count(client) % connections;
+            let generator = Generator::new(workload, seed, u64::from(client), Arc::clone(seen));
+            parts[connection % threads].clients.push((connection / threads, generator));
+        }
+        parts
+    }
+
+    fn shared(&self, started: &Started, stop: CancellationToken) -> Shared {
+        Shared {
+            clock: self.clock,
+            recorder: started.recorder.clone(),
+            stats: Arc::new(Stats::default()),
+            request_timeout: *self.settings.workload.request_timeout.get_ref(),
+            overflow: self.settings.workload.pacing.overflow(),
+            stop,
+        }
+    }
+
+    async fn preload(&mut self, started: &Started, seen: &Arc<Seen>) -> Result<(), RunError> {
         let count = seen.keys().count();
         self.live.step(&format!("putting {count} keys"));
         let began_ns = self.clock.now_ns();
-        let shared = self.shared(started, &Pacing::default(), self.interrupt.clone());
-        let workers = self.workers(&shared, seen, links);
-        let step = workers.len();
-        let mut loading = JoinSet::new();
-        for (first, mut worker) in workers.into_iter().enumerate() {
-            let keys = (first..count).step_by(step);
-            loading.spawn(async move { worker.preload(keys, PRELOAD_RETRY).await });
-        }
-        // Every worker is waited for, whatever came of the others: what it asked is recorded.
-        let mut result = Ok(());
-        while let Some(ended) = loading.join_next().await {
-            result = result.and(ended.expect("a worker does not panic"));
-        }
+        let shared = self.shared(started, self.interrupt.clone());
+        let place = |number: u64| usize::try_from(number).expect("threads are few");
+        let parts = self.parts(started, seen, |share| {
+            let indexes = (place(share.index)..count).step_by(place(share.of));
+            Source::Preload(Preload::new(indexes, PRELOAD_RETRY))
+        });
+        work(&shared, parts)?.await?;
         self.report.preload_s = Some(seconds(self.clock.now_ns() - began_ns));
-        Ok(result?)
+        Ok(())
     }
 
     /// Offers load for the declared time, and breaks things meanwhile.
-    async fn offer(&mut self, started: &mut Started, seen: &Arc<Seen>, links: &[Arc<Link>]) {
+    async fn offer(&mut self, started: &mut Started, seen: &Arc<Seen>) -> Result<(), RunError> {
         let workload = &self.settings.workload;
         let duration = *workload.duration.get_ref();
         let timetable = schedule::timetable(workload, self.settings.seed);
         self.live.step(&format!(
             "offering load for {duration:?} with {} clients, {} faults, {} watches (seed {})",
-            workload.clients.get_ref(),
+            workload.clients_in_flight(),
             timetable.len(),
             started.watches.len(),
             self.settings.seed,
         ));
         let stop = self.interrupt.child_token();
-        let cpu_before = started.cluster.cpu_seconds();
-        let shared = self.shared(started, &workload.pacing, stop.clone());
-        let start_ns = self.clock.now_ns();
-        let mut working = JoinSet::new();
-        for worker in self.workers(&shared, seen, links) {
-            working.spawn(worker.run());
+        let shared = self.shared(started, stop.clone());
+        let times_ns = pacing::times(&workload.pacing)?;
+        let start_ns = self.clock.now_ns() + nanos(LEAD);
+        let whole = duration + self.longest_warm_up() + workload.phases.cool_down;
+        let parts = self.parts(started, seen, |share| {
+            let (times_ns, seed) = (Arc::clone(&times_ns), self.settings.seed);
+            let table = &workload.pacing;
+            Source::Load(Timetable::new(table, times_ns, whole, start_ns, share, seed))
+        });
+        if workload.phases.warm_up != WarmUp::default() {
+            shared.stats.measure(u64::MAX..u64::MAX);
         }
-        let recorder = started.recorder.clone();
-        let cluster = Arc::clone(&started.cluster);
+        let working = work(&shared, parts)?;
+        tokio::time::sleep_until(self.clock.instant(start_ns)).await;
+        self.warm_up(&shared.stats).await;
+        let cpu_before = started.cluster.cpu_seconds();
+        let measured_ns = self.clock.now_ns();
+        let load_ns = measured_ns..measured_ns + nanos(duration);
+        shared.stats.measure(load_ns.clone());
+        let (cluster, recorder) = (Arc::clone(&started.cluster), started.recorder.clone());
         let nemesis = Nemesis::new(cluster, recorder, self.clock, self.settings.seed);
-        let load_ns = start_ns..start_ns + nanos(duration);
         let newcomers = self.watch_newcomers(started);
-        let faults = tokio::spawn(Arc::new(nemesis).run(timetable, load_ns, stop.clone()));
-        self.wait(&shared, start_ns, duration).await;
-        stop.cancel();
-        let stopped_ns = self.clock.now_ns();
-        let elapsed = Duration::from_nanos(stopped_ns - start_ns);
+        let measured = stop.child_token();
+        let faults = tokio::spawn(Arc::new(nemesis).run(timetable, load_ns, measured.clone()));
+        self.wait(&shared, measured_ns, duration).await;
+        measured.cancel();
+        let elapsed = Duration::from_nanos(self.clock.now_ns() - measured_ns);
         self.report.set_faults(faults.await.expect("the nemesis does not panic"));
         started.watches.extend(newcomers.end().await);
-        while let Some(ended) = working.join_next().await {
-            ended.expect("a worker does not panic");
-        }
+        self.cool_down().await;
+        let offered = Duration::from_nanos(self.clock.now_ns() - start_ns);
+        stop.cancel();
+        let efforts = working.await?;
         self.live.load_ended();
         tokio::time::sleep(self.settings.workload.settle).await;
         let cpu = cpu_before.zip(started.cluster.cpu_seconds());
@@ -135,10 +147,13 @@ impl Run {
         let goes_on = ["pause", "partition", "move_leader"];
         let whole = self.report.faults.iter().all(|window| goes_on.contains(&window.fault));
         self.report.members_cpu_s = cpu.filter(|_| whole).map(|(before, after)| after - before);
-        self.report.load_start_s = seconds(start_ns);
-        let due = shared.pacer.due_until(stopped_ns);
-        self.report.set_load(shared.stats.summary(elapsed, due));
+        self.report.load_start_s = seconds(measured_ns);
+        let mut summary = shared.stats.summary(elapsed);
+        let effort = Effort::summary(&efforts, offered, summary.response_us.p50);
+        summary.effort = Some(effort);
+        self.report.set_load(summary);
         self.report.interrupted = self.interrupt.is_cancelled();
+        Ok(())
     }
 
     /// Waits until the load is to end, and tells how it goes on.
@@ -159,4 +174,20 @@ impl Run {
             }
         }
     }
+}
+
+/// Puts the threads to work; the future is done when all of them are, whatever came of the others.
+fn work(
+    shared: &Shared,
+    parts: Vec<Part>,
+) -> Result<impl Future<Output = Result<Vec<Effort>, PreloadError>> + use<>, RunError> {
+    let mut working = Vec::new();
+    for part in parts {
+        working.push(driver::start(shared.clone(), part).map_err(RunError::Thread)?);
+    }
+    let waiting = tokio::task::spawn_blocking(|| {
+        let ended: Vec<_> = working.into_iter().map(driver::Working::join).collect();
+        ended.into_iter().collect()
+    });
+    Ok(async { waiting.await.expect("it only waits") })
 }

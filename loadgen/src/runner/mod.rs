@@ -24,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::cluster::{Cluster, ClusterError};
+use crate::driver::PreloadError;
+use crate::pacing::PacingError;
 use crate::recorder::{Recorder, Writing};
 use crate::report::live::Live;
 use crate::report::{Phase, RunReport, Watched};
 use crate::watcher;
-use crate::worker::PreloadError;
 use crate::workload::Workload;
 
 /// Name of the history in a run's folder.
@@ -64,6 +65,12 @@ pub enum RunError {
     /// The store could not be filled before the load.
     #[error(transparent)]
     Preload(#[from] PreloadError),
+    /// The file of a trace was right when the workload was checked, and is not any more.
+    #[error(transparent)]
+    Trace(#[from] PacingError),
+    /// The system gives us no threads.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// Something with the run's folder.
     #[error("{path}: {source}")]
     Folder {

@@ -5,6 +5,10 @@
 //! command line are applied in between, so that what is validated is what runs.
 
 mod error;
+mod keys;
+mod mix;
+mod pacing;
+mod phases;
 mod units;
 mod validate;
 
@@ -15,6 +19,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use error::WorkloadError;
+pub use keys::{Distribution, KeyShape, Keys, Sizes, Values};
+pub use mix::{Compaction, Leases, Lists, Mix};
+pub use pacing::{Overflow, Pacing, PacingMode};
+pub use phases::{Phases, WarmUp};
 pub use units::{parse_duration, parse_size};
 pub use validate::Origin;
 
@@ -45,6 +53,12 @@ pub struct Workload {
     /// Put every key once before the load begins.
     #[serde(default)]
     pub preload: bool,
+    /// What is not measured before and after the load.
+    #[serde(default)]
+    pub phases: Phases,
+    /// Threads that offer the load; each has its own connections and clients.
+    #[serde(default = "default_threads")]
+    pub threads: Spanned<u32>,
     /// Wait this long after the load before the members' CPU time is read.
     #[serde(default, deserialize_with = "units::duration")]
     pub settle: Duration,
@@ -64,6 +78,9 @@ pub struct Workload {
     /// How leases are used.
     #[serde(default)]
     pub leases: Leases,
+    /// How lists grow.
+    #[serde(default)]
+    pub lists: Lists,
     /// How history is dropped.
     #[serde(default)]
     pub compaction: Compaction,
@@ -125,145 +142,6 @@ impl System {
             System::Rusd => "rusd",
             System::Etcd => "etcd",
         }
-    }
-}
-
-/// When operations start.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pacing {
-    /// Closed or open loop.
-    pub mode: Spanned<PacingMode>,
-    /// Operations per second of all clients together; only of `constant`.
-    pub rate: Option<Spanned<u32>>,
-}
-
-impl Default for Pacing {
-    fn default() -> Self {
-        Pacing { mode: Spanned::new(0..0, PacingMode::Closed), rate: None }
-    }
-}
-
-/// Closed or open loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PacingMode {
-    /// A client starts the next operation when the last one has ended.
-    Closed,
-    /// Operations are due at a constant rate, whether or not the last ones have ended. Latency
-    /// counts from when an operation was due.
-    Constant,
-}
-
-/// The keys.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Keys {
-    /// How many.
-    pub count: Spanned<u32>,
-    /// What all of them start with.
-    #[serde(default = "default_prefix")]
-    pub prefix: String,
-    /// How often each is chosen.
-    #[serde(default)]
-    pub distribution: Distribution,
-    /// Skew of `zipf`: the k-th key is chosen in proportion to `1 / k^exponent`.
-    #[serde(default)]
-    pub exponent: Option<Spanned<f64>>,
-}
-
-/// How often each key is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Distribution {
-    /// All alike.
-    #[default]
-    Uniform,
-    /// Few keys get most of the load.
-    Zipf,
-}
-
-/// The values.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Values {
-    /// Bytes of a value; a value is never shorter than what makes it unique.
-    #[serde(deserialize_with = "units::spanned_size")]
-    pub size: Spanned<usize>,
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Values { size: Spanned::new(0..0, 64) }
-    }
-}
-
-/// Weights of the kinds of operations. Absent is 0.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mix {
-    /// Put of one key.
-    pub put: u32,
-    /// Linearizable read of one key.
-    pub get: u32,
-    /// Linearizable read of a few neighbouring keys.
-    pub range: u32,
-    /// Linearizable read of all keys under the prefix, cut by a limit.
-    pub range_limit: u32,
-    /// Read of one key from what the asked member has.
-    pub get_serializable: u32,
-    /// Read of a few keys as they were at an earlier revision.
-    pub range_historical: u32,
-    /// Delete of one key.
-    pub delete: u32,
-    /// Delete of a few neighbouring keys.
-    pub delete_range: u32,
-    /// Transaction: put if the key is still as last seen.
-    pub txn_cas: u32,
-    /// Transaction: several puts, deletes and reads at once.
-    pub txn_multi: u32,
-    /// Read, then put if the key is still as just read: two operations.
-    pub txn_read_modify_write: u32,
-    /// Grant of a lease. What is not kept alive expires.
-    pub lease_grant: u32,
-    /// Put of one key with a lease attached.
-    pub put_lease: u32,
-    /// Renewal of a lease.
-    pub lease_keep_alive: u32,
-    /// Revocation of a lease, with its keys.
-    pub lease_revoke: u32,
-    /// Dropping of history.
-    pub compact: u32,
-}
-
-/// How leases are used.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Leases {
-    /// Asked-for time to live, in whole seconds.
-    #[serde(deserialize_with = "units::duration")]
-    pub ttl: Duration,
-    /// Leases a client uses at a time; a further grant leaves the oldest to expire.
-    pub per_client: u32,
-}
-
-impl Default for Leases {
-    fn default() -> Self {
-        Leases { ttl: Duration::from_secs(3), per_client: 4 }
-    }
-}
-
-/// How history is dropped.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Compaction {
-    /// Revisions that a compaction leaves readable.
-    pub keep: u32,
-}
-
-impl Default for Compaction {
-    fn default() -> Self {
-        Compaction { keep: 10_000 }
     }
 }
 
@@ -503,16 +381,16 @@ fn default_request_timeout() -> Spanned<Duration> {
     Spanned::new(0..0, Duration::from_secs(5))
 }
 
+fn default_threads() -> Spanned<u32> {
+    Spanned::new(0..0, 1)
+}
+
 fn default_true() -> bool {
     true
 }
 
 fn default_one() -> u32 {
     1
-}
-
-fn default_prefix() -> String {
-    "key/".to_owned()
 }
 
 impl Workload {
@@ -524,7 +402,16 @@ impl Workload {
             let stem = std::path::Path::new(file).file_stem().and_then(|stem| stem.to_str());
             stem.unwrap_or("workload").clone_into(&mut workload.name);
         }
+        let folder = std::path::Path::new(file).parent().unwrap_or(std::path::Path::new(""));
+        if let Some(trace) = &mut workload.pacing.file {
+            *trace.get_mut() = folder.join(trace.get_ref());
+        }
         Ok(workload)
+    }
+
+    /// Logical clients: operations in flight at most.
+    pub fn clients_in_flight(&self) -> u32 {
+        *self.pacing.max_in_flight.as_ref().unwrap_or(&self.clients).get_ref()
     }
 
     /// Members that the cluster has when it is started by us.

@@ -117,6 +117,12 @@ pub(super) fn spanned_size<'de, D: Deserializer<'de>>(
     Ok(Spanned::new(span, text.into_inner().0))
 }
 
+pub(super) fn optional_spanned_size<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Spanned<usize>>, D::Error> {
+    spanned_size(deserializer).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

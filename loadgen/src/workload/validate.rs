@@ -1,24 +1,18 @@
 //! Whether a workload can be run: what each part means together with the others.
 
+mod load;
+
 use std::ops::Range;
 use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{
-    Distribution, Fault, FaultKind, Mix, PacingMode, Role, Slow, System, Target, Watches, Workload,
-    WorkloadError,
-};
-use crate::generator::TXN_VALUES_MAX;
+use super::{Fault, FaultKind, Role, Slow, System, Target, Watches, Workload, WorkloadError};
 
 /// More members than anybody runs; a typo rather than a wish.
 const MEMBERS_MAX: u32 = 9;
 /// Longer than anybody waits for a run.
 const DURATION_MAX: Duration = Duration::from_hours(7 * 24);
-/// etcd refuses larger requests, unless it is told otherwise.
-const REQUEST_BYTES_MAX: usize = 3 << 19;
-/// What a key and the frame around a put need at most.
-const PUT_OVERHEAD_BYTES: usize = 1 << 10;
 
 /// Where the run gets its cluster from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +50,7 @@ impl Rules<'_> {
             .or_else(|| self.pacing())
             .or_else(|| self.keys())
             .or_else(|| self.mix())
+            .or_else(|| self.lists())
             .or_else(|| self.workload.watches.iter().find_map(|group| self.watches(group)))
             .or_else(|| self.workload.faults.iter().find_map(|fault| self.fault(fault)))
     }
@@ -77,22 +72,6 @@ impl Rules<'_> {
         None
     }
 
-    /// A value that no request can carry would be refused each time.
-    fn values(&self) -> Broken {
-        let size = &self.workload.values.size;
-        let in_one_request =
-            if self.workload.mix.get_ref().txn_multi > 0 { TXN_VALUES_MAX } else { 1 };
-        let overhead = PUT_OVERHEAD_BYTES + self.workload.keys.prefix.len();
-        let largest = (REQUEST_BYTES_MAX / in_one_request).saturating_sub(overhead);
-        (*size.get_ref() > largest).then(|| {
-            let message = format!(
-                "too large: a request holds up to {in_one_request} of them in {REQUEST_BYTES_MAX} \
-                 bytes, so at most {largest}B"
-            );
-            (size.span(), message)
-        })
-    }
-
     fn sizes(&self) -> Broken {
         let workload = self.workload;
         let members = &workload.cluster.members;
@@ -102,62 +81,15 @@ impl Rules<'_> {
         if *workload.clients.get_ref() == 0 {
             return broken(workload.clients.span(), "clients must be at least 1".to_owned());
         }
+        if *workload.threads.get_ref() == 0 {
+            return broken(workload.threads.span(), "threads must be at least 1".to_owned());
+        }
         match &workload.connections {
             Some(connections) if *connections.get_ref() == 0 => {
                 broken(connections.span(), "connections must be at least 1".to_owned())
             }
             _ => None,
         }
-    }
-
-    fn pacing(&self) -> Broken {
-        let pacing = &self.workload.pacing;
-        match (pacing.mode.get_ref(), &pacing.rate) {
-            (PacingMode::Closed, Some(rate)) => broken(
-                rate.span(),
-                "a closed loop has no rate; write mode = \"constant\" or leave rate out".to_owned(),
-            ),
-            (PacingMode::Constant, None) => {
-                broken(pacing.mode.span(), "constant pacing needs a rate".to_owned())
-            }
-            (PacingMode::Constant, Some(rate)) if *rate.get_ref() == 0 => {
-                broken(rate.span(), "rate must be at least 1 operation per second".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    fn keys(&self) -> Broken {
-        let keys = &self.workload.keys;
-        if *keys.count.get_ref() == 0 {
-            return broken(keys.count.span(), "count must be at least 1".to_owned());
-        }
-        let exponent = keys.exponent.as_ref()?;
-        if keys.distribution == Distribution::Uniform {
-            return broken(exponent.span(), "only zipf keys have an exponent".to_owned());
-        }
-        if !(0.0..=10.0).contains(exponent.get_ref()) {
-            return broken(exponent.span(), "exponent must be 0 to 10".to_owned());
-        }
-        None
-    }
-
-    fn mix(&self) -> Broken {
-        let Mix { lease_grant, put_lease, lease_keep_alive, lease_revoke, .. } =
-            self.workload.mix.get_ref();
-        let span = self.workload.mix.span();
-        let weights = self.workload.mix.get_ref().weights();
-        let sum: u64 = weights.iter().map(|&(_, weight)| u64::from(weight)).sum();
-        if sum == 0 {
-            return broken(span, "every weight is 0: there is nothing to do".to_owned());
-        }
-        if sum > u64::from(u32::MAX) {
-            return broken(span, format!("the weights add up to {sum}: at most {}", u32::MAX));
-        }
-        if *lease_grant == 0 && [put_lease, lease_keep_alive, lease_revoke] != [&0; 3] {
-            return broken(span, "leases are used but never granted: set lease_grant".to_owned());
-        }
-        None
     }
 
     fn watches(&self, group: &Watches) -> Broken {

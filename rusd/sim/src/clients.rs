@@ -12,7 +12,7 @@ use rusd_checker::history::record::{
 };
 use rusd_loadgen::client::etcd::WatchStream;
 use rusd_loadgen::client::{convert, failure};
-use rusd_loadgen::generator::{Generator, Seen};
+use rusd_loadgen::generator::{Ask, Generator, Seen};
 use rusd_loadgen::keys::KeySpace;
 use rusd_proto::etcdserverpb as pb;
 use tokio::sync::watch;
@@ -79,7 +79,7 @@ pub struct Shared {
 
 /// Starts the clients of a plan.
 pub fn start(plan: &Plan, shared: &Shared) -> Vec<tokio::task::JoinHandle<()>> {
-    let seen = Arc::new(Seen::new(KeySpace::new(&plan.workload.keys), 1, 1));
+    let seen = Arc::new(Seen::new(KeySpace::new(&plan.workload.keys), &plan.workload.lists, 1, 1));
     let client = |index: usize| {
         let stream = u64::try_from(index).expect("clients are few");
         let generator = Generator::new(&plan.workload, plan.seed, stream, Arc::clone(&seen));
@@ -132,7 +132,9 @@ impl Client {
 
     /// Whether the member answered.
     async fn ask(&mut self, member: usize, door: &Door) -> bool {
-        let (kind, request) = self.generator.next_request();
+        let (kind, Ask::Store(request)) = self.generator.next_ask() else {
+            unreachable!("a plan asks for nothing but the store");
+        };
         let process = self.generator.process();
         let call_ns = self.shared.history.now_ns();
         let ways = [0, 1].map(|_| self.rng.random_range(0..=WAY_MS_MAX));

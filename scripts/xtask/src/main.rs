@@ -27,10 +27,12 @@ mod generate;
 mod golden;
 mod guard;
 mod membership;
+mod omission;
 mod oracle;
 mod peers;
 mod porcupine;
 mod power_loss;
+mod presets;
 mod report;
 mod run_folder;
 mod seeds;
@@ -83,6 +85,8 @@ enum Verb {
     Versus(versus::Args),
     #[command(name = "watch-stress")]
     WatchStress(stress::Args),
+    Omission(omission::Args),
+    Presets(presets::Args),
     Oracle(oracle::Args),
     Porcupine(porcupine::Args),
     #[command(name = guard::VERB, hide = true)]
@@ -114,6 +118,8 @@ fn main() -> ExitCode {
         Verb::Membership(args) => membership::run(&args),
         Verb::Versus(args) => versus::run(&args),
         Verb::WatchStress(args) => stress::run(&args),
+        Verb::Omission(args) => omission::run(&args),
+        Verb::Presets(args) => presets::run(&args),
         Verb::Oracle(args) => oracle::run(&args),
         Verb::Porcupine(args) => porcupine::run(&args),
         Verb::BecomeServer(args) => guard::run(&args),
