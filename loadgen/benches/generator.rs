@@ -22,7 +22,7 @@ use prost::Message;
 use rusd_checker::history::record::{FORMAT_VERSION, Header, Put, Request};
 use rusd_checker::history::text::Text;
 use rusd_loadgen::client::etcd::Client;
-use rusd_loadgen::clock::Clock;
+use rusd_loadgen::clock::{Clock, nanos};
 use rusd_loadgen::cluster::roster;
 use rusd_loadgen::driver::{self, Effort, EffortSummary, Part, Shared, Source};
 use rusd_loadgen::generator::{Generator, Seen};
@@ -37,7 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 const SERVES: &str = "serves";
 /// Length of each measurement.
-const LASTS: Duration = Duration::from_secs(4);
+const LASTS: Duration = Duration::from_secs(3);
+/// Time to connect before that.
+const LEAD: Duration = Duration::from_millis(100);
 const REPETITIONS: usize = 3;
 const IN_FLIGHT: u32 = 256;
 
@@ -160,9 +162,9 @@ fn wire(address: &str, connections: u32, rate: Option<u32>, is_recorded: bool) -
         (Recorder::off(), None)
     };
     let before = cpu();
-    let (summary, effort) = offer(address, connections, rate, recorder);
+    let (summary, effort, puts) = offer(address, connections, rate, recorder);
     drop(writing.map(Writing::finish));
-    let cpu_us = cpu().saturating_sub(before).as_secs_f64() * 1e6 / approximate(summary.counts.ok);
+    let cpu_us = cpu().saturating_sub(before).as_secs_f64() * 1e6 / approximate(puts);
     Row {
         way: "wire",
         connections,
@@ -181,7 +183,7 @@ fn offer(
     connections: u32,
     rate: Option<u32>,
     recorder: Recorder,
-) -> (Summary, EffortSummary) {
+) -> (Summary, EffortSummary, u64) {
     // An open loop may have more in flight, so that a hiccup is caught up with.
     let clients = if rate.is_some() { 16 * IN_FLIGHT } else { IN_FLIGHT };
     let pacing = rate.map_or(String::new(), |rate| format!("pacing = {{ rate = {rate} }}\n"));
@@ -211,22 +213,24 @@ fn offer(
         &workload.pacing,
         Arc::from([]),
         LASTS,
-        clock.now_ns() + 100_000_000,
+        clock.now_ns() + nanos(LEAD),
         Share::WHOLE,
         1,
     );
     let follow = roster::fixed(&[address.to_owned()]);
     let source = Source::Load(timetable);
     let part = Part { index: 0, follow, lanes, clients: clients.collect(), source };
-    let start = Instant::now();
     let working = driver::start(shared, part).expect("there are threads");
+    std::thread::sleep(LEAD);
+    let start = Instant::now();
+    stats.measure(clock.now_ns()..u64::MAX);
     std::thread::sleep(LASTS);
     stop.cancel();
-    let effort = working.join().expect("it is no preload");
     let elapsed = start.elapsed();
+    let effort = working.join().expect("it is no preload");
     let summary = stats.summary(elapsed);
     let effort = Effort::summary(&[effort], elapsed, summary.response_us.p50);
-    (summary, effort)
+    (summary, effort, stats.counts().ok)
 }
 
 fn index(number: u32) -> usize {

@@ -17,6 +17,13 @@ impl Clock {
         Clock { origin: Instant::now() }
     }
 
+    /// A clock that has gone on for a while.
+    #[cfg(test)]
+    pub(crate) fn after(age: Duration) -> Clock {
+        let origin = Instant::now().checked_sub(age).expect("the machine has run for longer");
+        Clock { origin }
+    }
+
     /// Nanoseconds since the start of the run.
     pub fn now_ns(&self) -> u64 {
         nanos(self.origin.elapsed())

@@ -11,6 +11,8 @@ use crate::workload::Workload;
 
 const TEXT: &str = "duration = \"1s\"\nclients = 3\nkeys = { count = 9 }\nmix = { put = 1 }\n";
 
+const TRACE: &str = "pacing = { mode = \"trace\", file = \"t\" }\n";
+
 fn shared() -> Shared {
     Shared {
         clock: Clock::start(),
@@ -55,8 +57,7 @@ async fn a_store_that_cannot_be_filled_is_given_up() {
 async fn a_timetable_that_ends_is_done_whole() {
     let address = crate::test_member::serve(50).await;
     let shared = shared();
-    let text = format!("{TEXT}pacing = {{ mode = \"trace\", file = \"t\" }}\n");
-    let pacing = Workload::parse("test.toml", &text).unwrap().pacing;
+    let pacing = Workload::parse("test.toml", &format!("{TEXT}{TRACE}")).unwrap().pacing;
     let times = (0..60).map(|place| place / 20 * 1_000_000).collect();
     let second = Duration::from_secs(1);
     let timetable = Timetable::new(&pacing, times, second, shared.clock.now_ns(), Share::WHOLE, 1);
@@ -68,13 +69,28 @@ async fn a_timetable_that_ends_is_done_whole() {
     assert_eq!((summary.dropped, summary.not_started), (0, 0));
 }
 
+/// Waiting before an operation is sent is waiting: coordinated omission is to leave it out.
+#[tokio::test]
+async fn late_operations_count_from_when_they_were_due() {
+    let address = crate::test_member::serve(50).await;
+    let age = Duration::from_secs(20);
+    let shared = Shared { clock: Clock::after(age), ..shared() };
+    let pacing = Workload::parse("test.toml", &format!("{TEXT}{TRACE}")).unwrap().pacing;
+    let times = vec![0; 20].into();
+    let timetable = Timetable::new(&pacing, times, age, 0, Share::WHOLE, 1);
+    done(&shared, &address, Source::Load(timetable)).await.unwrap();
+    let summary = shared.stats.summary(age);
+    assert_eq!(summary.counts.ok, 20);
+    assert!(summary.response_us.p50 >= 19_900_000, "{:?}", summary.response_us);
+    assert!(summary.service_us.max < 19_900_000, "{:?}", summary.service_us);
+}
+
 /// What is due while nobody is free may be left out, and is counted.
 #[tokio::test]
 async fn what_is_too_much_is_dropped_if_it_may_be() {
     let address = crate::test_member::serve(50).await;
     let shared = Shared { overflow: Overflow::Drop, ..shared() };
-    let text = format!("{TEXT}pacing = {{ mode = \"trace\", file = \"t\" }}\n");
-    let pacing = Workload::parse("test.toml", &text).unwrap().pacing;
+    let pacing = Workload::parse("test.toml", &format!("{TEXT}{TRACE}")).unwrap().pacing;
     let second = Duration::from_secs(1);
     // Long after the connection stands.
     let times = vec![2_000_000_000; 20].into();
