@@ -24,7 +24,7 @@ const OPEN_MAX: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_millis(10);
 /// Least time from tick to tick, in nanoseconds. What is due in between is late by that much at most, and
 /// goes out in one write: at high rates writes are what costs most.
-const TICK_MIN_NS: u64 = 100_000;
+const TICK_MIN_NS: u64 = 150_000;
 /// What is read from a socket at a time.
 const BUFFER_BYTES: usize = 1 << 16;
 

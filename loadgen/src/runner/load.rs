@@ -19,7 +19,6 @@ use crate::nemesis::{Nemesis, schedule};
 use crate::pacing::{self, Share, Timetable};
 use crate::report::Phase;
 use crate::stats::{Stats, seconds};
-use crate::workload::WarmUp;
 
 /// Time to connect, before the first operation of a timetable is due.
 const LEAD: Duration = Duration::from_millis(100);
@@ -116,9 +115,7 @@ impl Run {
             let table = &workload.pacing;
             Source::Load(Timetable::new(table, times_ns, whole, start_ns, share, seed))
         });
-        if workload.phases.warm_up != WarmUp::default() {
-            shared.stats.measure(u64::MAX..u64::MAX);
-        }
+        shared.stats.measure(u64::MAX..u64::MAX);
         let working = work(&shared, parts)?;
         tokio::time::sleep_until(self.clock.instant(start_ns)).await;
         self.warm_up(&shared.stats).await;

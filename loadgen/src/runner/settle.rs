@@ -97,8 +97,10 @@ impl Run {
         started.phase.send_replace(watcher::Phase::Draining);
         let mut deadline = Instant::now() + WATCHES_MAX;
         let mut behind = Vec::new();
+        // Of a store that nobody has written to there is nothing to come up to.
+        let has_changed = final_revision > started.first_revision;
         for watch in watches {
-            while *watch.reached.borrow_and_update() < final_revision {
+            while has_changed && *watch.reached.borrow_and_update() < final_revision {
                 let further = watch.reached.changed();
                 if !matches!(tokio::time::timeout_at(deadline, further).await, Ok(Ok(()))) {
                     behind.push(watch.member);
