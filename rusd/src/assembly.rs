@@ -219,7 +219,7 @@ impl<L: LogStore> Assembly<L> {
         let meter = Arc::clone(&shared.engine);
         let (compactor, to_history) = (state.compactor(), Arc::clone(&history));
         let (engine, engine_bell, defragmenter) =
-            Engine::new(to_history, generations, compactor, Arc::clone(&meter));
+            Engine::new(to_history, generations, compactor, Arc::clone(&meter), blocking_work);
         let applier = Applier {
             state,
             progress: Arc::clone(&shared.progress),

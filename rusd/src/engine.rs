@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use self::defragment::Defragmentation;
 pub use self::defragment::{DefragmentError, Defragmenter};
 pub use self::meter::{AwaitedCompaction, EngineMeter};
+use crate::blocking::BlockingWork;
 
 /// Longest time that a change waits in the buffer.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -90,6 +91,7 @@ pub struct Engine {
     stopped: Arc<AtomicBool>,
     meter: Arc<EngineMeter>,
     defragmentation: Defragmentation,
+    compaction_max: Duration,
     /// When there was last something to flush.
     changed_at: Instant,
 }
@@ -102,6 +104,7 @@ impl Engine {
         generations: Arc<Generations>,
         compactor: Compactor,
         meter: Arc<EngineMeter>,
+        blocking_work: BlockingWork,
     ) -> (Engine, EngineBell, Defragmenter) {
         let (bell, bell_out) = bounded(1);
         let flushed = Arc::new((Mutex::new(()), Condvar::new()));
@@ -111,6 +114,11 @@ impl Engine {
             Arc::clone(&generations),
             Arc::clone(&meter),
         );
+        // In a simulation no time passes during a turn, and it is the steps between which others come.
+        let compaction_max = match blocking_work {
+            BlockingWork::OnThreads => COMPACTION_MAX,
+            BlockingWork::InPlace => Duration::ZERO,
+        };
         let engine = Engine {
             history: Arc::clone(&history),
             generations,
@@ -120,6 +128,7 @@ impl Engine {
             stopped: Arc::clone(&stopped),
             meter,
             defragmentation,
+            compaction_max,
             changed_at: Instant::now(),
         };
         (engine, EngineBell { history, bell, flushed, stopped }, defragmenter)
@@ -153,8 +162,9 @@ impl Engine {
         }
         let compacting = self.compact()?;
         let idle = self.changed_at.elapsed() >= IDLE_AFTER;
-        let fold_is_due = (idle || self.is_fold_late()) && !self.generations.is_one_coming();
-        let folding = fold_is_due && !compacting && self.fold()?;
+        let is_late = self.is_fold_late();
+        let fold_is_due = is_late || (idle && !compacting);
+        let folding = fold_is_due && !self.generations.is_one_coming() && self.fold()?;
         let defragmenting = self.defragmentation.turn()?;
         // While writes come in, a turn lasts the whole interval: few large transactions.
         let in_haste = idle || self.meter.is_compaction_awaited();
@@ -177,11 +187,9 @@ impl Engine {
         let since = Instant::now();
         loop {
             let progress = self.compactor.step(COMPACT_BLOCKS_PER_STEP)?;
-            if progress == Progress::Done {
-                self.meter.compacted_to(self.compactor.done());
-            }
+            self.meter.compacted_to(self.compactor.gone());
             let is_awaited = self.meter.is_compaction_awaited();
-            let longest = if is_awaited { AWAITED_COMPACTION_MAX } else { COMPACTION_MAX };
+            let longest = if is_awaited { AWAITED_COMPACTION_MAX } else { self.compaction_max };
             if progress != Progress::More || since.elapsed() >= longest {
                 return Ok(progress == Progress::More);
             }
@@ -241,8 +249,13 @@ mod tests {
         let history = state.history();
         let meter = Arc::new(EngineMeter::new(Arc::clone(&history)).unwrap());
         let (to_engine, compactor) = (Arc::clone(&history), state.compactor());
-        let (mut engine, _bell, _defragmenter) =
-            Engine::new(to_engine, Arc::clone(&generations), compactor, Arc::clone(&meter));
+        let (mut engine, _bell, _defragmenter) = Engine::new(
+            to_engine,
+            Arc::clone(&generations),
+            compactor,
+            Arc::clone(&meter),
+            BlockingWork::OnThreads,
+        );
         let kv = KeyValue { key: "key".into(), value: "1".into(), ..KeyValue::default() };
         let revision = Revision::first_of(2);
         let entry = HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::new(kv) };

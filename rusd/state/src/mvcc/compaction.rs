@@ -6,8 +6,9 @@
 //! durable before anything is removed from disk; history sees to that. It does not have to remember how far it got: on a start the index is compacted while it is
 //! loaded, and history keeps its own mark.
 //!
-//! Never beyond the oldest pin. A pin is taken under the read lock at a revision that is readable
-//! at that moment, so once a compact revision is set no pin below it can appear.
+//! Never beyond the oldest pin. A reader's pin is taken under the read lock at a revision that is
+//! readable at that moment, so once a compact revision is set no reader's pin below it can appear. An
+//! export pins 0: it holds up removals from history, under the lock that those take.
 
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ pub struct Compactor {
     hashing: Option<HashScan>,
     /// The walk over the index that is under way.
     walk: Option<Walk>,
+    /// History may still have what the index no longer holds.
+    removing: bool,
+    /// History has nothing that is dead up to here.
+    gone: i64,
 }
 
 #[derive(Debug)]
@@ -52,14 +57,13 @@ pub enum Progress {
 impl Compactor {
     /// Begins after a start, when the index is compacted up to `done`.
     pub(crate) fn new(shared: Arc<Shared>, done: i64) -> Self {
-        Compactor { shared, done, hashing: None, walk: None }
+        Compactor { shared, done, hashing: None, walk: None, removing: true, gone: i64::MIN }
     }
 
     /// Does a little.
     ///
-    /// Hashes and removals take turns: what a compaction finds is hashed, and removed before the next
-    /// one is hashed. Otherwise compactions that come faster than hashes are taken would never remove
-    /// anything.
+    /// Hashes, walks over the index and removals from history take turns, each to its end: otherwise
+    /// compactions that come faster than one of them would keep the next from ever beginning.
     pub fn step(&mut self, blocks_max: usize) -> Result<Progress, StorageError> {
         if let Some(hashing) = &mut self.hashing {
             if hashing.step(&self.shared)? {
@@ -75,17 +79,31 @@ impl Compactor {
             let unhashed = state.compaction_hashes.first_wanted();
             unhashed.map_or(state.store.compact(), |span| span.compact)
         };
-        let progress = if self.done < target || self.walk.is_some() {
-            self.step_index(target)
+        let held_up = if self.walk.is_some() || (!self.removing && self.done < target) {
+            if self.step_index(target) == Progress::More {
+                return Ok(Progress::More);
+            }
+            true
         } else {
             match self.step_history(blocks_max)? {
-                CompactProgress::Busy { .. } | CompactProgress::Finished { .. } => Progress::More,
-                CompactProgress::Pinned | CompactProgress::FlushFirst => Progress::Waiting,
-                CompactProgress::Idle => Progress::Done,
+                CompactProgress::Busy { .. } | CompactProgress::Finished { .. } => {
+                    return Ok(Progress::More);
+                }
+                CompactProgress::Pinned | CompactProgress::FlushFirst => true,
+                CompactProgress::Idle => {
+                    (self.removing, self.gone) = (false, self.done);
+                    false
+                }
             }
         };
         // What holds up removals does not hold up hashes.
-        Ok(if progress != Progress::More && self.begin_hash() { Progress::More } else { progress })
+        Ok(if self.begin_hash() || (!held_up && self.done < target) {
+            Progress::More
+        } else if held_up {
+            Progress::Waiting
+        } else {
+            Progress::Done
+        })
     }
 
     /// Takes up the next hash, if one is wanted.
@@ -94,10 +112,9 @@ impl Compactor {
         self.hashing.is_some()
     }
 
-    /// The compact revision up to which everything is gone, when the last step was
-    /// [`Progress::Done`].
-    pub fn done(&self) -> i64 {
-        self.done
+    /// The compact revision up to which everything is gone; below all of them before that is known.
+    pub fn gone(&self) -> i64 {
+        self.gone
     }
 
     fn step_index(&mut self, target: i64) -> Progress {
@@ -114,7 +131,7 @@ impl Compactor {
         };
         walk.after = state.store.compact_keys(walk.goal, walk.after.as_ref(), KEYS_COMPACTED_MAX);
         if walk.after.is_none() {
-            self.done = walk.goal;
+            (self.done, self.removing) = (walk.goal, true);
             self.walk = None;
         }
         Progress::More
