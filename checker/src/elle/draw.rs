@@ -1,6 +1,6 @@
 //! What was found as pictures, for Graphviz.
 //!
-//! Transactions are called as [`explain`](super::explain) calls them, so that picture and words go
+//! Transactions are called as [`explain`] calls them, so that picture and words go
 //! together.
 
 use super::anomaly::Anomaly;

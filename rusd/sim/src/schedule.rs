@@ -265,7 +265,8 @@ pub(crate) async fn read_all(
             return Err(stuck("answers something else"));
         };
         let hash = door.client.newest_hash().await.map_err(|status| stuck(status.message()))?;
-        let hash = hash.map(|(_revision, hash)| hash);
+        // A lease may have ended in between: the hash is then of another state.
+        let hash = hash.filter(|(at, _)| *at == answer.revision).map(|(_, hash)| hash);
         newest = newest.max(answer.revision);
         history.push(Record::Final(FinalState {
             member: u32::try_from(member).expect("members are few"),

@@ -11,10 +11,10 @@
 //!
 //! # Reading
 //!
-//! What the report does not say is worked out where there is one answer ([`changes`]): create revisions, the
+//! What the report does not say is worked out where there is one answer (`changes`): create revisions, the
 //! versions in events, and leases follow from the events of a watch on all keys, which these tests
 //! always have, and from the puts. The rest becomes weaker, never stronger:
-//! - values of 20 bytes and more are digests in the report, and stand-ins here ([`values`]);
+//! - values of 20 bytes and more are digests in the report, and stand-ins here (`values`);
 //! - a compaction's answer has no revision, so its outcome is unknown;
 //! - a write that ended in an error may have taken effect, whatever the error says;
 //! - leases are granted for 7200 seconds, as these tests do; a grant whose answer was lost is left
