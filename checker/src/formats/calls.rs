@@ -5,21 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::edn::Edn;
-
-/// An operation of one process, from its call to its return.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Call<O, R> {
-    /// Who called.
-    pub process: u64,
-    /// Position of the call in the total order of the history's events.
-    pub invoked: u64,
-    /// Position of the return; `None` if the outcome is unknown.
-    pub returned: Option<u64>,
-    /// What was called.
-    pub op: O,
-    /// What it returned; `None` if the outcome is unknown.
-    pub ret: Option<R>,
-}
+use crate::search::Call;
 
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

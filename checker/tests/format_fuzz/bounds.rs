@@ -83,6 +83,7 @@ pub(crate) fn watch_for_hangs(limit: Duration, what: String) {
     let _watching = std::thread::spawn(move || {
         loop {
             let begun = BEGUN.load(Ordering::SeqCst);
+            // How long this is, is the limit itself: a hang gives no event to wait for.
             std::thread::sleep(limit);
             if BEGUN.load(Ordering::SeqCst) == begun && ENDED.load(Ordering::SeqCst) < begun {
                 eprintln!("{what}: a hang: an input went on for {limit:?} and more");

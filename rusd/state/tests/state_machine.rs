@@ -44,6 +44,19 @@ fn put(key: &str) -> pb::InternalRaftRequest {
     pb::InternalRaftRequest { put: Some(put), ..pb::InternalRaftRequest::default() }
 }
 
+fn compaction(revision: i64) -> pb::InternalRaftRequest {
+    let compaction = Some(pb::CompactionRequest { revision, physical: false });
+    pb::InternalRaftRequest { compaction, ..pb::InternalRaftRequest::default() }
+}
+
+/// Applies what must be done, into a block of its own.
+fn apply(machine: &mut StateMachine, request: &pb::InternalRaftRequest) {
+    let (index, _) = machine.applied();
+    let applied = machine.apply(&normal(index + 1, request)).unwrap();
+    assert!(applied.outcome.is_ok(), "{:?}", applied.outcome);
+    machine.history().flush().unwrap();
+}
+
 fn grant(id: i64) -> pb::InternalRaftRequest {
     let lease_grant = Some(pb::LeaseGrantRequest { id, ttl: 60 });
     pb::InternalRaftRequest { id: 5, lease_grant, ..pb::InternalRaftRequest::default() }
@@ -230,13 +243,6 @@ fn compactions_that_follow_fast_remove_history_too() {
     let backend = Arc::new(MemoryBackend::default());
     let mut machine = open(&backend);
     let mut compactor = machine.compactor();
-    let mut index = 0;
-    let mut apply = |machine: &mut StateMachine, request: &pb::InternalRaftRequest| {
-        index += 1;
-        machine.apply(&normal(index, request)).unwrap().outcome.unwrap();
-        // Into a block of its own.
-        machine.history().flush().unwrap();
-    };
     // These stay.
     for number in 0..100 {
         apply(&mut machine, &put(&format!("k{number}")));
@@ -245,9 +251,7 @@ fn compactions_that_follow_fast_remove_history_too() {
         apply(&mut machine, &put("a"));
     }
     for revision in 150..200 {
-        let compaction = Some(pb::CompactionRequest { revision, physical: false });
-        let compact = pb::InternalRaftRequest { compaction, ..Default::default() };
-        apply(&mut machine, &compact);
+        apply(&mut machine, &compaction(revision));
         // Fewer than there are below.
         for _ in 0..6 {
             compactor.step(4).unwrap();
@@ -264,13 +268,6 @@ fn compactions_that_follow_faster_than_hashes_remove_history_too() {
     let backend = Arc::new(MemoryBackend::default());
     let mut machine = open(&backend);
     let mut compactor = machine.compactor();
-    let mut index = 0;
-    let mut apply = |machine: &mut StateMachine, request: &pb::InternalRaftRequest| {
-        index += 1;
-        let applied = machine.apply(&normal(index, request)).unwrap();
-        assert!(applied.outcome.is_ok(), "{:?}", applied.outcome);
-        machine.history().flush().unwrap();
-    };
     // A hash reads a mebibyte in a step: of these it takes four.
     let long = |key: &str| {
         let (key, value) = (key.to_owned().into(), vec![b'v'; 1 << 20].into());
@@ -287,9 +284,7 @@ fn compactions_that_follow_faster_than_hashes_remove_history_too() {
     let mut rounds = 0;
     for revision in 6..50 {
         apply(&mut machine, &put("b"));
-        let compaction = Some(pb::CompactionRequest { revision, physical: false });
-        let compact = pb::InternalRaftRequest { compaction, ..Default::default() };
-        apply(&mut machine, &compact);
+        apply(&mut machine, &compaction(revision));
         for _ in 0..3 {
             compactor.step(100).unwrap();
         }
@@ -309,18 +304,13 @@ fn an_export_outlives_compactions_whichever_is_carried_out() {
     let backend = Arc::new(MemoryBackend::default());
     let mut machine = open(&backend);
     let mut compactor = machine.compactor();
-    for index in 1..=10 {
-        machine.apply(&normal(index, &put("a"))).unwrap();
-        // Into a block of its own.
-        machine.history().flush().unwrap();
+    for _ in 0..10 {
+        apply(&mut machine, &put("a"));
     }
-    for (index, revision) in [(11, 5), (12, 8)] {
-        let compaction = Some(pb::CompactionRequest { revision, physical: false });
-        let compact = pb::InternalRaftRequest { compaction, ..Default::default() };
-        machine.apply(&normal(index, &compact)).unwrap();
+    for revision in [5, 8] {
+        apply(&mut machine, &compaction(revision));
     }
     let history = machine.history();
-    history.flush().unwrap();
     while history.fold_step(100).unwrap() != FoldProgress::Idle {}
     let kept = || {
         let is_there = |main: &i64| history.get(Revision::first_of(*main), b"a").unwrap().is_some();

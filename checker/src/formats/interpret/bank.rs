@@ -1,11 +1,12 @@
 //! A bank: `:transfer {:from a, :to b, :amount n}`, and `:read`, which returns all balances.
 
-use super::super::calls::{BankOp, BankRet, Call, Outcome, Value};
+use super::super::calls::{BankOp, BankRet, Outcome, Value};
 use super::super::edn::Edn;
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls, whole};
+use crate::search::Call;
 
 /// The calls on a bank.
 pub fn bank(events: impl Events) -> Result<Vec<Call<BankOp, BankRet>>, FormatError> {

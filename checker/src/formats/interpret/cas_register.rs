@@ -3,12 +3,13 @@
 //! With independent keys a value is a pair, `[key value]`, for a read `[key nil]`. Values of a
 //! register are no vectors, so the pair shows without its tag.
 
-use super::super::calls::{Call, Keyed, Outcome, RegisterOp, RegisterRet};
+use super::super::calls::{Keyed, Outcome, RegisterOp, RegisterRet};
 use super::super::edn::Edn;
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls};
+use crate::search::Call;
 
 /// What it means that a `:cas` failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

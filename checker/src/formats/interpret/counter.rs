@@ -1,10 +1,11 @@
 //! A counter: `:add n`, and `:read`.
 
-use super::super::calls::{Call, CounterOp, CounterRet, Outcome};
+use super::super::calls::{CounterOp, CounterRet, Outcome};
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls, whole};
+use crate::search::Call;
 
 /// The calls on a counter.
 pub fn counter(events: impl Events) -> Result<Vec<Call<CounterOp, CounterRet>>, FormatError> {

@@ -29,13 +29,14 @@ pub use set::set;
 pub use string_kv::string_kv;
 
 use super::calls::{
-    AppendMop, BankOp, BankRet, Call, CounterOp, CounterRet, Keyed, MutexOp, Outcome, RegisterMop,
+    AppendMop, BankOp, BankRet, CounterOp, CounterRet, Keyed, MutexOp, Outcome, RegisterMop,
     RegisterOp, RegisterRet, SetOp, SetRet, StringOp, StringRet, Transaction, Value,
 };
 use super::edn::Edn;
 use super::error::FormatError;
 use super::jepsen::Events;
 use super::pairing::{Paired, Pairs};
+use crate::search::Call;
 
 /// A history as what its model has.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! Several registers, of which an operation reads and writes some at once: `:txn` with
 //! `[[:read key nil] [:write key value]]`.
 
-use super::super::calls::{Call, MultiStep, Outcome, Value};
+use super::super::calls::{MultiStep, Outcome, Value};
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls, each_mop};
+use crate::search::Call;
 
 /// A call on several registers; it returns what its reads saw, in order.
 pub type MultiCall = Call<Vec<MultiStep>, Vec<Value>>;

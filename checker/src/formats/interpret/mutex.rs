@@ -1,10 +1,11 @@
 //! A lock: `:acquire` and `:release`.
 
-use super::super::calls::{Call, MutexOp, Outcome};
+use super::super::calls::{MutexOp, Outcome};
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls};
+use crate::search::Call;
 
 /// The calls on a lock.
 pub fn mutex(events: impl Events) -> Result<Vec<Call<MutexOp, ()>>, FormatError> {

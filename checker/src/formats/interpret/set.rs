@@ -1,10 +1,11 @@
 //! A set: `:add element`, and `:read`, which returns all of them.
 
-use super::super::calls::{Call, Outcome, SetOp, SetRet};
+use super::super::calls::{Outcome, SetOp, SetRet};
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls};
+use crate::search::Call;
 
 /// The calls on a set.
 pub fn set(events: impl Events) -> Result<Vec<Call<SetOp, SetRet>>, FormatError> {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::calls::{Call, Keyed, Outcome, StringOp, StringRet};
+use super::super::calls::{Keyed, Outcome, StringOp, StringRet};
 use super::super::edn::Edn;
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls};
+use crate::search::Call;
 
 /// The calls on a store.
 pub fn string_kv(

@@ -3,8 +3,9 @@
 //! The applier only moves the compact revision; this does the work, in steps, on the flusher's
 //! thread: first the hash is taken of what a compaction finds, then the index lets go of dead
 //! revisions, then history removes what the index no longer knows. The compact revision must be
-//! durable before anything is removed from disk; history sees to that. It does not have to remember how far it got: on a start the index is compacted while it is
-//! loaded, and history keeps its own mark.
+//! durable before anything is removed from disk; history sees to that. It does not have to remember
+//! how far it got: on a start the index is compacted while it is loaded, and history keeps its own
+//! mark.
 //!
 //! Never beyond the oldest pin. A reader's pin is taken under the read lock at a revision that is
 //! readable at that moment, so once a compact revision is set no reader's pin below it can appear. An
