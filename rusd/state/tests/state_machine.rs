@@ -298,6 +298,38 @@ fn compactions_that_follow_faster_than_hashes_remove_history_too() {
     assert!(compactor.gone() >= 6, "and whoever waits for it is told, though more is to come");
 }
 
+/// Where compactions come faster than the index is walked through, what is dead goes all the same.
+#[test]
+fn compactions_that_follow_faster_than_walks_over_the_index_remove_history_too() {
+    let backend = Arc::new(MemoryBackend::default());
+    let mut machine = open(&backend);
+    let mut compactor = machine.compactor();
+    for _ in 0..2 {
+        apply(&mut machine, &put("a"));
+    }
+    // A walk lets go of 512 keys in a step: of these it takes four.
+    for number in 0..2000 {
+        apply(&mut machine, &put(&format!("k{number}")));
+    }
+    let is_there = |machine: &StateMachine| {
+        machine.history().get(Revision::first_of(2), b"a").unwrap().is_some()
+    };
+    // More than the hashes that are kept for.
+    for revision in 1000..1020 {
+        apply(&mut machine, &compaction(revision));
+    }
+    assert!(is_there(&machine));
+    let mut rounds = 0;
+    while is_there(&machine) {
+        apply(&mut machine, &compaction(1020 + rounds));
+        for _ in 0..3 {
+            compactor.step(100).unwrap();
+        }
+        rounds += 1;
+        assert!(rounds < 100, "nothing is removed");
+    }
+}
+
 /// What was compacted last is not what is removed next: an export holds up all removals.
 #[test]
 fn an_export_outlives_compactions_whichever_is_carried_out() {
