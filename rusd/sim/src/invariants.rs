@@ -3,7 +3,8 @@
 //! - *Election safety*: one leader a term.
 //! - *State machine safety*: no two members have another entry committed at one index.
 //! - *Leader completeness*: a leader has every entry that was ever committed.
-//! - *Durability*: a committed entry is synced on a quorum of the voters.
+//! - *Durability*: a committed entry is synced on a quorum of the voters, but for those that a new
+//!   cluster begins with.
 //! - *State equality*: members that have applied as much have the same state, and the same members.
 //!
 //! Members come and go; what was seen of one that is gone still counts.
