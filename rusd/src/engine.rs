@@ -1,9 +1,9 @@
 //! The engine thread: makes applied changes durable behind the applier's back.
 //!
 //! The log is the durability; this only bounds how much of it a start replays. Every
-//! `FLUSH_INTERVAL` or `FLUSH_BYTES` the write-behind buffer becomes one transaction; when the
-//! member is idle the images are folded, and a logged compaction is carried out in between. While the
-//! member is given another one's state nothing is folded: these images are about to go.
+//! `FLUSH_INTERVAL` or `FLUSH_BYTES` what is in the write-behind buffer becomes transactions;
+//! when the member is idle the images are folded, and a logged compaction is carried out in between.
+//! While the member is given another one's state nothing is folded: these images are about to go.
 
 mod defragment;
 mod meter;

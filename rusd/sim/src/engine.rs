@@ -92,19 +92,14 @@ impl Backend for SimEngine {
         self.memory.commit(batch)
     }
 
-    fn put_image(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Option<usize>, StorageError> {
+    fn put_row(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<usize>, StorageError> {
         self.burn()?;
-        self.memory.put_image(tree, key, value)
+        self.memory.put_row(tree, key, value)
     }
 
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
+    fn remove_row(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
         self.burn()?;
-        self.memory.remove_image(tree, key)
+        self.memory.remove_row(tree, key)
     }
 
     fn clear(&self, tree: Tree) -> Result<(), StorageError> {

@@ -162,7 +162,7 @@ mod tests {
             let fuse = Arc::new(Fuse::default());
             let shelf = SimShelf::new(Arc::clone(&fuse), false);
             let engine = shelf.open(1).unwrap();
-            engine.put_image(Tree::Kv, b"a", b"1").unwrap();
+            engine.put_row(Tree::Kv, b"a", b"1").unwrap();
             shelf.write("CURRENT", "old").unwrap();
             shelf.open(2).unwrap();
             shelf.remove_generation(2).unwrap();

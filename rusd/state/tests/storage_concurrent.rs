@@ -75,7 +75,8 @@ fn read_at_random(history: &History, seed: u64, is_over: &AtomicBool) {
 
 /// The flusher moves over to a new engine as often as it can.
 fn run(mut make: impl FnMut() -> Arc<dyn Backend> + Send) {
-    let options = HistoryOptions { block_bytes: 1000, ..HistoryOptions::default() };
+    let options =
+        HistoryOptions { block_bytes: 1000, batch_bytes_max: 3000, ..HistoryOptions::default() };
     let (history, _) = History::open(make(), options).unwrap();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -128,7 +128,7 @@ fn a_lost_block_a_lost_lease_and_a_stale_image_are_found() {
         let backend = store();
         let keys = keys(&backend, tree);
         let (key, _) = &keys[position.min(keys.len() - 1)];
-        backend.remove_image(tree, key).unwrap();
+        backend.remove_row(tree, key).unwrap();
         let dynamic: Arc<dyn Backend> = backend;
         let report = verify(&dynamic).unwrap();
         let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();

@@ -115,18 +115,13 @@ impl Backend for Faulty {
         self.write()?;
         self.inner.commit(batch)
     }
-    fn put_image(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Option<usize>, StorageError> {
+    fn put_row(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<usize>, StorageError> {
         self.write()?;
-        self.inner.put_image(tree, key, value)
+        self.inner.put_row(tree, key, value)
     }
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
+    fn remove_row(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
         self.write()?;
-        self.inner.remove_image(tree, key)
+        self.inner.remove_row(tree, key)
     }
     fn clear(&self, tree: Tree) -> Result<(), StorageError> {
         self.write()?;
@@ -259,6 +254,7 @@ struct World {
 fn options() -> HistoryOptions {
     HistoryOptions {
         block_bytes: 600,
+        batch_bytes_max: 900,
         applied_lag_entries_max: 3,
         fold_bytes_max: 2000,
         rebuild_images: false,

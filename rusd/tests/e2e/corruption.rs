@@ -36,7 +36,7 @@ fn change_history(data_dir: &Path) {
     engine.scan(Tree::KvRev, &[], &mut look).unwrap();
     assert_eq!(changed.len(), 1, "it was written once");
     for (key, block) in changed {
-        engine.put_image(Tree::KvRev, &key, &block).unwrap();
+        engine.put_row(Tree::KvRev, &key, &block).unwrap();
     }
     engine.sync().unwrap();
 }

@@ -30,7 +30,7 @@ use crate::storage::keycode;
 use crate::storage::schema::{MetaKey, Tree};
 use crate::storage::tally::{Kept, Tally, entry_bytes};
 use crate::storage::write_behind::put_number;
-use crate::storage::{Backend, Batch};
+use crate::storage::{BATCH_BYTES_MAX, Backend, Batch};
 
 /// What a step of compaction came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,17 +123,18 @@ impl Compaction {
         let liveness = Liveness { compact, fold_revision, keep };
         let next = keycode::main_key(walk.next);
         let mut chunk = Chunk::beginning(walk);
-        let mut seen = 0;
+        let (mut seen, mut bytes) = (0, 0);
         let mut visit = |key: &[u8], value: Bytes| {
             let block = ReadBlock::open(key, &value)?;
             if block.main >= compact {
                 return Ok(ControlFlow::Break(()));
             }
-            if seen == blocks_max {
+            if seen == blocks_max || bytes >= BATCH_BYTES_MAX {
                 chunk.is_last = false;
                 return Ok(ControlFlow::Break(()));
             }
             seen += 1;
+            bytes += value.len();
             chunk.walk.next = block.main + 1;
             chunk.judge(backend, (&block, value.len()), &liveness)?;
             Ok(ControlFlow::Continue(()))

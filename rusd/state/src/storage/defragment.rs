@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::storage::error::StorageError;
-use crate::storage::export::{Export, put_rows};
+use crate::storage::export::{Export, Row, put_rows};
 use crate::storage::history::Durable;
 use crate::storage::schema::Tree;
 use crate::storage::{Backend, Batch};
@@ -115,7 +115,7 @@ impl Defragmentation {
         });
         visited.map_err(CopyError::Source)?;
         for (key, value) in rows {
-            self.target.put_image(tree, &key, &value).map_err(CopyError::Target)?;
+            self.target.put_row(tree, &key, &value).map_err(CopyError::Target)?;
         }
         self.image = match (next, tree) {
             (Some(next), _) => Some((tree, next)),
@@ -135,10 +135,15 @@ impl Defragmentation {
 
     fn complete(&mut self) -> Result<(), StorageError> {
         let target = &self.target;
-        // Whoever sees the records may trust that all the rest is there.
+        let (meta, others) =
+            self.export.records().iter().partition::<Vec<&Row>, _>(|row| row.tree == Tree::Meta);
+        for row in others {
+            target.put_row(row.tree, &row.key, &row.value)?;
+        }
+        // Whoever sees what `meta` has may trust that all the rest is there.
         target.sync()?;
         let mut batch = Batch::default();
-        put_rows(self.export.records(), &mut batch);
+        put_rows(meta, &mut batch);
         target.commit(&batch)?;
         target.sync()
     }

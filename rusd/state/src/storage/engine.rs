@@ -153,12 +153,12 @@ mod tests {
             let backend = kind.open(folder).unwrap();
             for number in (0..1000_u16).rev() {
                 let value = vec![0; usize::from(number % 7)];
-                let replaced = backend.put_image(Tree::Kv, &number.to_be_bytes(), &value);
+                let replaced = backend.put_row(Tree::Kv, &number.to_be_bytes(), &value);
                 assert_eq!(replaced.unwrap(), None);
             }
-            assert_eq!(backend.put_image(Tree::Kv, &5_u16.to_be_bytes(), b"").unwrap(), Some(5));
-            assert_eq!(backend.remove_image(Tree::Kv, &5_u16.to_be_bytes()).unwrap(), Some(0));
-            assert_eq!(backend.remove_image(Tree::Kv, &5_u16.to_be_bytes()).unwrap(), None);
+            assert_eq!(backend.put_row(Tree::Kv, &5_u16.to_be_bytes(), b"").unwrap(), Some(5));
+            assert_eq!(backend.remove_row(Tree::Kv, &5_u16.to_be_bytes()).unwrap(), Some(0));
+            assert_eq!(backend.remove_row(Tree::Kv, &5_u16.to_be_bytes()).unwrap(), None);
             let mut seen = Vec::new();
             let visit: Visit<'_> = &mut |key, _| {
                 seen.push(u16::from_be_bytes(key.try_into().unwrap()));

@@ -202,7 +202,7 @@ pub(crate) fn read_records(backend: &dyn Backend) -> Result<Vec<Row>, StorageErr
 }
 
 /// Puts rows into a batch as they are.
-pub(crate) fn put_rows(rows: &[Row], batch: &mut Batch) {
+pub(crate) fn put_rows<'a>(rows: impl IntoIterator<Item = &'a Row>, batch: &mut Batch) {
     for Row { tree, key, value } in rows {
         batch.put_sealed(*tree, key, value.to_vec());
     }

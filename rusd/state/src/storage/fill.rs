@@ -10,30 +10,26 @@ use crate::storage::history::Durable;
 use crate::storage::schema::Tree;
 use crate::storage::tally::{Kept, Tally};
 use crate::storage::write_behind::Buffer;
-use crate::storage::{Backend, HistoryOptions};
-
-/// Bytes of changes that are held before they are written.
-const HELD_BYTES_MAX: usize = 16 << 20;
+use crate::storage::{BATCH_BYTES_MAX, Backend, HistoryOptions};
 
 /// See above.
 #[derive(Debug)]
 pub(crate) struct Fill {
     backend: Arc<dyn Backend>,
     buffer: Buffer,
-    bytes: usize,
     history: Tally,
 }
 
 impl Fill {
     /// Into an empty engine.
     pub(crate) fn into(backend: Arc<dyn Backend>) -> Fill {
-        Fill { backend, buffer: Buffer::default(), bytes: 0, history: Tally::default() }
+        Fill { backend, buffer: Buffer::default(), history: Tally::default() }
     }
 
     /// Takes changes, in order: those of keys by whole revisions.
     pub(crate) fn push(&mut self, changes: Changes) -> Result<(), StorageError> {
-        self.bytes += self.buffer.push(changes);
-        if self.bytes >= HELD_BYTES_MAX { self.write() } else { Ok(()) }
+        self.buffer.push(changes);
+        if self.buffer.bytes >= BATCH_BYTES_MAX { self.write() } else { Ok(()) }
     }
 
     /// After the last change: everything is durable, and the store is at `revision`, which is not
@@ -44,17 +40,16 @@ impl Fill {
         position.revision = revision;
         let durable = *position;
         self.write()?;
+        self.backend.sync()?;
         Ok(durable)
     }
 
     fn write(&mut self) -> Result<(), StorageError> {
         let following = Buffer::following(self.buffer.position, 0);
         let buffer = std::mem::replace(&mut self.buffer, following);
-        self.bytes = 0;
         let mut batch = buffer.pack(HistoryOptions::default().block_bytes);
         self.history += Tally { count: buffer.entries(), bytes: batch.put_bytes(Tree::KvRev) };
         self.history.put(Kept::History, &mut batch);
-        self.backend.commit(&batch)?;
-        self.backend.sync()
+        self.backend.commit(&batch)
     }
 }

@@ -141,19 +141,14 @@ impl Backend for FjallBackend {
         writes.commit().map_err(engine)
     }
 
-    fn put_image(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Option<usize>, StorageError> {
+    fn put_row(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<usize>, StorageError> {
         let tree = self.tree(tree);
         let replaced = tree.size_of(key).map_err(engine)?;
         tree.insert(key, value).map_err(engine)?;
         Ok(len_of(replaced))
     }
 
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
+    fn remove_row(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
         let tree = self.tree(tree);
         let removed = tree.size_of(key).map_err(engine)?;
         if removed.is_some() {

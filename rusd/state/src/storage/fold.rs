@@ -248,8 +248,8 @@ fn write_image(
 ) -> Result<i64, StorageError> {
     let new = value.as_ref().map_or(0, |value| entry_bytes(key, value.len()));
     let old = match value {
-        Some(value) => backend.put_image(tree, key, &value)?,
-        None => backend.remove_image(tree, key)?,
+        Some(value) => backend.put_row(tree, key, &value)?,
+        None => backend.remove_row(tree, key)?,
     };
     Ok(new - old.map_or(0, |len| entry_bytes(key, len)))
 }

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::mvcc::revision::Revision;
-use crate::storage::Backend;
 use crate::storage::blocks::{self, ReadBlock};
 use crate::storage::change::{Changes, HistoryEntry};
 use crate::storage::compaction::{CompactProgress, Compaction};
@@ -29,6 +28,7 @@ use crate::storage::recovery::{self, Recovered};
 use crate::storage::schema::Tree;
 use crate::storage::tally::{Kept, Tally};
 use crate::storage::write_behind::Buffers;
+use crate::storage::{BATCH_BYTES_MAX, Backend};
 
 pub use crate::storage::write_behind::Position as Durable;
 
@@ -37,6 +37,8 @@ pub use crate::storage::write_behind::Position as Durable;
 pub struct HistoryOptions {
     /// Size at which a block of history is closed.
     pub block_bytes: usize,
+    /// Size at which changes that wait for the engine become a batch of their own.
+    pub batch_bytes_max: usize,
     /// How far the applied index may move without any other change before a flush writes it.
     pub applied_lag_entries_max: u64,
     /// History that one pass of the fold takes into memory.
@@ -51,6 +53,7 @@ impl Default for HistoryOptions {
     fn default() -> Self {
         HistoryOptions {
             block_bytes: 16 << 10,
+            batch_bytes_max: BATCH_BYTES_MAX,
             applied_lag_entries_max: 1000,
             fold_bytes_max: 64 << 20,
             rebuild_images: false,
@@ -133,7 +136,7 @@ impl History {
         let history = History {
             backend: RwLock::new(backend),
             options,
-            buffers: RwLock::new(Buffers::at(durable)),
+            buffers: RwLock::new(Buffers::at(durable, options.batch_bytes_max)),
             pending_bytes: AtomicUsize::new(0),
             bytes_in_use: AtomicI64::new(background.bytes_in_use()),
             durable: Mutex::new(durable),
@@ -268,7 +271,7 @@ impl History {
     pub fn flush(&self) -> Result<Flushed, StorageError> {
         let mut background = self.background.lock();
         let durable = self.durable();
-        let buffer = {
+        let flushing = {
             let mut buffers = self.buffers.write();
             let lag = buffers.position().applied_index - durable.applied_index;
             if buffers.is_empty() && lag < self.options.applied_lag_entries_max {
@@ -276,25 +279,29 @@ impl History {
             }
             buffers.begin_flush()
         };
-        let mut batch = buffer.pack(self.options.block_bytes);
-        let mut history = background.history;
-        history += Tally { count: buffer.entries(), bytes: batch.put_bytes(Tree::KvRev) };
-        history.put(Kept::History, &mut batch);
         let backend = self.backend();
+        let (mut history, mut bytes) = (background.history, 0);
         rusd_failpoint::hit("beforeCommit");
         if let Some(reason) = rusd_failpoint::failed("engineCommitError") {
             return Err(StorageError::Engine(reason.into()));
         }
-        backend.commit(&batch)?;
+        for buffer in &flushing {
+            let mut batch = buffer.pack(self.options.block_bytes);
+            history += Tally { count: buffer.entries(), bytes: batch.put_bytes(Tree::KvRev) };
+            history.put(Kept::History, &mut batch);
+            backend.commit(&batch)?;
+            bytes += batch.len_bytes();
+        }
         backend.sync()?;
         rusd_failpoint::hit("afterCommit");
         background.history = history;
         self.note_size(&background);
-        let durable = buffer.position;
+        let durable = flushing.last().map_or(durable, |buffer| buffer.position);
         *self.durable.lock() = durable;
-        let dropped = self.buffers.write().end_flush();
+        self.buffers.write().end_flush(flushing.len());
+        let dropped: usize = flushing.iter().map(|buffer| buffer.bytes).sum();
         self.pending_bytes.fetch_sub(dropped, Ordering::Relaxed);
-        Ok(Flushed { durable, bytes: batch.len_bytes() })
+        Ok(Flushed { durable, bytes })
     }
 
     /// Brings the images `kv` and `index` nearer to what is durable, touching about `keys_max` keys.

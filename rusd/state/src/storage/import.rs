@@ -104,9 +104,9 @@ impl Import {
         let (meta, others): (Vec<Row>, Vec<Row>) =
             self.records.into_iter().partition(|row| row.tree == Tree::Meta);
         let backend = self.backend;
-        let mut batch = Batch::default();
-        put_rows(&others, &mut batch);
-        backend.commit(&batch)?;
+        for row in others {
+            backend.put_row(row.tree, &row.key, &row.value)?;
+        }
         backend.sync()?;
         let mut batch = Batch::default();
         put_rows(&meta, &mut batch);

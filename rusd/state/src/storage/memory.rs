@@ -156,19 +156,14 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    fn put_image(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Option<usize>, StorageError> {
+    fn put_row(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<usize>, StorageError> {
         let replaced = self.get(tree, key)?;
         let write = Write { tree, key: key.to_vec(), value: Some(value.to_vec()) };
         self.write(Unit::Writes(vec![write]));
         Ok(replaced.map(|value| value.len()))
     }
 
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
+    fn remove_row(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
         let removed = self.get(tree, key)?;
         self.write(Unit::Writes(vec![Write { tree, key: key.to_vec(), value: None }]));
         Ok(removed.map(|value| value.len()))
@@ -212,7 +207,7 @@ mod tests {
         backend.commit(&one(Tree::Meta, b"a", b"1")).unwrap();
         backend.sync().unwrap();
         backend.commit(&one(Tree::Meta, b"a", b"2")).unwrap();
-        backend.put_image(Tree::Kv, b"b", b"3").unwrap();
+        backend.put_row(Tree::Kv, b"b", b"3").unwrap();
         backend.clear(Tree::Kv).unwrap();
         assert_eq!(backend.unsynced(), 3);
         let left = |kept| {
@@ -230,7 +225,7 @@ mod tests {
     fn a_scan_crosses_its_chunks() {
         let backend = MemoryBackend::new();
         for number in 0..1000_u16 {
-            backend.put_image(Tree::Kv, &number.to_be_bytes(), b"").unwrap();
+            backend.put_row(Tree::Kv, &number.to_be_bytes(), b"").unwrap();
         }
         let mut seen = Vec::new();
         let mut visit = |key: &[u8], _| {

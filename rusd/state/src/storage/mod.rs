@@ -64,12 +64,16 @@ pub use crate::storage::shelf::{Folder, Shelf};
 pub use crate::storage::sled::{SledBackend, SledOptions};
 pub use crate::storage::verify::{VerifyReport, verify};
 
+/// About how many bytes a batch may have: changes of consecutive log entries, whole. An entry may have
+/// more. What a transaction costs an engine in memory, and in work that it cannot put off, grows with it.
+pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
+
 /// What a scan tells with each entry; [`ControlFlow::Break`] ends the scan.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], Bytes) -> Result<ControlFlow<()>, StorageError>;
 
 /// An ordered key-value engine with the six trees.
 ///
-/// Readers may call from any thread. `commit`, `put_image`, `remove_image`, `clear` and `sync` are
+/// Readers may call from any thread. `commit`, `put_row`, `remove_row`, `clear` and `sync` are
 /// called from one thread at a time.
 pub trait Backend: fmt::Debug + Send + Sync {
     /// The value of a key.
@@ -84,17 +88,12 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Makes all changes of the batch visible. After a crash all of them are there or none.
     fn commit(&self, batch: &Batch) -> Result<(), StorageError>;
 
-    /// Writes one entry of an image, in no atomic relation to anything else. Gives the length of
-    /// the value that it replaced.
-    fn put_image(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Option<usize>, StorageError>;
+    /// Writes one entry, in no atomic relation to anything else: of an image, or of an engine that is
+    /// being filled. Gives the length of the value that it replaced.
+    fn put_row(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<usize>, StorageError>;
 
-    /// Removes one entry of an image. Gives the length of the value that is gone.
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError>;
+    /// Removes one entry, likewise. Gives the length of the value that is gone.
+    fn remove_row(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError>;
 
     /// Removes all entries of a tree, not atomically.
     fn clear(&self, tree: Tree) -> Result<(), StorageError>;

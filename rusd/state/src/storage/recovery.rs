@@ -408,7 +408,7 @@ mod tests {
             let backend = MemoryBackend::new();
             let keys: Vec<String> = (0..rows).map(|number| format!("key {number:06}")).collect();
             for key in &keys {
-                backend.put_image(Tree::Kv, key.as_bytes(), b"").unwrap();
+                backend.put_row(Tree::Kv, key.as_bytes(), b"").unwrap();
             }
             let mut read = Rows::of(&backend, Tree::Kv);
             let next = || read.next().unwrap();

@@ -11,6 +11,10 @@
 //!   the log that names that file reaches the disk before it, and the power fails, the page is as it
 //!   was before: a transaction is torn, in the middle. So no page may become that large: long values
 //!   are cut in `pieces`.
+//! - Seven threads write its log, a segment at a time, and wait for a lock at the end of it. Who begins
+//!   a segment holds that lock, and waits there for files that are being shortened; which those threads
+//!   do too. With all of them waiting, nobody ever goes on. So never more than six segments may be on
+//!   their way: every [`UNSETTLED_BYTES_MAX`] we wait for it to write its log.
 //! - It flushes when it is dropped, and may wait for ever then if an earlier write failed (seen with a
 //!   full disk). So after a failure it is not dropped; the member that stops for it ends its threads.
 
@@ -18,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -34,6 +38,14 @@ mod pieces;
 /// Bytes of a log segment. A page holds up to 16 entries, and some more until it is split, of which
 /// none is longer than [`pieces::WHOLE_BYTES_MAX`] and its key.
 const SEGMENT_BYTES: usize = 2 << 20;
+
+/// What may be written or removed until we wait for the log. A batch may come on top. The log gets about
+/// three times as much (measured with values of 200 B to 200 kB): three segments; and as many may
+/// still be at the end of their way when we go on.
+const UNSETTLED_BYTES_MAX: usize = 1 << 20;
+
+/// Of an entry, besides its value.
+const ENTRY_OVERHEAD_BYTES: usize = 64;
 
 /// The page cache unless the caller says otherwise. Reads of the hot path do not reach the engine,
 /// so this is for catch-up and for values that memory has let go.
@@ -60,6 +72,8 @@ pub struct SledBackend {
     folder: PathBuf,
     file: File,
     has_failed: AtomicBool,
+    /// Bytes written and removed since its log was last written.
+    unsettled_bytes: AtomicUsize,
     /// Held while pieces are written, shared while they are read.
     pieces_turn: RwLock<()>,
 }
@@ -94,8 +108,14 @@ impl SledBackend {
         let file = File::open(&path).map_err(|source| StorageError::Io { path, source })?;
         let folder = folder.to_path_buf();
         let engine = Some(Engine { trees, pieces, database });
-        let (has_failed, pieces_turn) = (AtomicBool::new(false), RwLock::new(()));
-        let backend = SledBackend { engine, folder, file, has_failed, pieces_turn };
+        let backend = SledBackend {
+            engine,
+            folder,
+            file,
+            has_failed: AtomicBool::new(false),
+            unsettled_bytes: AtomicUsize::new(0),
+            pieces_turn: RwLock::new(()),
+        };
         backend.sync()?;
         sync_file(&backend.folder.join("conf"))?;
         sync_file(&backend.folder)?;
@@ -193,7 +213,7 @@ impl SledBackend {
         })
     }
 
-    fn set_image(
+    fn set_row(
         &self,
         tree: Tree,
         key: &[u8],
@@ -201,12 +221,27 @@ impl SledBackend {
     ) -> Result<Option<usize>, StorageError> {
         let mut batches = Batches::new();
         let before = self.replace(&mut batches, tree, key, value)?;
+        let bytes = changed_bytes(key, value, before);
         if batches.len() > 1 {
             self.transact(&batches)?;
         } else if let Some(batch) = batches.remove(&Some(tree)) {
             self.tree(tree).apply_batch(batch).map_err(|error| self.failed(error))?;
         }
+        self.changed(bytes)?;
         Ok(before.map(|head| head.bytes))
+    }
+
+    /// So many bytes were written or removed.
+    fn changed(&self, bytes: usize) -> Result<(), StorageError> {
+        let unsettled = self.unsettled_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if unsettled >= UNSETTLED_BYTES_MAX { self.settle() } else { Ok(()) }
+    }
+
+    /// Waits until its log is written.
+    fn settle(&self) -> Result<(), StorageError> {
+        self.engine().database.flush().map_err(|error| self.failed(error))?;
+        self.unsettled_bytes.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     /// A write failed.
@@ -218,6 +253,13 @@ impl SledBackend {
 
 /// What is to be done to each tree; none is the one of the pieces.
 type Batches = BTreeMap<Option<Tree>, sled::Batch>;
+
+/// Bytes of an entry that is written, and of the one before it.
+fn changed_bytes(key: &[u8], value: Option<&[u8]>, before: Option<pieces::Head>) -> usize {
+    let new = value.map_or(0, <[u8]>::len);
+    let old = before.map_or(0, |head| head.bytes);
+    key.len() + new + old + ENTRY_OVERHEAD_BYTES
+}
 
 fn engine(error: sled::Error) -> StorageError {
     StorageError::Engine(Box::new(error))
@@ -267,38 +309,38 @@ impl Backend for SledBackend {
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StorageError> {
-        let mut batches = Batches::new();
+        let (mut batches, mut bytes) = (Batches::new(), 0);
         for write in &batch.writes {
-            let (tree, key) = (write.tree, &write.key[..]);
-            self.replace(&mut batches, tree, key, write.value.as_deref())?;
+            let (tree, key, value) = (write.tree, &write.key[..], write.value.as_deref());
+            let before = self.replace(&mut batches, tree, key, value)?;
+            bytes += changed_bytes(key, value, before);
         }
-        self.transact(&batches)
+        self.transact(&batches)?;
+        self.changed(bytes)
     }
 
-    fn put_image(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Option<usize>, StorageError> {
-        self.set_image(tree, key, Some(value))
+    fn put_row(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<usize>, StorageError> {
+        self.set_row(tree, key, Some(value))
     }
 
-    fn remove_image(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
-        self.set_image(tree, key, None)
+    fn remove_row(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
+        self.set_row(tree, key, None)
     }
 
     fn clear(&self, tree: Tree) -> Result<(), StorageError> {
-        self.tree(tree).clear().map_err(|error| self.failed(error))?;
-        for key in self.engine().pieces.scan_prefix(pieces::prefix(tree)).keys() {
-            let key = key.map_err(engine)?;
-            self.engine().pieces.remove(key).map_err(|error| self.failed(error))?;
+        let all = self.tree(tree).iter().map(|entry| (self.tree(tree), entry));
+        let pieces = &self.engine().pieces;
+        let cut = pieces.scan_prefix(pieces::prefix(tree)).map(|entry| (pieces, entry));
+        for (tree, entry) in all.chain(cut) {
+            let (key, value) = entry.map_err(engine)?;
+            tree.remove(&key).map_err(|error| self.failed(error))?;
+            self.changed(key.len() + value.len() + ENTRY_OVERHEAD_BYTES)?;
         }
         Ok(())
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        self.engine().database.flush().map_err(|error| self.failed(error))?;
+        self.settle()?;
         if is_planted(Bug::EngineNotSynced) {
             return Ok(());
         }
@@ -326,6 +368,55 @@ mod tests {
     use super::*;
 
     #[test]
+    fn its_log_is_written_before_much_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = SledBackend::open(folder.path(), SledOptions::default()).unwrap();
+        let (value, none) = (vec![7; 300_000], Vec::new());
+        let batch = |value: Option<&Vec<u8>>| {
+            let mut batch = Batch::default();
+            match value {
+                Some(value) => batch.put_sealed(Tree::Lease, b"b", value.clone()),
+                None => batch.remove(Tree::Lease, b"b"),
+            }
+            batch
+        };
+        let put = |value| backend.put_row(Tree::Kv, b"a", value).map(drop);
+        // What happens, and how many bytes change.
+        let verbs: [(&dyn Fn() -> Result<(), StorageError>, usize); 9] = [
+            (&|| put(&value), 300_000),
+            (&|| put(&none), 300_000),
+            (&|| put(&value), 300_000),
+            (&|| put(&value), 600_000),
+            (&|| backend.remove_row(Tree::Kv, b"a").map(drop), 300_000),
+            (&|| backend.commit(&batch(Some(&value))), 300_000),
+            (&|| backend.commit(&batch(Some(&value))), 600_000),
+            (&|| backend.clear(Tree::Lease), 300_000),
+            (&|| backend.commit(&batch(None)), 0),
+        ];
+        let unsettled = || backend.unsettled_bytes.load(Ordering::Relaxed);
+        let mut settled = 0;
+        for _ in 0..10 {
+            for (verb, bytes) in &verbs {
+                let before = unsettled();
+                verb().unwrap();
+                let is_settled = before + bytes >= UNSETTLED_BYTES_MAX;
+                settled += usize::from(is_settled);
+                let (least, most) =
+                    if is_settled { (0, 0) } else { (before + bytes, before + bytes + 2_000) };
+                assert!(
+                    (least..=most).contains(&unsettled()),
+                    "{} not in {least}..={most}",
+                    unsettled()
+                );
+            }
+        }
+        assert!(settled > 10);
+        put(&value).unwrap();
+        backend.sync().unwrap();
+        assert_eq!(unsettled(), 0);
+    }
+
+    #[test]
     fn nothing_becomes_a_file_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let backend = SledBackend::open(folder.path(), SledOptions::default()).unwrap();
@@ -334,13 +425,13 @@ mod tests {
             batch.put(Tree::KvRev, &[number], vec![number; 300_000]);
             batch.put(Tree::Meta, b"large", vec![number; 3 << 20]);
             backend.commit(&batch).unwrap();
-            backend.put_image(Tree::Kv, &[number], &vec![number; 20_000]).unwrap();
-            backend.put_image(Tree::Index, &[number], &vec![number; 500_000]).unwrap();
+            backend.put_row(Tree::Kv, &[number], &vec![number; 20_000]).unwrap();
+            backend.put_row(Tree::Index, &[number], &vec![number; 500_000]).unwrap();
         }
         backend.sync().unwrap();
         assert_eq!(fs::read_dir(folder.path().join("blobs")).unwrap().count(), 0);
-        assert_eq!(backend.put_image(Tree::Index, &[1], &[]).unwrap(), Some(500_000));
-        assert_eq!(backend.remove_image(Tree::Kv, &[1]).unwrap(), Some(20_000));
+        assert_eq!(backend.put_row(Tree::Index, &[1], &[]).unwrap(), Some(500_000));
+        assert_eq!(backend.remove_row(Tree::Kv, &[1]).unwrap(), Some(20_000));
         for tree in [Tree::KvRev, Tree::Meta, Tree::Kv, Tree::Index] {
             backend.clear(tree).unwrap();
         }

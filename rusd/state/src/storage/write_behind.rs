@@ -1,10 +1,10 @@
 //! The write-behind buffer: what was applied and is not in the engine yet.
 //!
-//! Two buffers in turn: `active` takes what the applier appends; a flush moves it to `flushing` and
-//! drops it only once the engine has it durably. So a reader that finds nothing in either may look
-//! in the engine and will find it there.
+//! `active` takes what the applier appends; once it is full, or a flush comes, it is sealed. Sealed
+//! buffers are dropped only once the engine has them durably. So a reader that finds nothing in any
+//! may look in the engine and will find it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use prost::Message;
@@ -40,7 +40,8 @@ pub(crate) struct Buffer {
     meta: Vec<MetaChange>,
     /// After the last of these changes.
     pub(crate) position: Position,
-    bytes: usize,
+    /// In memory.
+    pub(crate) bytes: usize,
 }
 
 impl Buffer {
@@ -169,22 +170,34 @@ pub(crate) fn put_number(batch: &mut Batch, key: &MetaKey, number: i64) {
     batch.put(Tree::Meta, &key.encode(), number.to_be_bytes().to_vec());
 }
 
-/// The two buffers.
-#[derive(Debug, Default)]
+/// What waits for the engine.
+#[derive(Debug)]
 pub(crate) struct Buffers {
+    /// The oldest first.
+    sealed: VecDeque<Arc<Buffer>>,
     active: Buffer,
-    flushing: Option<Arc<Buffer>>,
+    /// At which the active buffer is sealed.
+    bytes_max: usize,
 }
 
 impl Buffers {
     /// Empty buffers of a store that stands at `position`.
-    pub(crate) fn at(position: Position) -> Self {
-        Buffers { active: Buffer::following(position, 0), flushing: None }
+    pub(crate) fn at(position: Position, bytes_max: usize) -> Self {
+        Buffers { sealed: VecDeque::new(), active: Buffer::following(position, 0), bytes_max }
     }
 
     /// Takes the changes of one log entry; returns how many bytes they hold.
     pub(crate) fn push(&mut self, changes: Changes) -> usize {
-        self.active.push(changes)
+        let bytes = self.active.push(changes);
+        if self.active.bytes >= self.bytes_max {
+            self.seal();
+        }
+        bytes
+    }
+
+    fn seal(&mut self) {
+        let next = Buffer::following(self.active.position, self.active.history.len());
+        self.sealed.push_back(Arc::new(std::mem::replace(&mut self.active, next)));
     }
 
     /// After the last appended change.
@@ -192,43 +205,42 @@ impl Buffers {
         self.active.position
     }
 
-    /// Gives the flusher what it shall write. Appends go on into a new buffer. If an earlier flush
-    /// failed, it is the same buffer again.
-    pub(crate) fn begin_flush(&mut self) -> Arc<Buffer> {
-        let flushing = self.flushing.get_or_insert_with(|| {
-            let capacity = self.active.history.len();
-            let next = Buffer::following(self.active.position, capacity);
-            Arc::new(std::mem::replace(&mut self.active, next))
-        });
-        Arc::clone(flushing)
+    /// Gives the flusher what it shall write, each as a batch: everything that was appended. Appends
+    /// go on into a new buffer.
+    pub(crate) fn begin_flush(&mut self) -> Vec<Arc<Buffer>> {
+        if self.sealed.is_empty() || !self.active.is_empty() {
+            self.seal();
+        }
+        self.sealed.iter().cloned().collect()
     }
 
-    /// Whether the active buffer holds nothing but a moved applied index.
+    /// Whether there is nothing but a moved applied index.
     pub(crate) fn is_empty(&self) -> bool {
-        self.flushing.is_none() && self.active.is_empty()
+        self.sealed.is_empty() && self.active.is_empty()
     }
 
-    /// Drops what was flushed; returns how many bytes it held.
-    pub(crate) fn end_flush(&mut self) -> usize {
-        self.flushing.take().map_or(0, |flushed| flushed.bytes)
+    /// Drops what was flushed: so many of the oldest buffers.
+    pub(crate) fn end_flush(&mut self, count: usize) {
+        self.sealed.drain(..count);
     }
 
-    fn both(&self) -> impl Iterator<Item = &Buffer> {
-        self.flushing.as_deref().into_iter().chain(Some(&self.active))
+    fn all(&self) -> impl Iterator<Item = &Buffer> {
+        self.sealed.iter().map(Arc::as_ref).chain(Some(&self.active))
     }
 
     /// The entry of one revision.
     pub(crate) fn entry(&self, revision: Revision) -> Option<HistoryEntry> {
-        self.both().find_map(|buffer| buffer.entry(revision)).cloned()
+        let first = self.all().find(|buffer| revision.main <= buffer.position.revision);
+        first.and_then(|buffer| buffer.entry(revision)).cloned()
     }
 
     /// The first main revision that is buffered.
     pub(crate) fn main_first(&self) -> Option<i64> {
-        self.both().find_map(Buffer::main_first)
+        self.all().find_map(Buffer::main_first)
     }
 
     /// Entries from the main revision `from` on, in order.
     pub(crate) fn entries_from(&self, from: i64) -> impl Iterator<Item = &HistoryEntry> {
-        self.both().flat_map(move |buffer| buffer.entries_from(from))
+        self.all().flat_map(move |buffer| buffer.entries_from(from))
     }
 }
