@@ -113,6 +113,29 @@ fn what_cannot_be_compared_searched_or_started_is_told() {
     }
 }
 
+/// A member that ends by itself is no answer to anything.
+#[test]
+fn what_did_not_run_does_not_count() {
+    let out = tempfile::tempdir().expect("there is a place for temporary files");
+    let out = out.path().to_str().expect("it is a plain name");
+    let (quickstart, ends) = ("workloads/quickstart.toml", "loadgen/testdata/members/ends.sh");
+    let side = format!("rusd={ends}");
+    for (arguments, words) in [
+        (&["run", quickstart, "--binary", ends, "--out", out][..], "m0 ended by itself"),
+        (&["compare", &side, &side, "-w", quickstart, "--out", out], "run 1 of A does not count"),
+        (
+            &["search", quickstart, "--slo", "p99<1ms", "--binary", ends, "--out", out],
+            "no rate could be measured",
+        ),
+    ] {
+        let output = loadgen(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains(words), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {text}");
+    }
+}
+
 /// A folder that is not whole is told from one whose history breaks a promise.
 #[test]
 fn validate_exits_by_what_it_finds() {

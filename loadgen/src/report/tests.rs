@@ -209,7 +209,7 @@ fn operations_that_were_never_started_are_told() {
 #[test]
 fn the_page_is_self_contained_and_escaped() {
     let page = html::render(&report(Some(invalid()), &[]));
-    for absent in ["http://", "https://", "<script", "<mixed>", "<surprise>"] {
+    for absent in ["http://", "https://", "<script", "<mixed", "<surprise"] {
         assert!(!page.contains(absent), "{absent}");
     }
     assert!(page.contains("class=\"fault kill\"") && page.contains("prefers-color-scheme"));
