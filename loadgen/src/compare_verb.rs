@@ -2,18 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
-use rusd_loadgen::clock;
 use rusd_loadgen::compare::side::Side;
 use rusd_loadgen::compare::{CompareError, Comparison, Plan, compare, page, rounds_min, save};
 use rusd_loadgen::metric::{Metric, parse_ratio_limits};
 use rusd_loadgen::report::Outcome;
-use rusd_loadgen::report::live::Telling;
-use rusd_loadgen::runner::{self, Settings};
+use rusd_loadgen::runner::Settings;
 use rusd_loadgen::workload::Overrides;
 
-use crate::{BAD_INPUT, Overriding, RUN_FAILED, refuse, with_runtime, workload};
+use crate::options::{self, Leaving, Overriding};
+use crate::{BAD_INPUT, RUN_FAILED, refuse, with_runtime};
 
 /// What it ends with if a limit is broken.
 const REGRESSION: u8 = 6;
@@ -46,27 +44,20 @@ pub(crate) struct Arguments {
     /// intervals.
     #[arg(long, value_delimiter = ',', value_parser = Metric::parse)]
     metrics: Vec<Metric>,
-    /// Seed of every random choice.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Folder of all results.
-    #[arg(long, default_value = "results")]
-    out: PathBuf,
-    /// Print the comparison as JSON on stdout.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    leaving: Leaving,
 }
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
-    let (plan, out, json) = match plan(arguments) {
-        Ok(planned) => planned,
+    let json = arguments.leaving.json;
+    let plan = match plan(arguments) {
+        Ok(plan) => plan,
         Err(message) => return refuse(BAD_INPUT, &message),
     };
-    let name = format!("compare-{}", clock::stamp(SystemTime::now()));
-    let folder = out.join(&plan.a.1.workload.name).join(name);
-    if let Err(error) = std::fs::create_dir_all(&folder) {
-        return refuse(RUN_FAILED, &format!("{}: {error}", folder.display()));
-    }
+    let folder = match options::new_folder("compare", &plan.a.1) {
+        Ok(folder) => folder,
+        Err(message) => return refuse(RUN_FAILED, &message),
+    };
     let compared = with_runtime(|interrupt| async {
         let comparison = compare(&plan, &folder, interrupt, |text| eprintln!("{text}")).await?;
         save(&comparison, &folder)?;
@@ -89,10 +80,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn plan(arguments: Arguments) -> Result<(Plan, PathBuf, bool), String> {
-    let file = arguments.workload.display().to_string();
-    let source =
-        std::fs::read_to_string(&arguments.workload).map_err(|error| format!("{file}: {error}"))?;
+fn plan(arguments: Arguments) -> Result<Plan, String> {
+    let text = options::read(&arguments.workload)?;
     let limits = arguments.fail_if.as_deref().map(|text| parse_ratio_limits("--fail-if", text));
     let limits = limits.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
     if arguments.rounds < rounds_min() {
@@ -110,37 +99,27 @@ fn plan(arguments: Arguments) -> Result<(Plan, PathBuf, bool), String> {
     }
     // Histories cost both time and place, so they are written only if that is said.
     common.record.get_or_insert(false);
-    let seed = arguments.seed.unwrap_or_else(runner::drawn_seed);
     // Both are read before either is looked for.
     let (a, b) = (Side::parse(&arguments.a)?, Side::parse(&arguments.b)?);
-    let settings = |side: Side| -> Result<(String, Settings), String> {
+    let file = arguments.workload.display().to_string();
+    let settings = |side: Side, leaving: &Leaving| -> Result<(String, Settings), String> {
         let overrides = side.overrides(&common);
-        let workload = workload(&file, &source, &overrides, None)?;
-        let run = Settings {
-            workload,
-            source: source.clone(),
-            seed,
-            command: std::env::args().collect(),
-            endpoints: None,
-            is_system_named: true,
-            results: arguments.out.clone(),
-            keep_data: false,
-            overrides,
-            slo: Vec::new(),
-            telling: Telling::Quiet,
-        };
-        Ok((side.text, run))
+        let settings = options::settings(&file, text.clone(), overrides, None, leaving)?;
+        Ok((side.text, settings))
     };
-    let plan = Plan {
-        a: settings(a)?,
-        b: settings(b)?,
+    let a = settings(a, &arguments.leaving)?;
+    // Both do the same work, whoever chose the seed.
+    let leaving = Leaving { seed: Some(a.1.seed), ..arguments.leaving };
+    let b = settings(b, &leaving)?;
+    Ok(Plan {
+        a,
+        b,
         rounds: arguments.rounds,
         confidence: arguments.confidence / 100.0,
         margin: arguments.margin / 100.0,
         limits,
         metrics: arguments.metrics,
-    };
-    Ok((plan, arguments.out.clone(), arguments.json))
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the result is what the verb is for")]

@@ -8,7 +8,6 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,18 +16,19 @@ use rusd_loadgen::client::describe;
 use rusd_loadgen::client::etcd::Client;
 use rusd_loadgen::client::tls;
 use rusd_loadgen::cluster::{ClusterError, process};
-use rusd_loadgen::metric::{Condition, parse_conditions};
-use rusd_loadgen::report::live::Telling;
 use rusd_loadgen::report::{Outcome, RunReport};
 use rusd_loadgen::runner::{self, Settings};
 use rusd_loadgen::wire::null;
-use rusd_loadgen::workload::{ClusterSpec, Overrides, System, Workload, parse_duration};
+use rusd_loadgen::workload::{ClusterSpec, Overrides, System};
 use tokio_util::sync::CancellationToken;
+
+use options::Running;
 
 mod cluster_verb;
 mod compare_verb;
 mod conform_verb;
 mod generate_verb;
+mod options;
 mod results_verb;
 mod search_verb;
 
@@ -115,79 +115,7 @@ struct RunArguments {
     /// The workload file.
     file: PathBuf,
     #[command(flatten)]
-    overriding: Overriding,
-    /// Client addresses of a cluster that is already there, instead of starting one. Clients are
-    /// spread over them.
-    #[arg(long, value_delimiter = ',')]
-    endpoints: Option<Vec<String>>,
-    /// Seed of every random choice.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// What the run has to keep, else it exits with 5: put.p99<20ms,errors<0.1%
-    #[arg(long, value_name = "CONDITIONS")]
-    slo: Option<String>,
-    /// Folder of all results.
-    #[arg(long, default_value = "results")]
-    out: PathBuf,
-    /// Keep the members' data even if all went well.
-    #[arg(long)]
-    keep_data: bool,
-    /// Print the run's report as JSON on stdout.
-    #[arg(long)]
-    json: bool,
-}
-
-/// What is said instead of the workload's file.
-#[derive(clap::Args, Clone)]
-struct Overriding {
-    /// Which server to start, whatever the file says.
-    #[arg(long, value_enum)]
-    system: Option<System>,
-    /// The server's executable.
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// A further flag of the server; may be given several times: --flag=--snapshot-count=1000
-    #[arg(long = "flag", value_name = "FLAG", allow_hyphen_values = true)]
-    flags: Vec<String>,
-    /// How many members, whatever the file says.
-    #[arg(long, short = 'n')]
-    members: Option<u32>,
-    /// How long load is offered, whatever the file says: 30s, 2m.
-    #[arg(long, value_parser = parse_duration)]
-    duration: Option<Duration>,
-    /// Operations per second, in an open loop, whatever the file says.
-    #[arg(long)]
-    rate: Option<u32>,
-    /// All clients belong to the member with this index, instead of being spread.
-    #[arg(long, value_name = "MEMBER")]
-    pin: Option<u32>,
-    /// Break nothing, whatever the file says.
-    #[arg(long)]
-    no_faults: bool,
-    /// Measure only: write no history, and judge nothing.
-    #[arg(long, conflicts_with = "record")]
-    no_record: bool,
-    /// Write a history and judge it, whatever the file says.
-    #[arg(long)]
-    record: bool,
-}
-
-impl From<Overriding> for Overrides {
-    fn from(said: Overriding) -> Overrides {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Overrides {
-            system: said.system,
-            binary: said.binary,
-            args: said.flags,
-            members: said.members,
-            duration_ms: said.duration.map(millis),
-            rate: said.rate,
-            pin: said.pin,
-            no_faults: said.no_faults,
-            record: (said.record || said.no_record).then_some(said.record),
-            trace: None,
-        }
-    }
+    running: Running,
 }
 
 fn main() -> ExitCode {
@@ -219,7 +147,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: RunArguments) -> ExitCode {
-    let json = arguments.json;
+    let json = arguments.running.leaving.json;
     match settings(arguments) {
         Ok(settings) => done(settings, json),
         Err(message) => refuse(BAD_INPUT, &message),
@@ -327,49 +255,10 @@ fn refuse(code: u8, message: &str) -> ExitCode {
 
 /// What `run` is to do.
 fn settings(arguments: RunArguments) -> Result<Settings, String> {
-    let file = arguments.file.display().to_string();
-    let source =
-        std::fs::read_to_string(&arguments.file).map_err(|error| format!("{file}: {error}"))?;
-    let slo = conditions(arguments.slo.as_deref())?;
-    let overrides = Overrides::from(arguments.overriding);
-    let endpoints = arguments.endpoints.as_deref();
-    let workload = workload(&file, &source, &overrides, endpoints)?;
-    let is_system_named = overrides.system.is_some();
-    let seed = arguments.seed.or(workload.seed).unwrap_or_else(runner::drawn_seed);
-    Ok(Settings {
-        workload,
-        source,
-        seed,
-        command: std::env::args().collect(),
-        endpoints: arguments.endpoints,
-        is_system_named,
-        results: arguments.out,
-        keep_data: arguments.keep_data,
-        overrides,
-        slo,
-        telling: Telling::Live,
-    })
-}
-
-fn conditions(slo: Option<&str>) -> Result<Vec<Condition>, String> {
-    let read = slo.map(|text| parse_conditions("--slo", text)).transpose();
-    read.map(Option::unwrap_or_default).map_err(|error| error.to_string())
-}
-
-/// The workload with the command line's overrides, validated as it will run, and with a server to
-/// start.
-fn workload(
-    file: &str,
-    source: &str,
-    overrides: &Overrides,
-    endpoints: Option<&[String]>,
-) -> Result<Workload, String> {
-    let workload =
-        overrides.workload(file, source, endpoints).map_err(|error| error.to_string())?;
-    if endpoints.is_none() {
-        rusd_loadgen::cluster::executable(&workload.cluster).map_err(|error| error.to_string())?;
-    }
-    Ok(workload)
+    let RunArguments { file, running } = arguments;
+    let text = options::read(&file)?;
+    let overrides = Overrides::from(running.overriding.clone());
+    running.settings(&file.display().to_string(), text, overrides)
 }
 
 /// The first interrupt ends the load, heals and reports; the second ends us at once.

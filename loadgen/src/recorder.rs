@@ -101,9 +101,7 @@ impl Recorder {
             _ => Lines::default(),
         }
     }
-}
 
-impl Recorder {
     /// Beginnings and ends of faults so far, also in a run that is not recorded.
     pub fn faults(&self) -> Vec<Nemesis> {
         self.faults.lock().expect("no holder panics").clone()

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rusd_loadgen::report::live::Telling;
 use rusd_loadgen::results::validate::{Validation, validate};
 use rusd_loadgen::results::{Folder, ReadError, listing};
 use rusd_loadgen::runner::Settings;
 use rusd_loadgen::workload::Overrides;
 
-use crate::{BAD_INPUT, Overriding, RUN_FAILED, conditions, done, refuse, workload};
+use crate::options::Running;
+use crate::{BAD_INPUT, RUN_FAILED, done, refuse};
 
 /// What `validate` ends with if a history breaks a promise.
 const VIOLATION: u8 = 1;
@@ -36,25 +36,7 @@ pub(crate) struct ReplayArguments {
     #[arg(default_value = "results")]
     folder: PathBuf,
     #[command(flatten)]
-    overriding: Overriding,
-    /// Client addresses of a cluster that is already there, instead of starting one.
-    #[arg(long, value_delimiter = ',')]
-    endpoints: Option<Vec<String>>,
-    /// Another seed.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// What the run has to keep, else it exits with 5.
-    #[arg(long, value_name = "CONDITIONS")]
-    slo: Option<String>,
-    /// Folder of all results.
-    #[arg(long, default_value = "results")]
-    out: PathBuf,
-    /// Keep the members' data even if all went well.
-    #[arg(long)]
-    keep_data: bool,
-    /// Print the run's report as JSON on stdout.
-    #[arg(long)]
-    json: bool,
+    running: Running,
 }
 
 #[expect(clippy::print_stdout, reason = "the result is what the verb is for")]
@@ -124,7 +106,7 @@ fn worst(one: u8, other: u8) -> u8 {
 }
 
 pub(crate) fn replay(arguments: ReplayArguments) -> ExitCode {
-    let json = arguments.json;
+    let json = arguments.running.leaving.json;
     match settings(arguments) {
         Ok((settings, before)) => {
             eprintln!("again: {before}");
@@ -136,33 +118,20 @@ pub(crate) fn replay(arguments: ReplayArguments) -> ExitCode {
 
 /// What is to be done again, and what came of it before.
 fn settings(arguments: ReplayArguments) -> Result<(Settings, String), String> {
-    let folder = Folder::newest(&arguments.folder).map_err(|error| error.to_string())?;
+    let ReplayArguments { folder, mut running } = arguments;
+    let folder = Folder::newest(&folder).map_err(|error| error.to_string())?;
     let replay = folder.replay().map_err(|error| error.to_string())?;
-    if replay.attached && arguments.endpoints.is_none() {
+    if replay.attached && running.endpoints.is_none() {
         let folder = folder.path.display();
         return Err(format!("{folder} ran on members that were there before; name --endpoints"));
     }
-    let slo = conditions(arguments.slo.as_deref())?;
-    let overrides = over(replay.overrides, Overrides::from(arguments.overriding));
+    running.leaving.seed.get_or_insert(replay.seed);
+    let overrides = over(replay.overrides, Overrides::from(running.overriding.clone()));
     // The name of a workload that names none is its file's.
     let file = format!("{}.toml", folder.text("/workload"));
-    let endpoints = arguments.endpoints.as_deref();
-    let workload = workload(&file, &replay.source, &overrides, endpoints)
-        .map_err(|message| format!("{} (from {})", message, replay.file.display()))?;
-    let is_system_named = overrides.system.is_some();
-    let settings = Settings {
-        workload,
-        source: replay.source,
-        seed: arguments.seed.unwrap_or(replay.seed),
-        command: std::env::args().collect(),
-        endpoints: arguments.endpoints,
-        is_system_named,
-        results: arguments.out,
-        keep_data: arguments.keep_data,
-        overrides,
-        slo,
-        telling: Telling::Live,
-    };
+    let settings = running
+        .settings(&file, replay.source, overrides)
+        .map_err(|message| format!("{message} (from {})", replay.file.display()))?;
     Ok((settings, format!("{}: {}", folder.path.display(), folder.text("/headline"))))
 }
 

@@ -2,16 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
-use rusd_loadgen::clock;
-use rusd_loadgen::report::live::Telling;
-use rusd_loadgen::runner::{self, Settings};
 use rusd_loadgen::search::bracket::Bounds;
 use rusd_loadgen::search::{Plan, SearchError, Searched, search};
 use rusd_loadgen::workload::Overrides;
 
-use crate::{BAD_INPUT, Overriding, RUN_FAILED, conditions, refuse, with_runtime, workload};
+use crate::options::{self, Leaving, Overriding};
+use crate::{BAD_INPUT, RUN_FAILED, refuse, with_runtime};
 
 /// What it ends with if not even the lowest rate holds.
 const SLO_MISSED: u8 = 5;
@@ -43,28 +40,20 @@ pub(crate) struct Arguments {
     /// Runs that have to hold at the rate that is found.
     #[arg(long, default_value_t = 3)]
     confirm: u32,
-    /// Seed of the first probe.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Folder of all results.
-    #[arg(long, default_value = "results")]
-    out: PathBuf,
-    /// Print what was found as JSON on stdout.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    leaving: Leaving,
 }
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
-    let json = arguments.json;
+    let json = arguments.leaving.json;
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(message) => return refuse(BAD_INPUT, &message),
     };
-    let name = format!("search-{}", clock::stamp(SystemTime::now()));
-    let folder = plan.settings.results.join(&plan.settings.workload.name).join(name);
-    if let Err(error) = std::fs::create_dir_all(&folder) {
-        return refuse(RUN_FAILED, &format!("{}: {error}", folder.display()));
-    }
+    let folder = match options::new_folder("search", &plan.settings) {
+        Ok(folder) => folder,
+        Err(message) => return refuse(RUN_FAILED, &message),
+    };
     let searched =
         with_runtime(|interrupt| search(&plan, &folder, interrupt, |t| eprintln!("{t}")));
     match searched {
@@ -86,10 +75,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn plan(arguments: Arguments) -> Result<Plan, String> {
-    let file = arguments.file.display().to_string();
-    let source =
-        std::fs::read_to_string(&arguments.file).map_err(|error| format!("{file}: {error}"))?;
-    let slo = conditions(Some(&arguments.slo))?;
+    let text = options::read(&arguments.file)?;
+    let slo = options::conditions(&arguments.slo)?;
     let (lowest, highest) = (arguments.lowest, arguments.highest);
     if lowest == 0 || lowest > highest {
         return Err("--lowest must be at least 1, and at most --highest".to_owned());
@@ -105,21 +92,8 @@ fn plan(arguments: Arguments) -> Result<Plan, String> {
     overrides.no_faults = true;
     // Histories cost both time and place, so they are written only if that is said.
     overrides.record.get_or_insert(false);
-    let workload = workload(&file, &source, &overrides, arguments.endpoints.as_deref())?;
-    let is_system_named = overrides.system.is_some();
-    let settings = Settings {
-        seed: arguments.seed.or(workload.seed).unwrap_or_else(runner::drawn_seed),
-        workload,
-        source,
-        command: std::env::args().collect(),
-        endpoints: arguments.endpoints,
-        is_system_named,
-        results: arguments.out,
-        keep_data: false,
-        overrides,
-        slo: slo.clone(),
-        telling: Telling::Quiet,
-    };
+    let (file, endpoints) = (arguments.file.display().to_string(), arguments.endpoints);
+    let settings = options::settings(&file, text, overrides, endpoints, &arguments.leaving)?;
     let bounds = Bounds {
         start: arguments.start,
         lowest,
