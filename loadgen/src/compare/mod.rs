@@ -4,6 +4,7 @@
 //! drifts does so for both. A run that fails ends the comparison: there is nothing to compare it
 //! with. See [`statistics`] for how sure a difference is.
 
+mod numbers;
 pub mod page;
 pub mod side;
 pub mod statistics;
@@ -16,14 +17,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::metric::{Metric, Quantity, RatioLimit};
+use crate::metric::{Metric, RatioLimit};
 use crate::report::{Outcome, RunReport};
 use crate::runner::{self, RunError, Settings};
-use crate::workload::Mix;
+use numbers::{Pairs, asked, is_nothing, pairs, worth_it};
 use statistics::{PAIRS_MIN, Ratio, level_of_each, median};
-
-/// A number of fewer operations than that is not compared.
-const OPERATIONS_MIN: u64 = 100;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -231,25 +229,17 @@ pub fn compared(plan: &Plan, runs: &[(Which, RunReport)]) -> Comparison {
     // Of `A B B A`, the n-th run of each is a pair.
     let (a, b) = (of(Which::A), of(Which::B));
     let seed = plan.a.1.seed;
-    let mut not_compared = Vec::new();
-    let mut found: Vec<(Metric, Vec<f64>, Vec<f64>)> = Vec::new();
-    let candidates =
-        if plan.metrics.is_empty() { candidates(&a, &b) } else { plan.metrics.clone() };
-    for metric in candidates {
-        let values = |reports: &[&RunReport]| -> Vec<f64> {
-            reports.iter().filter_map(|r| metric.of(r)).filter(|value| *value > 0.0).collect()
-        };
-        let (of_a, of_b) = (values(&a), values(&b));
-        if of_a.len() == a.len() && of_b.len() == b.len() && a.len() == b.len() {
-            found.push((metric, of_a, of_b));
-        } else if !of_a.is_empty() || !of_b.is_empty() || !plan.metrics.is_empty() {
-            not_compared.push(format!(
-                "{metric}: measured in {} of {} runs of A and {} of {} of B",
-                of_a.len(),
-                a.len(),
-                of_b.len(),
-                b.len()
-            ));
+    let (mut not_compared, mut found) = (Vec::new(), Vec::new());
+    let asked = asked(plan);
+    for metric in worth_it(plan, &asked, &a, &b) {
+        match pairs(metric, &a, &b) {
+            Pairs::Whole(of_a, of_b) if asked.contains(&metric) || !is_nothing(&of_a, &of_b) => {
+                found.push((metric, of_a, of_b));
+            }
+            Pairs::Whole(..) => {}
+            Pairs::Absent if !asked.contains(&metric) => {}
+            Pairs::Absent => not_compared.push((metric, "measured in no run".to_owned())),
+            Pairs::Partial(reason) => not_compared.push((metric, reason)),
         }
     }
     let level = level_of_each(plan.confidence, found.len());
@@ -257,7 +247,7 @@ pub fn compared(plan: &Plan, runs: &[(Which, RunReport)]) -> Comparison {
         .into_iter()
         .map(|(metric, a, b)| (metric, one(metric, a, b, level, plan.margin, seed)))
         .collect();
-    let limits = plan.limits.iter().map(|limit| check(limit, &metrics)).collect();
+    let limits = plan.limits.iter().map(|limit| check(limit, &metrics, &not_compared)).collect();
     let first = |reports: &[&RunReport]| {
         reports.first().map_or_else(String::new, |report| report.system.clone())
     };
@@ -276,39 +266,15 @@ pub fn compared(plan: &Plan, runs: &[(Which, RunReport)]) -> Comparison {
         confidence: plan.confidence,
         margin: plan.margin,
         metrics: metrics.into_iter().map(|(_, compared)| compared).collect(),
-        not_compared,
+        not_compared: not_compared.iter().map(|(of, reason)| format!("{of}: {reason}")).collect(),
         limits,
     }
 }
 
-/// Numbers that are worth a comparison: pace and latency of all operations, the same of each kind
-/// with enough of them if there are several, and what the members used.
-fn candidates(a: &[&RunReport], b: &[&RunReport]) -> Vec<Metric> {
-    let is_common = |name: &str| {
-        a.iter().chain(b).all(|report| {
-            let kinds = report.load.as_ref().map(|load| &load.kinds);
-            let kind = kinds.and_then(|kinds| kinds.get(name));
-            kind.is_some_and(|kind| kind.counts.ok >= OPERATIONS_MIN)
-        })
-    };
-    let kinds = Mix::default().weights().into_iter().map(|(kind, _)| kind);
-    let kinds: Vec<_> = kinds.filter(|kind| is_common(kind.name())).collect();
-    let mut metrics = vec![Metric::of_all(Quantity::Rate)];
-    let latencies = [Quantity::P50, Quantity::P99];
-    metrics.extend(latencies.map(Metric::of_all));
-    if kinds.len() > 1 {
-        for kind in kinds {
-            metrics.extend(latencies.map(|quantity| Metric { kind: Some(kind), quantity }));
-        }
-    }
-    let of_members = [Quantity::Cpu, Quantity::Memory, Quantity::Written, Quantity::Syncs];
-    metrics.extend(of_members.map(Metric::of_all));
-    metrics
-}
-
 fn one(metric: Metric, a: Vec<f64>, b: Vec<f64>, level: f64, margin: f64, seed: u64) -> Compared {
     let pairs: Vec<(f64, f64)> = a.iter().copied().zip(b.iter().copied()).collect();
-    let ratio = statistics::ratio(&pairs, level, seed);
+    let ratio =
+        if is_nothing(&a, &b) { Ratio::SAME } else { statistics::ratio(&pairs, level, seed) };
     let Ratio { estimate, low, high } = ratio;
     let differs = ratio.differs(margin);
     let is_worse = differs && (estimate < 1.0) == metric.quantity.more_is_better();
@@ -326,13 +292,17 @@ fn one(metric: Metric, a: Vec<f64>, b: Vec<f64>, level: f64, margin: f64, seed: 
 }
 
 /// A limit is broken by a difference that is sure and whose estimate is beyond it. One on a number
-/// that was not compared is broken too: it was written to be looked at.
-fn check(limit: &RatioLimit, metrics: &[(Metric, Compared)]) -> LimitChecked {
+/// that could not be compared is broken too: it was written to be looked at.
+fn check(
+    limit: &RatioLimit,
+    metrics: &[(Metric, Compared)],
+    not_compared: &[(Metric, String)],
+) -> LimitChecked {
     let text = limit.text.clone();
     let Some((_, compared)) = metrics.iter().find(|(metric, _)| *metric == limit.metric) else {
-        let known: Vec<&str> = metrics.iter().map(|(_, c)| c.metric.as_str()).collect();
-        let reason = format!("not compared; compared were {}", known.join(", "));
-        return LimitChecked { limit: text, holds: false, reason };
+        let why = not_compared.iter().find(|(metric, _)| *metric == limit.metric);
+        let (_, why) = why.expect("what a limit names is compared, or there is a reason");
+        return LimitChecked { limit: text, holds: false, reason: why.clone() };
     };
     let is_beyond =
         if limit.is_above { compared.ratio > limit.limit } else { compared.ratio < limit.limit };

@@ -31,6 +31,9 @@ pub struct Ratio {
 }
 
 impl Ratio {
+    /// Of what is alike without doubt.
+    pub const SAME: Ratio = Ratio { estimate: 1.0, low: 1.0, high: 1.0 };
+
     /// Whether the interval excludes that they are alike, and the estimate is at least `margin` from
     /// it (0.02: two percent). What differs surely but by next to nothing does not matter.
     pub fn differs(&self, margin: f64) -> bool {

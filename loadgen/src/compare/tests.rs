@@ -1,7 +1,7 @@
 //! What is compared with what, and what a limit says of it.
 
 use super::*;
-use crate::metric::parse_ratio_limits;
+use crate::metric::{Quantity, parse_ratio_limits};
 use crate::report::live::Telling;
 use crate::report::schema;
 use crate::report::tests::measured;
@@ -93,7 +93,7 @@ fn what_is_asked_for_is_compared() {
     let metrics = vec![Metric::of_all(Quantity::Cpu), Metric::of_all(Quantity::Syncs)];
     let few = compared(&Plan { metrics, ..plan("") }, &runs(1.1));
     assert_eq!(few.metrics.len(), 1);
-    assert_eq!(few.not_compared, ["syncs: measured in 0 of 6 runs of A and 0 of 6 of B"]);
+    assert_eq!(few.not_compared, ["syncs: measured in no run"]);
     let many = compared(&plan(""), &runs(1.1));
     let width = |compared: &Compared| compared.high / compared.low;
     assert!(width(cpu(&few)) < width(cpu(&many)));
@@ -106,7 +106,10 @@ fn limits_are_for_what_is_sure() {
         (1.2, "cpu>1.3", true, "ratio 1.2"),
         (0.7, "cpu<0.9", false, "ratio 0.7"),
         (1.0, "cpu<1.5", true, "which may be chance"),
-        (1.0, "put.p99>1.1", false, "not compared; compared were rate, p50, p99, cpu"),
+        (1.0, "put.p99>1.1", false, "measured in no run"),
+        // Of these nobody compares the numbers, if no limit names them.
+        (1.0, "p999>1.1", true, "ratio 1.000 [1.000, 1.000]"),
+        (1.0, "get.errors>1.1", true, "ratio 1.000 [1.000, 1.000]"),
     ] {
         let comparison = compared(&plan(limit), &runs(times));
         let checked = &comparison.limits[0];
@@ -114,6 +117,20 @@ fn limits_are_for_what_is_sure() {
         assert!(checked.reason.contains(reason), "{checked:?}");
         assert_eq!(comparison.is_regression(), !holds);
     }
+}
+
+/// There is no ratio to nothing; a limit on it is not kept by looking away.
+#[test]
+fn what_is_nothing_in_some_runs_is_told() {
+    let mut runs = runs(1.0);
+    for (which, report) in &mut runs {
+        let load = report.load.as_mut().unwrap();
+        load.kinds.get_mut("get").unwrap().counts.fail = u64::from(*which == Which::B);
+    }
+    let comparison = compared(&plan("get.errors>1.1"), &runs);
+    let reason = "0 in 6 runs of A and 0 of B, and there is no ratio to nothing";
+    assert_eq!(comparison.not_compared, [format!("get.errors: {reason}")]);
+    assert!(comparison.is_regression() && comparison.limits[0].reason == reason);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! The JSON Schemas of `run.json` of a comparison and of a search, made from the types that are written.
+//! The JSON Schemas of a run, of a comparison and of a search, made from the types that are written.
 //!
-//! They are published in `loadgen/schema/`; a test holds that file to the types, and another
-//! holds what is written to the schema. Fields may come with any version of loadgen; one that goes,
+//! They are published in `loadgen/schema/`; a test holds those files to the types, and others hold
+//! what is written to the schemas. Fields may come with any version of loadgen; one that goes,
 //! or means something else, raises [`VERSION`](super::VERSION).
 
 use schemars::generate::SchemaSettings;

@@ -76,7 +76,7 @@ pub(crate) fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunRepor
 /// What a generator costs that was not the bottleneck.
 fn effort() -> EffortSummary {
     let lag_us = Quantiles { p50: 60, p90: 70, p99: 900, p999: 1000, max: 1000 };
-    let (late, dropped, not_started, bottleneck) = (5, 0, 100, None);
+    let (late, dropped, not_started, bottleneck) = (5, 20, 100, None);
     let (threads, cpu_s, busiest) = (1, 0.6, 0.2);
     EffortSummary { threads, cpu_s, busiest, lag_us, late, dropped, not_started, bottleneck }
 }
@@ -201,7 +201,7 @@ fn every_rendering_tells_the_verdict() {
 #[test]
 fn operations_that_were_never_started_are_told() {
     let report = report(Some(Verdict::Valid), &[]);
-    let told = "5 started late, 100 were due and never started";
+    let told = "5 started late, 20 dropped, 100 were due and never started";
     assert!(markdown::render(&report).contains(told), "{}", markdown::render(&report));
     assert!(html::render(&report).contains(told), "{}", html::render(&report));
 }

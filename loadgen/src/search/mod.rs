@@ -22,7 +22,7 @@ use bracket::{Answer, Bounds, Bracket, End, Found, Step};
 /// What to search, and how.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// How a probe at a rate is run; an error if it cannot be.
+    /// How a probe is run, but for its rate and its seed.
     pub settings: Settings,
     /// What has to hold.
     pub slo: Vec<Condition>,
