@@ -1,12 +1,13 @@
 //! `loadgen`: drives an etcd-compatible cluster with load and faults, and judges what it answered.
 //!
 //! Exit codes: 0 valid (or done, if nothing was recorded), 1 a promise was broken, 2 bad input,
-//! 3 the checker could not decide, 4 the run itself failed.
+//! 3 the checker could not decide, 4 the run itself failed, 5 a service level was missed, 6 one
+//! system is worse than the other.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -18,12 +19,18 @@ use rusd_loadgen::cluster::{ClusterError, process};
 use rusd_loadgen::report::{Outcome, RunReport};
 use rusd_loadgen::runner::{self, Settings};
 use rusd_loadgen::wire::null;
-use rusd_loadgen::workload::{ClusterSpec, Origin, System, Workload, parse_duration};
+use rusd_loadgen::workload::{ClusterSpec, Overrides, System};
 use tokio_util::sync::CancellationToken;
-use toml::Spanned;
 
+use options::Running;
+
+mod cluster_verb;
+mod compare_verb;
 mod conform_verb;
 mod generate_verb;
+mod options;
+mod results_verb;
+mod search_verb;
 
 const BAD_INPUT: u8 = 2;
 const RUN_FAILED: u8 = 4;
@@ -38,12 +45,28 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 valid, or done if nothing was recorded; 1 a promise was \
-                          broken; 2 bad input; 3 the checker could not decide; 4 the run failed.";
+                          broken; 2 bad input; 3 the checker could not decide; 4 the run failed, or \
+                          did not count; 5 a service level was missed; 6 a regression.";
 
 #[derive(Subcommand)]
 enum Verb {
     /// Run a workload and judge the history.
     Run(RunArguments),
+    /// Run two systems in turns on one workload, and say how they differ.
+    Compare(Box<compare_verb::Arguments>),
+    /// Find the highest rate at which a workload keeps its service levels.
+    Search(Box<search_verb::Arguments>),
+    /// Start members to try things on.
+    #[command(subcommand)]
+    Cluster(cluster_verb::Verb),
+    /// List the runs below a folder.
+    Ls(results_verb::Below),
+    /// Show the newest run below a folder.
+    Show(results_verb::Below),
+    /// Check that runs' folders are whole, and judge their histories again.
+    Validate(results_verb::Several),
+    /// Do a run again: the same workload, seed and faults.
+    Replay(Box<results_verb::ReplayArguments>),
     /// Compare the checker's model with a live server, answer by answer.
     Model(ModelArguments),
     /// Run scripts of requests, and compare each answer with etcd's.
@@ -88,43 +111,11 @@ struct ModelArguments {
 }
 
 #[derive(clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct RunArguments {
     /// The workload file.
     file: PathBuf,
-    /// Client addresses of a cluster that is already there, instead of starting one.
-    #[arg(long, value_delimiter = ',')]
-    endpoints: Option<Vec<String>>,
-    /// Seed of every random choice.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Which server to start, whatever the file says.
-    #[arg(long, value_enum)]
-    system: Option<System>,
-    /// The server's executable.
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// How long load is offered, whatever the file says: 30s, 2m.
-    #[arg(long, value_parser = parse_duration)]
-    duration: Option<Duration>,
-    /// Folder of all results.
-    #[arg(long, default_value = "results")]
-    out: PathBuf,
-    /// Break nothing, whatever the file says.
-    #[arg(long)]
-    no_faults: bool,
-    /// Keep the members' data even if all went well.
-    #[arg(long)]
-    keep_data: bool,
-    /// Measure only: write no history, and judge nothing.
-    #[arg(long, conflicts_with = "record")]
-    no_record: bool,
-    /// Write a history and judge it, whatever the file says.
-    #[arg(long)]
-    record: bool,
-    /// Print the run's report as JSON on stdout.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    running: Running,
 }
 
 fn main() -> ExitCode {
@@ -137,6 +128,13 @@ fn main() -> ExitCode {
     }
     match verb {
         Verb::Run(arguments) => run(arguments),
+        Verb::Compare(arguments) => compare_verb::run(*arguments),
+        Verb::Search(arguments) => search_verb::run(*arguments),
+        Verb::Cluster(verb) => cluster_verb::run(verb),
+        Verb::Ls(arguments) => results_verb::list(&arguments),
+        Verb::Show(arguments) => results_verb::show(&arguments),
+        Verb::Validate(arguments) => results_verb::check(&arguments),
+        Verb::Replay(arguments) => results_verb::replay(*arguments),
         Verb::Model(arguments) => model(arguments),
         Verb::Conform(arguments) => conform_verb::run(*arguments),
         Verb::Null(arguments) => null(&arguments),
@@ -149,20 +147,18 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: RunArguments) -> ExitCode {
-    raise_open_files();
-    let json = arguments.json;
-    let settings = match settings(arguments) {
-        Ok(settings) => settings,
-        Err(message) => return refuse(BAD_INPUT, &message),
-    };
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(RUN_FAILED, &error.to_string()),
-    };
-    let interrupt = CancellationToken::new();
-    runtime.spawn(interrupt_on_signal(interrupt.clone()));
-    match runtime.block_on(runner::run(settings, interrupt)) {
-        Ok((report, folder)) => {
+    let json = arguments.running.leaving.json;
+    match settings(arguments) {
+        Ok(settings) => done(settings, json),
+        Err(message) => refuse(BAD_INPUT, &message),
+    }
+}
+
+/// Runs a workload, tells what came of it, and ends with that.
+fn done(settings: Settings, json: bool) -> ExitCode {
+    let ran = with_runtime(|interrupt| runner::run(settings, interrupt));
+    match ran {
+        Ok(Ok((report, folder))) => {
             if json {
                 print_json(&report);
             } else {
@@ -170,11 +166,21 @@ fn run(arguments: RunArguments) -> ExitCode {
             }
             ExitCode::from(report.outcome().exit_code())
         }
-        Err(error @ runner::RunError::Cluster(ClusterError::NoBinary { .. })) => {
+        Ok(Err(error @ runner::RunError::Cluster(ClusterError::NoBinary { .. }))) => {
             refuse(BAD_INPUT, &error.to_string())
         }
+        Ok(Err(error)) => refuse(RUN_FAILED, &error.to_string()),
         Err(error) => refuse(RUN_FAILED, &error.to_string()),
     }
+}
+
+/// Does something that an interrupt ends early, on a runtime of its own.
+fn with_runtime<F: Future>(work: impl FnOnce(CancellationToken) -> F) -> io::Result<F::Output> {
+    raise_open_files();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let interrupt = CancellationToken::new();
+    runtime.spawn(interrupt_on_signal(interrupt.clone()));
+    Ok(runtime.block_on(work(interrupt)))
 }
 
 /// Many watches are many connections, ours and the members' whom we start. What is allowed to be
@@ -247,53 +253,18 @@ fn refuse(code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The workload with the command line's overrides, validated as it will run.
+/// What `run` is to do.
 fn settings(arguments: RunArguments) -> Result<Settings, String> {
-    let file = arguments.file.display().to_string();
-    let source =
-        std::fs::read_to_string(&arguments.file).map_err(|error| format!("{file}: {error}"))?;
-    let mut workload = Workload::parse(&file, &source).map_err(|error| error.to_string())?;
-    if let Some(system) = arguments.system {
-        workload.cluster.system = system;
-    }
-    if arguments.binary.is_some() {
-        workload.cluster.binary = arguments.binary;
-    }
-    if let Some(duration) = arguments.duration {
-        workload.duration = Spanned::new(0..0, duration);
-    }
-    workload.record = (workload.record || arguments.record) && !arguments.no_record;
-    if arguments.no_faults {
-        workload.faults.clear();
-    }
-    let mut origin = Origin::Started;
-    if let Some(endpoints) = &arguments.endpoints {
-        origin = Origin::Attached;
-        let members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
-        workload.cluster.members = Spanned::new(0..0, members);
-    }
-    workload.validate(&file, &source, origin).map_err(|error| error.to_string())?;
-    if origin == Origin::Started {
-        rusd_loadgen::cluster::executable(&workload.cluster).map_err(|error| error.to_string())?;
-    }
-    let is_system_named = arguments.system.is_some();
-    let seed = arguments.seed.or(workload.seed).unwrap_or_else(runner::drawn_seed);
-    Ok(Settings {
-        workload,
-        source,
-        seed,
-        command: std::env::args().collect(),
-        endpoints: arguments.endpoints,
-        is_system_named,
-        results: arguments.out,
-        keep_data: arguments.keep_data,
-    })
+    let RunArguments { file, running } = arguments;
+    let text = options::read(&file)?;
+    let overrides = Overrides::from(running.overriding.clone());
+    running.settings(&file.display().to_string(), text, overrides)
 }
 
 /// The first interrupt ends the load, heals and reports; the second ends us at once.
 async fn interrupt_on_signal(interrupt: CancellationToken) {
     if tokio::signal::ctrl_c().await.is_ok() {
-        eprintln!("interrupted: healing and reporting; once more to end at once");
+        eprintln!("interrupted: mending and reporting; once more to end at once");
         interrupt.cancel();
     }
     if tokio::signal::ctrl_c().await.is_ok() {
@@ -328,6 +299,10 @@ fn print_result(report: &RunReport, folder: &std::path::Path) {
         for incident in &report.incidents {
             println!("{incident}");
         }
+    }
+    for checked in &report.slo {
+        let holds = if checked.holds { "holds" } else { "MISSED" };
+        println!("{holds}: {} ({})", checked.condition, checked.in_words);
     }
     println!("report: {}", folder.join("report.html").display());
     println!("{}", report.headline());

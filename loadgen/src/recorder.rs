@@ -9,10 +9,11 @@
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use rusd_checker::history::jsonl::Writer;
-use rusd_checker::history::record::{Header, Record};
+use rusd_checker::history::record::{Header, Nemesis, Record};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -39,6 +40,8 @@ enum Queued {
 #[derive(Debug, Clone)]
 pub struct Recorder {
     records: Option<mpsc::Sender<Queued>>,
+    /// Beginnings and ends of faults so far, kept for whoever looks at the run.
+    faults: Arc<Mutex<Vec<Nemesis>>>,
 }
 
 /// The writer thread.
@@ -50,7 +53,7 @@ pub struct Writing {
 impl Recorder {
     /// A recorder that drops everything.
     pub fn off() -> Recorder {
-        Recorder { records: None }
+        Recorder { records: None, faults: Arc::default() }
     }
 
     /// Starts a history file.
@@ -62,7 +65,7 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || write(writer, queued))?;
-        Ok((Recorder { records: Some(records) }, Writing { thread }))
+        Ok((Recorder { records: Some(records), faults: Arc::default() }, Writing { thread }))
     }
 
     /// Whether records are kept.
@@ -72,6 +75,9 @@ impl Recorder {
 
     /// Hands over a record. After a disk error records are dropped, and [`Writing::finish`] tells.
     pub async fn record(&self, record: Record) {
+        if let Record::Nemesis(fault) = &record {
+            self.faults.lock().expect("no holder panics").push(fault.clone());
+        }
         if let Some(records) = &self.records {
             // The thread is gone only after an error that `finish` returns.
             drop(records.send(Queued::Record(record)).await);
@@ -94,6 +100,11 @@ impl Recorder {
             Err(TrySendError::Full(Queued::Lines(lines))) => lines,
             _ => Lines::default(),
         }
+    }
+
+    /// Beginnings and ends of faults so far, also in a run that is not recorded.
+    pub fn faults(&self) -> Vec<Nemesis> {
+        self.faults.lock().expect("no holder panics").clone()
     }
 }
 

@@ -14,11 +14,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::nanos;
 use crate::driver::EffortSummary;
 use crate::generator::OpKind;
+
+mod distribution;
+mod glance;
+
+pub use distribution::{CurvePoint, Distributions};
+pub use glance::{Glance, KindGlance};
 
 /// Shards; more than workers that measure at the same instant on common machines.
 const SHARDS: usize = 8;
@@ -107,7 +114,7 @@ impl Default for Stats {
 }
 
 /// Counts so far, for a progress line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
     /// Answered operations.
     pub ok: u64,
@@ -144,7 +151,7 @@ impl Stats {
         shard.lock().expect("no holder panics").record(sample, self.is_measured(sample.from_ns));
     }
 
-    /// Counts so far.
+    /// Counts so far, of what is measured and of what is not.
     pub fn counts(&self) -> Counts {
         Counts {
             ok: self.completed.load(Ordering::Relaxed),
@@ -156,21 +163,22 @@ impl Stats {
     /// Answered operations and their median response time in the slice before the last one, in
     /// microseconds: how it goes just now.
     pub fn lately(&self) -> (u64, u64) {
-        let mut merged = Shard::default();
-        for shard in &self.shards {
-            merged.add(&shard.lock().expect("no holder panics"));
-        }
+        let merged = self.merged();
         let slice = merged.slices.iter().rev().nth(1);
         slice.map_or((0, 0), |s| (s.response.len(), s.response.value_at_quantile(0.5)))
     }
 
     /// All that was measured, for a load whose measured part took `elapsed`.
     pub fn summary(&self, elapsed: Duration) -> Summary {
+        self.merged().summary(elapsed)
+    }
+
+    fn merged(&self) -> Shard {
         let mut merged = Shard::default();
         for shard in &self.shards {
             merged.add(&shard.lock().expect("no holder panics"));
         }
-        merged.summary(elapsed)
+        merged
     }
 }
 
@@ -217,19 +225,27 @@ impl Shard {
         }
     }
 
-    fn summary(&self, elapsed: Duration) -> Summary {
+    /// What was measured, by how it ended.
+    fn counts(&self) -> Counts {
         let mut counts = Counts { ok: 0, fail: 0, unknown: 0 };
+        for shard in self.kinds.values() {
+            counts.ok += shard.response.len();
+            counts.fail += shard.fail;
+            counts.unknown += shard.unknown;
+        }
+        counts
+    }
+
+    fn summary(&self, elapsed: Duration) -> Summary {
         let mut response = histogram(3);
         let mut service = histogram(3);
         let mut kinds = BTreeMap::new();
         for (kind, shard) in &self.kinds {
             response.add(&shard.response).expect("equal bounds");
             service.add(&shard.service).expect("equal bounds");
-            counts.ok += shard.response.len();
-            counts.fail += shard.fail;
-            counts.unknown += shard.unknown;
             kinds.insert(kind.name(), shard.summary());
         }
+        let counts = self.counts();
         let per_second = approximate(counts.ok) / elapsed.as_secs_f64().max(1e-9);
         Summary {
             counts,
@@ -285,7 +301,7 @@ fn histogram(significant_digits: u8) -> Histogram<u64> {
 }
 
 /// All that was measured in a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Summary {
     /// Operations by how they ended.
     pub counts: Counts,
@@ -327,7 +343,7 @@ impl Summary {
 }
 
 /// One kind of operation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct KindSummary {
     /// Operations by how they ended.
     pub counts: Counts,
@@ -338,7 +354,7 @@ pub struct KindSummary {
 }
 
 /// Half a second of a run.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct SliceSummary {
     /// When it begins, in seconds since the start of the run's clock.
     pub start_s: f64,
@@ -353,7 +369,7 @@ pub struct SliceSummary {
 }
 
 /// Where a distribution of latencies lies, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Quantiles {
     /// Median.
     pub p50: u64,

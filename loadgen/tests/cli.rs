@@ -67,6 +67,102 @@ fn conform_wipes_only_what_it_is_told_to_and_says_what_is_missing() {
     }
 }
 
+/// Whatever is compared or searched, a mistake is told before anything starts.
+#[test]
+fn what_cannot_be_compared_searched_or_started_is_told() {
+    let put_heavy = "workloads/put-heavy.toml";
+    // Any file will do where no member is started.
+    let rusd = format!("rusd={put_heavy}");
+    for (arguments, words) in [
+        (&["compare", "rusd", "etc", "-w", put_heavy][..], "unknown system `etc`; did you mean"),
+        (&["compare", "rusd=nowhere", &rusd, "-w", put_heavy], "no executable of rusd at nowhere"),
+        (
+            &["compare", &rusd, &rusd, "-w", put_heavy, "--rounds", "1"],
+            "--rounds must be at least 2",
+        ),
+        (
+            &["compare", &rusd, &rusd, "-w", put_heavy, "--fail-if", "cpu>1.1,put.p98>1"],
+            "--fail-if:1:9: unknown metric `p98`; did you mean `p90`?",
+        ),
+        (&["compare", &rusd, &rusd, "-w", put_heavy, "--system", "etcd"], "told by A and B"),
+        (&["compare", &rusd, &rusd, "-w", put_heavy, "--metrics", "cpuu"], "did you mean `cpu`?"),
+        (&["search", put_heavy], "required arguments were not provided"),
+        (
+            &["search", put_heavy, "--slo", "put.p99<20"],
+            "--slo:1:1: `20` has no unit; use us, ms, s",
+        ),
+        (&["search", put_heavy, "--slo", "p99<2ms", "--rate", "5"], "told by --start"),
+        (
+            &["search", put_heavy, "--slo", "p99<2ms", "--lowest", "0"],
+            "--lowest must be at least 1",
+        ),
+        (&["run", put_heavy, "--slo", "eror<1%"], "--slo:1:1: unknown metric `eror`"),
+        (&["run", put_heavy, "--pin", "9"], "there is no member m9 to pin to"),
+        (&["cluster", "up", "-n", "0"], "--members must be 1 to 9"),
+        (&["cluster", "up", "--binary", "nowhere/etcd"], "no executable of rusd at nowhere/etcd"),
+        (&["ls", "loadgen/src"], "no run below loadgen/src"),
+        (&["show", "nowhere"], "no run below nowhere"),
+        (&["validate", "loadgen/src"], "no run below loadgen/src"),
+        (&["replay", "nowhere"], "no run below nowhere"),
+        (&["replay", "results/reference"], "workload.toml: No such file"),
+    ] {
+        let output = loadgen(arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(words), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+    }
+}
+
+/// A member that ends by itself is no answer to anything.
+#[test]
+fn what_did_not_run_does_not_count() {
+    let out = tempfile::tempdir().expect("there is a place for temporary files");
+    let out = out.path().to_str().expect("it is a plain name");
+    let (quickstart, ends) = ("workloads/quickstart.toml", "loadgen/testdata/members/ends.sh");
+    let side = format!("rusd={ends}");
+    for (arguments, words) in [
+        (&["run", quickstart, "--binary", ends, "--out", out][..], "m0 ended by itself"),
+        (&["compare", &side, &side, "-w", quickstart, "--out", out], "run 1 of A does not count"),
+        (
+            &["search", quickstart, "--slo", "p99<1ms", "--binary", ends, "--out", out],
+            "no rate could be measured",
+        ),
+    ] {
+        let output = loadgen(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains(words), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {text}");
+    }
+}
+
+/// A folder that is not whole is told from one whose history breaks a promise.
+#[test]
+fn validate_exits_by_what_it_finds() {
+    let root = tempfile::tempdir().expect("there is a place for temporary files");
+    let run = root.path().join("a/b");
+    std::fs::create_dir_all(&run).expect("a folder can be made");
+    std::fs::write(run.join("run.json"), "{\"judgement\":{\"verdict\":\"valid\"}}")
+        .expect("written");
+    let path = root.path().to_str().expect("it is a plain name");
+    let codes = || {
+        let output = loadgen(&["validate", path]);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, text) = codes();
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("WRONG  run.json: : \"seed\" is a required property"), "{text}");
+    let bad = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../checker/testdata/invalid/linearizable.stale-read--read_of_the_past.jsonl");
+    std::fs::copy(bad, run.join("history.jsonl")).expect("copied");
+    let (code, text) = codes();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("history.jsonl is invalid, and run.json says valid"), "{text}");
+    std::fs::write(run.join("run.json"), "{").expect("written");
+    let output = loadgen(&["validate", run.to_str().expect("it is a plain name")]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
 #[test]
 fn a_member_takes_the_place_of_the_guard() {
     let us = std::process::id().to_string();

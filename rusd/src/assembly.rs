@@ -4,6 +4,7 @@
 //! or a socket: the log, the state and the way to the peers are handed in.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -56,6 +57,8 @@ pub struct Materials<L> {
     pub identity: Arc<Identity>,
     /// Its log.
     pub log: L,
+    /// How often that is synced.
+    pub log_syncs: Arc<AtomicU64>,
     /// The state as the engine has it.
     pub state: StateMachine,
     /// Where that engine is, and others may be made.
@@ -182,10 +185,11 @@ impl<L: LogStore> Assembly<L> {
         let Materials {
             identity,
             log,
+            log_syncs,
             state,
             generations,
             transport,
-            inbox,
+            inbox: (inbox, inbox_out),
             removed,
             asker,
             snapshots_under_way,
@@ -193,7 +197,6 @@ impl<L: LogStore> Assembly<L> {
             blocking_work,
         } = materials;
         let (membership, roster) = membership(&state, removed);
-        let (inbox, inbox_out) = inbox;
         let shared = Shared::new(config, &state, &identity, entropy.started, (transport, inbox))?;
         let (committed, committed_out) = bounded(COMMITTED_RUNS_QUEUED_MAX);
         let (applied, _) = state.applied();
@@ -231,8 +234,8 @@ impl<L: LogStore> Assembly<L> {
             space: shared.space.clone(),
         };
         let proposer = shared.proposer(config, &identity, entropy);
-        let metrics =
-            Metrics { history, view, progress: Arc::clone(&shared.progress), engine: meter };
+        let progress = Arc::clone(&shared.progress);
+        let metrics = Metrics { history, view, progress, engine: meter, log_syncs };
         let hasher = Hasher::new(metrics.view.clone(), blocking_work);
         let made = (proposer, hub, defragmenter, hasher);
         let mut member = shared.member(config, plant, identity, made, metrics.view.clone());

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusd_state::storage::History;
 use rusd_state::view::View;
@@ -21,6 +22,8 @@ pub struct Metrics {
     pub progress: Arc<Progress>,
     /// What the engine takes, and what its work costs.
     pub engine: Arc<EngineMeter>,
+    /// How often the log was synced.
+    pub log_syncs: Arc<AtomicU64>,
 }
 
 /// What is counted of watches.
@@ -60,6 +63,9 @@ impl Metrics {
         text.gauge("etcd_server_proposals_applied_total", progress.applied());
         text.gauge("rusd_raft_term", progress.term());
         text.gauge("rusd_raft_last_index", progress.last_index());
+        // Of etcd's histogram the count alone: nobody measures here how long each takes.
+        let syncs = self.log_syncs.load(Ordering::Relaxed);
+        text.counter("etcd_disk_wal_fsync_duration_seconds_count", syncs);
         text.gauge("etcd_debugging_mvcc_current_revision", self.view.revision());
         text.gauge("etcd_debugging_mvcc_compact_revision", self.view.compact_revision());
         text.gauge("etcd_debugging_mvcc_keys_total", self.view.keys_indexed());

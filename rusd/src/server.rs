@@ -342,6 +342,7 @@ impl Starting<'_> {
         threads.spawn("wal-segments", move || preparer.run())?;
         let materials = Materials {
             identity: Arc::clone(&self.identity),
+            log_syncs: wal.syncs(),
             log: noted(wal),
             state,
             generations: Arc::clone(&generations),

@@ -16,6 +16,7 @@ mod ports;
 pub mod process;
 pub mod readiness;
 pub mod roster;
+pub mod usage;
 
 use std::fs::File;
 use std::io;
@@ -37,6 +38,8 @@ use roster::{Follow, Roster};
 
 /// Longest wait for a member to end when it is asked to.
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// Time between two looks at whether members are there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Why a cluster could not be started or handled.
 #[derive(Debug, thiserror::Error)]
@@ -370,6 +373,16 @@ impl Cluster {
             }
         }
         ended
+    }
+
+    /// Waits until a member ends by itself.
+    pub async fn first_to_end(&self) -> ClusterError {
+        loop {
+            if let Some(ended) = self.ended_by_themselves().into_iter().next() {
+                return ended;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// The executable of the members that we started.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use nix::time::{ClockId, clock_gettime};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::stats::{Quantiles, approximate};
@@ -33,7 +34,7 @@ pub struct Effort {
 }
 
 /// What the generator cost a load.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct EffortSummary {
     /// Threads that offered the load.
     pub threads: usize,

@@ -77,8 +77,8 @@ pub struct Part {
     pub index: usize,
     /// Who the members are.
     pub follow: Follow,
-    /// Places of its lanes among those of all threads: each is a connection, and belongs to the
-    /// member at that place modulo their number.
+    /// The home of each of its lanes, which are connections: the voter at that place, modulo their
+    /// number.
     pub lanes: Vec<usize>,
     /// Its clients, each with its lane (an index into `lanes`).
     pub clients: Vec<(usize, Generator)>,

@@ -24,6 +24,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rusd_checker::history::record::{Nemesis as NemesisRecord, NemesisPhase, Record};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ pub struct Nemesis {
 }
 
 /// A fault that was done, for reports.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Window {
     /// What was done.
     pub fault: &'static str,

@@ -1,14 +1,19 @@
-//! The run as a JUnit report: one test case for the verdict, one for the run itself.
+//! The run as a JUnit report: one test case for the verdict, one for the run itself, one for each
+//! condition on what was measured.
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Outcome, RunReport};
+use crate::metric::Checked;
 
 /// Renders `junit.xml`.
 pub fn render(report: &RunReport) -> Result<String, SerializeError> {
     let mut suite = TestSuite::new(format!("{} on {}", report.workload, report.system));
     suite.add_test_case(run(report));
     suite.add_test_case(verdict(report));
+    for checked in &report.slo {
+        suite.add_test_case(condition(checked));
+    }
     let mut xml = Report::new("loadgen");
     xml.add_test_suite(suite);
     xml.to_string()
@@ -25,12 +30,13 @@ fn run(report: &RunReport) -> TestCase {
 
 fn verdict(report: &RunReport) -> TestCase {
     let mut status = match report.outcome() {
-        Outcome::Ok if report.judgement.is_none() => TestCaseStatus::skipped(),
-        Outcome::Ok => TestCaseStatus::success(),
+        // A condition that was missed has a case of its own.
+        Outcome::Ok | Outcome::SloMissed if report.judgement.is_none() => TestCaseStatus::skipped(),
+        Outcome::Ok | Outcome::SloMissed => TestCaseStatus::success(),
         Outcome::Violation => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Outcome::Unknown | Outcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
-    if report.outcome() != Outcome::Ok {
+    if !matches!(report.outcome(), Outcome::Ok | Outcome::SloMissed) {
         status.set_message(report.headline());
         let violations = report.judgement.iter().flat_map(|j| j.verdict.violations());
         let told: Vec<String> = violations
@@ -39,4 +45,13 @@ fn verdict(report: &RunReport) -> TestCase {
         status.set_description(told.join("\n"));
     }
     TestCase::new("the history keeps every promise", status)
+}
+
+fn condition(checked: &Checked) -> TestCase {
+    let mut status = TestCaseStatus::success();
+    if !checked.holds {
+        status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_message(format!("measured: {}", checked.in_words));
+    }
+    TestCase::new(format!("service level {}", checked.condition), status)
 }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use rusd_checker::verdict::{Counts, Engine, Timing, Violation};
+use rusd_checker::verdict::{Counts, Engine, Named, Timing, Violation};
 use rusd_checker::{Rule, Verdict};
 
 use super::*;
 use crate::driver::EffortSummary;
 use crate::generator::OpKind;
+use crate::metric::parse_conditions;
 use crate::stats::{Ended, Quantiles, Sample, Stats};
 
-fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
+pub(crate) fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
     let stats = Stats::default();
     for ms in 0..3000 {
         let due_ns = ms * 1_000_000;
@@ -25,7 +26,9 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
     }
     let mut load = stats.summary(Duration::from_secs(3));
     load.effort = Some(effort());
+    let distributions = stats.distributions();
     RunReport {
+        version: VERSION,
         workload: "<mixed>".to_owned(),
         system: "etcd 3.7.3".to_owned(),
         commit: None,
@@ -33,12 +36,16 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
         started: "20260101T000000".to_owned(),
         phase: Phase::Done,
         endpoints: vec!["http://127.0.0.1:1".to_owned(); 3],
+        attached: false,
         config: serde_json::Value::Null,
         command: vec!["loadgen".to_owned()],
+        overrides: Overrides::default(),
         preload_s: None,
         load_start_s: 0.0,
         load: Some(load),
+        curves: distributions.curves(),
         members_cpu_s: None,
+        members: vec![member(0, Some(3)), member(1, None), member(2, Some(5))],
         faults: vec![Window {
             fault: "kill",
             target: "leader",
@@ -47,6 +54,8 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
             end_s: 2.0,
             error: None,
         }],
+        recoveries: Vec::new(),
+        slo: Vec::new(),
         watches: Watched::default(),
         history_lines: None,
         incidents: incidents.iter().map(|text| (*text).to_owned()).collect(),
@@ -67,9 +76,31 @@ fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunReport {
 /// What a generator costs that was not the bottleneck.
 fn effort() -> EffortSummary {
     let lag_us = Quantiles { p50: 60, p90: 70, p99: 900, p999: 1000, max: 1000 };
-    let (late, dropped, not_started, bottleneck) = (5, 0, 100, None);
+    let (late, dropped, not_started, bottleneck) = (5, 20, 100, None);
     let (threads, cpu_s, busiest) = (1, 0.6, 0.2);
     EffortSummary { threads, cpu_s, busiest, lag_us, late, dropped, not_started, bottleneck }
+}
+
+fn member(member: u32, syncs: Option<u64>) -> MemberUse {
+    MemberUse {
+        member,
+        endpoint: "http://127.0.0.1:1".to_owned(),
+        restarts: 0,
+        cpu_s: Some(0.075),
+        cpu_us_per_operation: Some(25.0),
+        rss_bytes_max: Some(1024),
+        rss_bytes_end: Some(512),
+        written_bytes: Some(2000),
+        written_bytes_per_operation: Some(2.0 / 3.0),
+        syncs,
+        syncs_per_operation: syncs.map(|_| 0.001),
+        samples: Vec::new(),
+    }
+}
+
+/// A run of 3000 gets in 3 s, of half a millisecond each.
+pub(crate) fn measured() -> RunReport {
+    report(Some(Verdict::Valid), &[])
 }
 
 fn invalid() -> Verdict {
@@ -96,6 +127,10 @@ fn outcomes_and_exit_codes() {
         let report = report(judgement, incidents);
         assert_eq!((report.outcome(), report.outcome().exit_code()), (expected, code));
     }
+    let mut missed = report(Some(Verdict::Valid), &[]);
+    missed.check(&parse_conditions("--slo", "get.p99<1us,rate>1").unwrap());
+    assert_eq!((missed.outcome(), missed.outcome().exit_code()), (Outcome::SloMissed, 5));
+    assert!(missed.headline().starts_with("SLO MISSED: get.p99<1us (it was "), "{missed:?}");
     let unrecorded = RunReport { recorded: false, ..report(None, &[]) };
     assert_eq!(unrecorded.outcome(), Outcome::Ok);
 }
@@ -166,7 +201,7 @@ fn every_rendering_tells_the_verdict() {
 #[test]
 fn operations_that_were_never_started_are_told() {
     let report = report(Some(Verdict::Valid), &[]);
-    let told = "5 started late, 100 were due and never started";
+    let told = "5 started late, 20 dropped, 100 were due and never started";
     assert!(markdown::render(&report).contains(told), "{}", markdown::render(&report));
     assert!(html::render(&report).contains(told), "{}", html::render(&report));
 }
@@ -174,8 +209,77 @@ fn operations_that_were_never_started_are_told() {
 #[test]
 fn the_page_is_self_contained_and_escaped() {
     let page = html::render(&report(Some(invalid()), &[]));
-    for absent in ["http://", "https://", "<script", "<mixed>", "<surprise>"] {
+    for absent in ["http://", "https://", "<script", "<mixed", "<surprise"] {
         assert!(!page.contains(absent), "{absent}");
     }
-    assert!(page.contains("class=\"kill\"") && page.contains("prefers-color-scheme"));
+    assert!(page.contains("class=\"fault kill\"") && page.contains("prefers-color-scheme"));
+}
+
+/// What a schema says of a value; nothing if it is valid.
+fn refused(schema: &serde_json::Value, value: &serde_json::Value) -> Vec<String> {
+    let validator = jsonschema::validator_for(schema).unwrap();
+    validator.iter_errors(value).map(|e| format!("{}: {e}", e.instance_path())).collect()
+}
+
+#[test]
+fn what_is_written_keeps_to_the_schema() {
+    let schema = schema::run();
+    for verdict in [None, Some(Verdict::Valid), Some(invalid())] {
+        let mut report = report(verdict, &["m1 ended"]);
+        report.recoveries =
+            recovery::recoveries(report.load.as_ref().unwrap(), 0.0, &report.faults);
+        assert_eq!(report.recoveries.len(), 1);
+        report.overrides.system = Some(crate::workload::System::Etcd);
+        let value = serde_json::to_value(report.written()).unwrap();
+        assert_eq!(refused(&schema, &value), Vec::<String>::new());
+    }
+}
+
+/// A schema that takes anything says nothing.
+#[test]
+fn the_schema_refuses_what_is_not_a_report() {
+    let schema = schema::run();
+    let value = serde_json::to_value(report(Some(invalid()), &[]).written()).unwrap();
+    let pointers = [
+        "/outcome",
+        "/seed",
+        "/load/counts/ok",
+        "/load/slices/0/p99_us",
+        "/faults/0/start_s",
+        "/members/0/rss_bytes_max",
+        "/curves/get/0/quantile",
+        "/judgement/violations/0/rule",
+        "/phase",
+    ];
+    for pointer in pointers {
+        let mut wrong = value.clone();
+        *wrong.pointer_mut(pointer).unwrap() = serde_json::json!(["surprise"]);
+        assert!(!refused(&schema, &wrong).is_empty(), "{pointer}");
+    }
+    for field in ["outcome", "version", "load", "workload", "members"] {
+        let mut wrong = value.clone();
+        wrong.as_object_mut().unwrap().remove(field).unwrap();
+        assert!(!refused(&schema, &wrong).is_empty(), "{field}");
+    }
+}
+
+/// A comment on a pull request that is too long is refused whole.
+#[test]
+fn a_summary_fits_a_comment_however_much_went_wrong() {
+    let named = Named { line: 7, text: "put a=1 ".repeat(500) };
+    let violation = Violation {
+        rule: Rule::StaleRead,
+        operations: vec![named; 100],
+        expected: "x".repeat(1000),
+        got: "y".repeat(1000),
+    };
+    let verdict = Verdict::Invalid { violations: vec![violation; 30], omitted: 5 };
+    let incident = "the log says\n".repeat(2000);
+    let mut report = report(Some(verdict), &[&incident]);
+    let page = markdown::render(&report);
+    assert!(page.len() <= 60_100, "{}", page.len());
+    assert!(page.ends_with("The rest is in report.html.\n"));
+    report.judgement = None;
+    let page = markdown::render(&report);
+    assert_eq!(page.matches("```").count() % 2, 0, "a fence stays open");
 }

@@ -6,10 +6,12 @@
 mod warm_up;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
+use super::metering::Metering;
+use super::progress::Progress;
 use super::{Run, RunError, Started};
 use crate::clock::nanos;
 use crate::driver::{self, Effort, PRELOAD_RETRY, Part, Preload, PreloadError, Shared, Source};
@@ -17,8 +19,9 @@ use crate::generator::{Generator, Seen};
 use crate::keys::KeySpace;
 use crate::nemesis::{Nemesis, schedule};
 use crate::pacing::{self, Share, Timetable};
-use crate::report::Phase;
-use crate::stats::{Stats, seconds};
+use crate::report::hlog::{self, When};
+use crate::report::{LATENCY_LOG, Phase, recovery};
+use crate::stats::{Distributions, Stats, Summary, seconds};
 
 /// Time to connect, before the first operation of a timetable is due.
 const LEAD: Duration = Duration::from_millis(100);
@@ -50,10 +53,11 @@ impl Run {
         let connections = workload.connections.as_ref().unwrap_or(&workload.clients);
         let connections = count((*connections.get_ref()).min(clients));
         let threads = count(*workload.threads.get_ref()).min(connections);
+        let homes = Homes { connections, threads, pin: self.settings.overrides.pin.map(count) };
         let part = |index: usize| {
             let of = u64::try_from(threads).expect("threads are few");
             let share = Share { index: u64::try_from(index).expect("threads are few"), of };
-            let lanes = (index..connections).step_by(threads).collect();
+            let lanes = homes.of_thread(index);
             let follow = started.cluster.follow();
             Part { index, follow, lanes, clients: Vec::new(), source: source(share) }
         };
@@ -123,12 +127,15 @@ impl Run {
         let measured_ns = self.clock.now_ns();
         let load_ns = measured_ns..measured_ns + nanos(duration);
         shared.stats.measure(load_ns.clone());
+        let stats = Arc::clone(&shared.stats);
+        let metering = Metering::start(Arc::clone(&started.cluster), self.clock, stats).await;
         let (cluster, recorder) = (Arc::clone(&started.cluster), started.recorder.clone());
         let nemesis = Nemesis::new(cluster, recorder, self.clock, self.settings.seed);
         let newcomers = self.watch_newcomers(started);
         let measured = stop.child_token();
         let faults = tokio::spawn(Arc::new(nemesis).run(timetable, load_ns, measured.clone()));
-        self.wait(&shared, measured_ns, duration).await;
+        let progress = Progress::new(&shared, metering.meters(), started, measured_ns);
+        self.wait(&progress, measured_ns, duration).await;
         measured.cancel();
         let elapsed = Duration::from_nanos(self.clock.now_ns() - measured_ns);
         self.report.set_faults(faults.await.expect("the nemesis does not panic"));
@@ -144,20 +151,46 @@ impl Run {
         let goes_on = ["pause", "partition", "move_leader"];
         let whole = self.report.faults.iter().all(|window| goes_on.contains(&window.fault));
         self.report.members_cpu_s = cpu.filter(|_| whole).map(|(before, after)| after - before);
-        self.report.load_start_s = seconds(measured_ns);
-        let mut summary = shared.stats.summary(elapsed);
-        let effort = Effort::summary(&efforts, offered, summary.response_us.p50);
-        summary.effort = Some(effort);
-        self.report.set_load(summary);
+        self.report.members = metering.end().await;
+        let mut load = shared.stats.summary(elapsed);
+        load.effort = Some(Effort::summary(&efforts, offered, load.response_us.p50));
+        self.keep_load(load, measured_ns);
+        let when = self.when(measured_ns, elapsed);
+        self.keep_distributions(&shared.stats.distributions(), when);
         self.report.interrupted = self.interrupt.is_cancelled();
         Ok(())
     }
 
+    /// Keeps what was measured from `measured_ns` on.
+    fn keep_load(&mut self, load: Summary, measured_ns: u64) {
+        let start_s = seconds(measured_ns);
+        self.report.load_start_s = start_s;
+        self.report.recoveries = recovery::recoveries(&load, start_s, &self.report.faults);
+        self.report.set_load(load);
+    }
+
+    /// When a load was that is measured from `measured_ns` on, by the wall clock.
+    fn when(&self, measured_ns: u64, elapsed: Duration) -> When {
+        let since_origin = Duration::from_nanos(self.clock.now_ns());
+        let origin = SystemTime::now().checked_sub(since_origin).unwrap_or(SystemTime::UNIX_EPOCH);
+        When { origin, load_start: Duration::from_nanos(measured_ns), elapsed }
+    }
+
+    /// Keeps curves, and the log of latencies.
+    fn keep_distributions(&mut self, distributions: &Distributions, when: When) {
+        self.report.curves = distributions.curves();
+        let path = self.folder.join(LATENCY_LOG);
+        let log = hlog::render(distributions, when);
+        if let Err(error) = log.and_then(|log| std::fs::write(&path, log)) {
+            self.report.incident(format!("{}: {error}", path.display()));
+        }
+    }
+
     /// Waits until the load is to end, and tells how it goes on.
-    async fn wait(&self, shared: &Shared, start_ns: u64, duration: Duration) {
+    async fn wait(&self, progress: &Progress<'_>, start_ns: u64, duration: Duration) {
         let end = self.clock.instant(start_ns + nanos(duration));
         let mut second = tokio::time::interval(Duration::from_secs(1));
-        let mut elapsed_s = 0;
+        let mut elapsed_s = 0_u64;
         second.tick().await;
         loop {
             tokio::select! {
@@ -166,10 +199,26 @@ impl Run {
                 () = tokio::time::sleep_until(end) => return,
                 _ = second.tick() => {
                     elapsed_s += 1;
-                    self.live.tick(elapsed_s, shared.stats.counts());
+                    self.live.tick(elapsed_s, || progress.frame(self.clock.now_ns()));
                 }
             }
         }
+    }
+}
+
+/// Where connections belong.
+struct Homes {
+    connections: usize,
+    threads: usize,
+    /// The one member that all of them belong to, instead of being spread.
+    pin: Option<usize>,
+}
+
+impl Homes {
+    /// The home of each connection of a thread: every n-th of them is its own.
+    fn of_thread(&self, index: usize) -> Vec<usize> {
+        let places = (index..self.connections).step_by(self.threads);
+        places.map(|place| self.pin.unwrap_or(place)).collect()
     }
 }
 
@@ -187,4 +236,17 @@ fn work(
         ended.into_iter().collect()
     });
     Ok(async { waiting.await.expect("it only waits") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_spread_unless_they_are_pinned() {
+        let mut homes = Homes { connections: 5, threads: 2, pin: None };
+        assert_eq!((homes.of_thread(0), homes.of_thread(1)), (vec![0, 2, 4], vec![1, 3]));
+        homes.pin = Some(0);
+        assert_eq!((homes.of_thread(0), homes.of_thread(1)), (vec![0; 3], vec![0; 2]));
+    }
 }

@@ -10,10 +10,13 @@
 
 mod judge;
 mod load;
+mod metering;
+mod progress;
 mod settle;
 mod start;
 mod watches;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,12 +28,13 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Clock};
 use crate::cluster::{Cluster, ClusterError};
 use crate::driver::PreloadError;
+use crate::metric::Condition;
 use crate::pacing::PacingError;
 use crate::recorder::{Recorder, Writing};
-use crate::report::live::Live;
-use crate::report::{Phase, RunReport, Watched};
+use crate::report::live::{Live, Telling};
+use crate::report::{self, Phase, RunReport, Watched};
 use crate::watcher;
-use crate::workload::Workload;
+use crate::workload::{Overrides, Workload};
 
 /// Name of the history in a run's folder.
 pub const HISTORY: &str = "history.jsonl";
@@ -54,6 +58,12 @@ pub struct Settings {
     pub results: PathBuf,
     /// Keep the members' data even if all went well.
     pub keep_data: bool,
+    /// What made the workload differ from its file.
+    pub overrides: Overrides,
+    /// What the run has to keep beside its promises.
+    pub slo: Vec<Condition>,
+    /// How it is told while it goes on.
+    pub telling: Telling,
 }
 
 /// Why a run could not begin, or could not go on.
@@ -131,6 +141,8 @@ pub async fn run(
     if let Err(error) = run.go().await {
         run.report.incident(error.to_string());
     }
+    let conditions = run.settings.slo.clone();
+    run.report.check(&conditions);
     run.tidy_up();
     run.save()?;
     Ok((run.report, run.folder))
@@ -148,7 +160,14 @@ impl Run {
         let config = toml::from_str::<toml::Value>(&settings.source)
             .ok()
             .and_then(|value| serde_json::to_value(value).ok());
+        let path = folder.join(report::WORKLOAD);
+        fs::write(&path, &settings.source).map_err(folder_error(&path))?;
+        if let Some(trace) = &workload.pacing.file {
+            let path = folder.join(report::TRACE);
+            fs::copy(trace.get_ref(), &path).map_err(folder_error(&path))?;
+        }
         let report = RunReport {
+            version: report::VERSION,
             workload: workload.name.clone(),
             system: workload.cluster.system.name().to_owned(),
             commit: start::commit(),
@@ -156,13 +175,19 @@ impl Run {
             started,
             phase: Phase::Starting,
             endpoints: settings.endpoints.clone().unwrap_or_default(),
+            attached: settings.endpoints.is_some(),
             config: config.unwrap_or_default(),
             command: settings.command.clone(),
+            overrides: settings.overrides.clone(),
             preload_s: None,
             load_start_s: 0.0,
             load: None,
+            curves: BTreeMap::new(),
             members_cpu_s: None,
+            members: Vec::new(),
             faults: Vec::new(),
+            recoveries: Vec::new(),
+            slo: Vec::new(),
             watches: Watched::default(),
             history_lines: None,
             incidents: Vec::new(),
@@ -170,7 +195,7 @@ impl Run {
             judgement: None,
             recorded: workload.record,
         };
-        let live = Live::new(*workload.duration.get_ref());
+        let live = Live::new(settings.telling, &report, *workload.duration.get_ref());
         Ok(Run { folder, clock: Clock::start(), live, report, interrupt, settings })
     }
 

@@ -47,7 +47,16 @@ fn suggestion(message: &str) -> Option<&str> {
     }
     let mut words = message.split('`').skip(1).step_by(2);
     let written = words.next()?;
-    words
+    nearest(written, words)
+}
+
+/// The candidate that was probably meant by what was written, if one is near.
+pub(crate) fn nearest<'a>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .into_iter()
         .map(|candidate| (distance(written, candidate), candidate))
         .filter(|&(distance, candidate)| distance <= candidate.len().max(written.len()) / 2)
         .min()

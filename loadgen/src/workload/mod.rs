@@ -7,6 +7,7 @@
 mod error;
 mod keys;
 mod mix;
+mod overrides;
 mod pacing;
 mod phases;
 mod units;
@@ -15,12 +16,15 @@ mod validate;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 pub use error::WorkloadError;
+pub(crate) use error::nearest;
 pub use keys::{Distribution, KeyShape, Keys, Sizes, Values};
 pub use mix::{Compaction, Leases, Lists, Mix};
+pub use overrides::Overrides;
 pub use pacing::{Overflow, Pacing, PacingMode};
 pub use phases::{Phases, WarmUp};
 pub use units::{parse_duration, parse_size};
@@ -126,7 +130,9 @@ impl Default for ClusterSpec {
 }
 
 /// Which server is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum System {
     /// The server of this repository.

@@ -387,3 +387,19 @@ fn log_that_ends_before_its_commit_index_is_refused() {
     let refused = Wal::open(&dir, METADATA, SMALL).unwrap_err();
     assert!(matches!(refused, Fatal::LogTooShort { last_index: 1, needed: 5 }), "{refused}");
 }
+
+/// What a benchmark divides by: one for each sync that there was something to do for.
+#[test]
+fn syncs_are_counted() {
+    use std::sync::atomic::Ordering;
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut wal = Wal::create(&dir.path().join("wal"), METADATA, SMALL).unwrap();
+    let syncs = wal.syncs();
+    for index in 1..=3 {
+        wal.append(&[entry(index, 2, b"a")], None).unwrap();
+        wal.sync().unwrap();
+    }
+    wal.sync().unwrap();
+    assert_eq!(syncs.load(Ordering::Relaxed), 3);
+}

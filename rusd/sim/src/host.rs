@@ -223,6 +223,8 @@ impl Host {
         let materials = Materials {
             identity: Arc::clone(&self.identity),
             log,
+            // Nobody reads metrics here.
+            log_syncs: Arc::default(),
             state,
             generations: Arc::clone(&generations),
             transport: transport.clone(),

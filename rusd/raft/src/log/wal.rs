@@ -15,6 +15,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusd_proto::raftpb::Entry;
 
@@ -82,6 +84,8 @@ pub struct Wal {
     preparer: SegmentPreparer,
     batch: Vec<u8>,
     has_failed: bool,
+    /// Syncs since it was opened.
+    syncs: Arc<AtomicU64>,
 }
 
 impl Wal {
@@ -173,6 +177,7 @@ impl Wal {
             preparer: SegmentPreparer::new(dir, options.segment_bytes),
             batch: Vec::new(),
             has_failed: false,
+            syncs: Arc::default(),
         };
         if !replayed.ends_marked {
             // What was written without markers is known to be synced from here on.
@@ -192,6 +197,11 @@ impl Wal {
     /// Fills the next segment with zeros; see there who should call it.
     pub fn preparer(&self) -> SegmentPreparer {
         self.preparer.clone()
+    }
+
+    /// How often what was written has been synced since the log was opened, as it goes on.
+    pub fn syncs(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.syncs)
     }
 
     /// Up to where the log survives a crash of the machine.
@@ -440,6 +450,7 @@ impl LogStore for Wal {
         rusd_failpoint::hit("walAfterSync");
         self.has_failed = done.is_err();
         done?;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced = self.position;
         self.write_sync_marker().inspect_err(|_error| self.has_failed = true)
     }

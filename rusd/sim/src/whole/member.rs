@@ -183,6 +183,8 @@ impl Member {
         let materials = Materials {
             identity: Arc::clone(&self.identity),
             log,
+            // Nobody reads metrics here.
+            log_syncs: Arc::default(),
             state,
             generations: Arc::clone(&generations),
             transport: transport.clone(),
