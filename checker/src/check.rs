@@ -1,5 +1,6 @@
 //! The way in: from a file, from records, or from a collected history to a report.
 
+pub(crate) mod calls;
 pub(crate) mod transactions;
 
 use std::fs::File;
@@ -131,7 +132,10 @@ pub fn check(history: &History, options: &Options) -> Report {
     diagnose(history, &mut findings);
     Report {
         verdict: findings.verdict(),
-        engine: options.engine,
+        engine: match options.engine {
+            Engine::Auto => Engine::Revision,
+            chosen => chosen,
+        },
         workload: history.header.workload.clone(),
         system: history.header.system.clone(),
         seed: history.header.seed,

@@ -26,6 +26,7 @@ mod linear;
 mod render;
 mod watch;
 
+pub use check::calls::{CallCounts, CallsOptions, CallsReport, NoOrder, ShownCall, check_calls};
 pub use check::transactions::{
     Explanation, TransactionCounts, TransactionsReport, check_list_append, check_rw_register,
 };

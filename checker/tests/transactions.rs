@@ -121,14 +121,12 @@ fn what_is_expected_can_be_said() {
     assert!(said.contains("there are list-append, rw-register"), "{said}");
 }
 
-/// What is read and not judged, or not read at all, has no verdict, and the message names file,
-/// place and what can be done.
+/// What is not read has no verdict, and the message names file, place and what can be done.
 #[test]
 fn what_cannot_be_judged_is_bad_input() {
     let folder = TempDir::new().expect("a folder");
     let call = "{:process 0 :type :invoke :f :txn :value [[:append :x 1]]}\n";
     for (content, said) in [
-        ("{:process 0 :type :invoke :f :write :value 1}".into(), "it is of the model cas-register"),
         ("{:process 0 :type :invoke :f :dance}".into(), "1:1 (byte 0): no model has an operation"),
         (format!("{call}{call}"), "2:1 (byte 59): process 0 calls again before its call at 1:1"),
         ("{:process 0 :type :ok :value []}".into(), "1:1 (byte 0): process 0 returns without"),

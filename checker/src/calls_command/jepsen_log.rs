@@ -4,7 +4,7 @@
 use std::io::BufRead;
 
 use anyhow::bail;
-use rusd_checker::formats::calls::{RegisterOp, RegisterRet, Value};
+use rusd_checker::formats::calls::Value;
 use rusd_checker::formats::interpret::{FailedCas, cas_register};
 use rusd_checker::formats::{Format, events};
 use rusd_checker::model::cas_register::{CasOp, CasRet};
@@ -16,17 +16,17 @@ pub(super) fn read(log: impl BufRead) -> anyhow::Result<Calls<CasOp<u64>, CasRet
     let calls = cas_register(events, FailedCas::HeldAnother)?.into_iter().map(|call| {
         let Call { process, invoked, returned, op, ret } = call;
         let op = match op.op {
-            RegisterOp::Read => CasOp::Read,
-            RegisterOp::Write(value) => CasOp::Write(written(&value)?),
-            RegisterOp::Cas { from, to } => CasOp::Cas(written(&from)?, written(&to)?),
+            CasOp::Read => CasOp::Read,
+            CasOp::Write(value) => CasOp::Write(written(&value)?),
+            CasOp::Cas(from, to) => CasOp::Cas(written(&from)?, written(&to)?),
         };
         let ret = match ret {
             None => None,
-            Some(RegisterRet::Read(Value::Nil)) => Some(CasRet::Value(None)),
-            Some(RegisterRet::Read(value)) => Some(CasRet::Value(Some(written(&value)?))),
-            Some(RegisterRet::Written) => Some(CasRet::Written),
-            Some(RegisterRet::Cas(true)) => Some(CasRet::Swapped),
-            Some(RegisterRet::Cas(false)) => Some(CasRet::Differs),
+            Some(CasRet::Value(None | Some(Value::Nil))) => Some(CasRet::Value(None)),
+            Some(CasRet::Value(Some(value))) => Some(CasRet::Value(Some(written(&value)?))),
+            Some(CasRet::Written) => Some(CasRet::Written),
+            Some(CasRet::Swapped) => Some(CasRet::Swapped),
+            Some(CasRet::Differs) => Some(CasRet::Differs),
         };
         anyhow::Ok(Call { process, invoked, returned, op, ret })
     });

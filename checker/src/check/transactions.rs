@@ -144,27 +144,21 @@ fn known<N: Copy>(
 fn convert<M, N>(
     transactions: &[Transaction<M>],
     mut mop: impl FnMut(&M) -> N,
-) -> Vec<elle::Transaction<N>> {
-    let each = transactions.iter().map(|own| elle::Transaction {
-        process: own.process,
-        invoked: own.invoked,
-        returned: own.returned,
-        outcome: match own.outcome {
-            Outcome::Ok => elle::Outcome::Ok,
-            Outcome::Fail => elle::Outcome::Fail,
-            Outcome::Unknown => elle::Outcome::Unknown(String::new()),
-        },
-        mops: own.mops.iter().map(&mut mop).collect(),
+) -> Vec<Transaction<N>> {
+    let each = transactions.iter().map(|own| {
+        let Transaction { process, invoked, returned, outcome, .. } = *own;
+        let mops = own.mops.iter().map(&mut mop).collect();
+        Transaction { process, invoked, returned, outcome, mops }
     });
     each.collect()
 }
 
 fn judge<M: MicroOp>(
     model: &'static str,
-    transactions: &[elle::Transaction<M>],
+    transactions: &[Transaction<M>],
     names: &Names,
     options: &elle::Options,
-    check: impl FnOnce(&[elle::Transaction<M>], &elle::Options) -> elle::Report,
+    check: impl FnOnce(&[Transaction<M>], &elle::Options) -> elle::Report,
 ) -> TransactionsReport {
     let start = Instant::now();
     let answer = check(transactions, options);
@@ -191,13 +185,13 @@ fn judge<M: MicroOp>(
     }
 }
 
-fn count<M>(transactions: &[elle::Transaction<M>]) -> TransactionCounts {
+fn count<M>(transactions: &[Transaction<M>]) -> TransactionCounts {
     let mut counts = TransactionCounts::default();
     for own in transactions {
         match own.outcome {
-            elle::Outcome::Ok => counts.committed += 1,
-            elle::Outcome::Fail => counts.aborted += 1,
-            elle::Outcome::Unknown(_) => counts.unknown += 1,
+            Outcome::Ok => counts.committed += 1,
+            Outcome::Fail => counts.aborted += 1,
+            Outcome::Unknown => counts.unknown += 1,
         }
         counts.micro_operations += u64::try_from(own.mops.len()).expect("usize fits u64");
     }

@@ -1,22 +1,22 @@
 //! `checker check HISTORY`: judges a history in any format.
 //!
 //! A history of our own, or a robustness report, is judged by its revisions; transactions of a Jepsen
-//! history in Elle's manner. Jepsen's single operations are read and refused: no engine for them is
-//! here.
+//! history in Elle's manner; its single operations by zones or by search.
 
 use std::io::{BufRead, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use clap::ValueEnum;
 use rusd_checker::elle::{self, Anomaly, KeyOrder, Model as Isolation};
+use rusd_checker::formats::edn::{self, Edn};
 use rusd_checker::formats::interpret::{FailedCas, Interpreted, Model, interpret, recognise};
 use rusd_checker::formats::jepsen::Events;
 use rusd_checker::formats::{Format, FormatError, LeftOut, Linted, Remarks, Source, events};
 use rusd_checker::report::{json, junit, text};
 use rusd_checker::{
-    Engine, InputError, Options, Report, TransactionsReport, check_file_with, check_input,
-    check_list_append, check_report_folder, check_rw_register,
+    CallsOptions, CallsReport, Engine, InputError, Options, Report, TransactionsReport,
+    check_calls, check_file_with, check_input, check_list_append, check_report_folder,
+    check_rw_register, search,
 };
 
 use super::input::{self, Name};
@@ -33,11 +33,21 @@ pub(crate) struct Arguments {
     /// How to report.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
-    /// What decides on linearizability. `auto` is `revision`; `stateright` is for small histories.
+    /// What decides on linearizability. The report says which it was.
     #[arg(long, value_enum, default_value_t = EngineArgument::Auto)]
     engine: EngineArgument,
+    /// Steps that a search may make before it gives up, as unknown.
+    #[arg(long, value_name = "STEPS")]
+    steps_max: Option<u64>,
+    /// What a register, several registers, a bank or a counter begin with, in EDN: 0, {:x 0}. By
+    /// default registers are nil, a counter is 0, and of a bank the first read tells.
+    #[arg(long, value_name = "EDN", value_parser = form, help_heading = "Jepsen's single operations")]
+    initial: Option<Edn>,
+    /// Accounts of a bank may be overdrawn.
+    #[arg(long, help_heading = "Jepsen's single operations")]
+    negative_balances: bool,
     /// What the operations of a Jepsen history are on. By default their names tell.
-    #[arg(long, value_parser = named_model, help_heading = "Jepsen's transactions")]
+    #[arg(long, value_parser = named_model)]
     model: Option<Model>,
     /// Consistency models that must hold, by Elle's names.
     #[arg(
@@ -69,9 +79,16 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum EngineArgument {
+    /// Revisions where there are any, else zones where they apply, else the search
     Auto,
+    /// By revisions
     Revision,
+    /// Of histories with revisions: by stateright's search, for small ones
     Stateright,
+    /// Of histories without revisions: by sorting, if no value is written twice
+    Zones,
+    /// Of histories without revisions: by search, after Wing, Gong and Lowe
+    Wgl,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -91,6 +108,16 @@ enum KeyArgument {
     Linearizable,
 }
 
+fn form(text: &str) -> Result<Edn, String> {
+    let mut reader = edn::Reader::new(text.as_bytes());
+    let first = reader.next_form().map_err(|error| error.to_string())?;
+    let more = reader.next_form().map_err(|error| error.to_string())?;
+    match (first, more) {
+        (Some((_, form)), None) => Ok(form),
+        _ => Err("it must be one form of EDN".into()),
+    }
+}
+
 fn named_model(name: &str) -> Result<Model, String> {
     let found = Model::ALL.into_iter().find(|model| model.name() == name);
     found.ok_or_else(|| format!("there are {}", Model::ALL.map(Model::name).join(", ")))
@@ -100,9 +127,12 @@ fn named_model(name: &str) -> Result<Model, String> {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let path = &arguments.history;
     let judged = match input::open(path, arguments.from)? {
-        Source::Folder(folder) => check_report_folder(folder, &arguments.options())
-            .map(|(report, left_out)| (Judged::Store(report), Remarks::default(), left_out)),
-        Source::Text(Format::Jsonl, input) => judge_native(arguments, input)
+        Source::Folder(folder) => {
+            let options = arguments.options()?;
+            check_report_folder(folder, &options)
+                .map(|(report, left_out)| (Judged::Store(report), Remarks::default(), left_out))
+        }
+        Source::Text(Format::Jsonl, input) => judge_native(arguments, input, &arguments.options()?)
             .map(|report| (Judged::Store(report), Remarks::default(), LeftOut::default()))
             .map_err(FormatError::from),
         Source::Text(format, input) => {
@@ -131,12 +161,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             };
             (rendered, report.exit_code())
         }
-        Judged::Not(model) => bail!(
-            "{name}: read, but not judged: it is of the model {model}, and this command judges \
-             {}, {}, and histories with revisions",
-            Model::ListAppend,
-            Model::RwRegister
-        ),
+        Judged::Calls(report) => {
+            let rendered = match arguments.format {
+                Form::Text => report.to_text(),
+                Form::Json => report.to_json(),
+                Form::Junit => report.to_junit(&name),
+            };
+            (rendered, report.exit_code())
+        }
     };
     std::io::stdout().write_all(rendered.as_bytes())?;
     Ok(code)
@@ -147,23 +179,49 @@ enum Judged {
     Store(Report),
     /// Transactions, in Elle's manner.
     Transactions(TransactionsReport),
-    /// What no engine is for.
-    Not(Model),
+    /// Calls on objects, by zones or search.
+    Calls(CallsReport),
 }
 
 impl Arguments {
-    fn options(&self) -> Options {
+    /// For a history with revisions.
+    fn options(&self) -> Result<Options, FormatError> {
         let engine = match self.engine {
             EngineArgument::Auto => Engine::Auto,
             EngineArgument::Revision => Engine::Revision,
             EngineArgument::Stateright => Engine::Stateright,
+            EngineArgument::Zones | EngineArgument::Wgl => {
+                return Err(other_engine("a history with revisions", "revision, stateright"));
+            }
         };
-        Options { engine, ..Options::default() }
+        let mut options = Options { engine, ..Options::default() };
+        options.search_steps_max = self.steps_max.unwrap_or(options.search_steps_max);
+        Ok(options)
     }
 
-    fn elle_options(&self) -> elle::Options {
+    /// For calls on objects.
+    fn calls_options(&self) -> Result<CallsOptions, FormatError> {
+        let engine = match self.engine {
+            EngineArgument::Auto => search::Engine::Auto,
+            EngineArgument::Zones => search::Engine::Zones,
+            EngineArgument::Wgl => search::Engine::Wgl,
+            EngineArgument::Revision | EngineArgument::Stateright => {
+                return Err(other_engine("a history without revisions", "zones, wgl"));
+            }
+        };
+        let mut search = search::Options { engine, ..search::Options::default() };
+        search.steps_max = self.steps_max.unwrap_or(search.steps_max);
+        let initial = self.initial.clone();
+        Ok(CallsOptions { search, initial, may_be_negative: self.negative_balances })
+    }
+
+    /// For transactions.
+    fn elle_options(&self) -> Result<elle::Options, FormatError> {
+        if !matches!(self.engine, EngineArgument::Auto) {
+            return Err(other_engine("a history of transactions", "auto"));
+        }
         let takes = |key| self.keys.contains(&key);
-        elle::Options {
+        let mut options = elle::Options {
             consistency_models: self.consistency_models.clone(),
             anomalies: self.anomalies.clone(),
             keys: KeyOrder {
@@ -172,8 +230,14 @@ impl Arguments {
                 linearizable: takes(KeyArgument::Linearizable),
             },
             ..elle::Options::default()
-        }
+        };
+        options.search_steps_max = self.steps_max.unwrap_or(options.search_steps_max);
+        Ok(options)
     }
+}
+
+fn other_engine(history: &str, engines: &str) -> FormatError {
+    FormatError::Request { reason: format!("--engine: {history} is judged by {engines}") }
 }
 
 fn judge_jepsen(
@@ -193,26 +257,34 @@ fn judge_jepsen(
         let (model, seen) = recognise(&mut events)?;
         interpret(model, seen, failed)?
     };
-    let options = arguments.elle_options();
     let judged = match interpreted {
-        Interpreted::ListAppend(own) => Judged::Transactions(check_list_append(&own, &options)),
-        Interpreted::RwRegister(own) => Judged::Transactions(check_rw_register(&own, &options)),
-        other => Judged::Not(other.model()),
+        Interpreted::ListAppend(own) => {
+            Judged::Transactions(check_list_append(&own, &arguments.elle_options()?))
+        }
+        Interpreted::RwRegister(own) => {
+            Judged::Transactions(check_rw_register(&own, &arguments.elle_options()?))
+        }
+        Interpreted::Object(calls) => {
+            Judged::Calls(check_calls(calls, &arguments.calls_options()?)?)
+        }
     };
     Ok((judged, events.into_remarks()))
 }
 
-fn judge_native(arguments: &Arguments, input: Box<dyn BufRead + '_>) -> Result<Report, InputError> {
+fn judge_native(
+    arguments: &Arguments,
+    input: Box<dyn BufRead + '_>,
+    options: &Options,
+) -> Result<Report, InputError> {
     let path = &arguments.history;
-    let options = arguments.options();
     if input::is_standard(path) {
-        return check_input(input, &options, &mut |_| {});
+        return check_input(input, options, &mut |_| {});
     }
     drop(input);
     let total = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let shows = std::io::stderr().is_terminal() && total > PROGRESS_FROM_BYTES;
     let mut shown = None;
-    let report = check_file_with(path, &options, &mut |read| {
+    let report = check_file_with(path, options, &mut |read| {
         let percent = (read * 100 / total.max(1)).min(100);
         if shows && shown != Some(percent) {
             eprint!("\rreading {percent} %");

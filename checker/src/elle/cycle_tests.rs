@@ -133,7 +133,7 @@ fn transaction(process: u64, invoked: u64, length: u64, is_known: bool) -> Trans
         process,
         invoked,
         returned: Some(invoked + length),
-        outcome: if is_known { Outcome::Ok } else { Outcome::Unknown(String::new()) },
+        outcome: if is_known { Outcome::Ok } else { Outcome::Unknown },
         mops: Vec::new(),
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn transaction<M: MicroOp>(own: &Transaction<M>, names: &Names) -> St
         (Outcome::Ok, Some(returned)) => format!("events {} to {returned}", own.invoked),
         (Outcome::Ok, None) => format!("event {}", own.invoked),
         (Outcome::Fail, _) => format!("event {}, aborted", own.invoked),
-        (Outcome::Unknown(_), _) => format!("event {}, outcome unknown", own.invoked),
+        (Outcome::Unknown, _) => format!("event {}, outcome unknown", own.invoked),
     };
     format!("process {}, {when}: {}", own.process, mops.join(", "))
 }

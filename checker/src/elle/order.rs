@@ -114,7 +114,7 @@ mod tests {
     fn transaction(process: u64, invoked: u64, returned: Option<u64>) -> Transaction<()> {
         let outcome = match returned {
             Some(_) => Outcome::Ok,
-            None => Outcome::Unknown("lost".into()),
+            None => Outcome::Unknown,
         };
         Transaction { process, invoked, returned, outcome, mops: Vec::new() }
     }

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::names::Names;
+pub use crate::formats::calls::{Outcome, Transaction};
 
 /// A key, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -22,53 +23,6 @@ pub struct Element(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TransactionId(pub u32);
-
-/// How a transaction ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It committed: all of it happened.
-    Ok,
-    /// It aborted: none of it happened, and none of it will.
-    Fail,
-    /// It may have happened, may happen later, or never. The text says what the client saw.
-    Unknown(String),
-}
-
-/// A transaction of micro-operations `M`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transaction<M> {
-    /// Jepsen's process: transactions of one do not overlap.
-    pub process: u64,
-    /// Where its call stands among the events of the history. No two events share a place.
-    pub invoked: u64,
-    /// Where its return stands, after its call. Counts only if it committed: what is unknown may
-    /// happen at any later time.
-    pub returned: Option<u64>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What it did, in order.
-    pub mops: Vec<M>,
-}
-
-impl<M> Transaction<M> {
-    /// When it had returned, if it is known to have committed.
-    pub(crate) fn committed_at(&self) -> Option<u64> {
-        match self.outcome {
-            Outcome::Ok => self.returned,
-            Outcome::Fail | Outcome::Unknown(_) => None,
-        }
-    }
-
-    /// Whether it committed, for sure.
-    pub(crate) fn is_committed(&self) -> bool {
-        self.outcome == Outcome::Ok
-    }
-
-    /// Whether it may have happened.
-    pub(crate) fn is_possible(&self) -> bool {
-        self.outcome != Outcome::Fail
-    }
-}
 
 /// What the micro-operations of all kinds of histories have in common.
 pub trait MicroOp {

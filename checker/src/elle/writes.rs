@@ -116,7 +116,7 @@ fn read_off<M: MicroOp>(transactions: &[Transaction<M>]) -> (Vec<(Key, Write)>, 
         let fate = match own.outcome {
             Outcome::Ok => Fate::Committed,
             Outcome::Fail => Fate::Aborted,
-            Outcome::Unknown(_) => Fate::Unknown,
+            Outcome::Unknown => Fate::Unknown,
         };
         for mop in &own.mops {
             let key = mop.key();

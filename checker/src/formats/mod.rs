@@ -15,8 +15,8 @@
 //! that no input takes more than that (a report is gone through once before, and its changes are
 //! kept: see [`robustness`]). Every error says line, column and byte. Input never panics.
 //!
-//! Not here: any judgement. [`interpret`] says what the operations of a Jepsen history are to a model,
-//! and [`calls`] is what checkers are given.
+//! Not here: any judgement. [`interpret`] says what the operations of a Jepsen history are to a model:
+//! calls in the words of [`model`](crate::model), or transactions ([`calls`]).
 
 pub mod calls;
 pub mod interpret;

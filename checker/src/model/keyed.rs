@@ -86,6 +86,14 @@ where
         (op.key.clone(), M::partition(&op.op))
     }
 
+    fn describe_part((key, part): &(K, M::Key)) -> String {
+        if size_of::<M::Key>() == 0 {
+            format!("{key:?}")
+        } else {
+            format!("{key:?}: {}", M::describe_part(part))
+        }
+    }
+
     fn is_read_only(op: &KeyedOp<K, M::Op>, ret: Option<&M::Ret>) -> bool {
         M::is_read_only(&op.op, ret)
     }

@@ -1,26 +1,39 @@
 //! A lock that one owner can hold. With one owner for all it is Knossos' mutex, which anybody may
 //! release.
 
+use std::fmt::{self, Debug};
+use std::hash::Hash;
+
 use serde::{Deserialize, Serialize};
 use stateright::semantics::SequentialSpec;
 
 use crate::search::{Model, Shape};
 
 /// Who holds it; nobody at the beginning.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Lock {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lock<O = u64> {
     /// Its owner.
-    pub owner: Option<u64>,
+    pub owner: Option<O>,
+}
+
+/// The owner of a lock that anybody may release.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Anybody;
+
+impl Debug for Anybody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anybody")
+    }
 }
 
 /// What can be asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LockOp {
+pub enum LockOp<O = u64> {
     /// Be held by this owner.
-    Acquire(u64),
+    Acquire(O),
     /// Be held by this owner no more.
-    Release(u64),
+    Release(O),
 }
 
 /// What it answers.
@@ -35,53 +48,62 @@ pub enum LockRet {
     NotHeld,
 }
 
-const FREE: Lock = Lock { owner: None };
+impl<O> Lock<O> {
+    const FREE: Lock<O> = Lock { owner: None };
+}
 
-impl SequentialSpec for Lock {
-    type Op = LockOp;
+impl<O> Default for Lock<O> {
+    fn default() -> Lock<O> {
+        Lock::FREE
+    }
+}
+
+impl<O: Copy + PartialEq> SequentialSpec for Lock<O> {
+    type Op = LockOp<O>;
     type Ret = LockRet;
 
-    fn invoke(&mut self, op: &LockOp) -> LockRet {
+    fn invoke(&mut self, op: &LockOp<O>) -> LockRet {
         match op {
-            LockOp::Acquire(_) if *self != FREE => LockRet::Held,
+            LockOp::Acquire(_) if self.owner.is_some() => LockRet::Held,
             LockOp::Release(owner) if self.owner != Some(*owner) => LockRet::NotHeld,
             LockOp::Acquire(owner) => {
                 self.owner = Some(*owner);
                 LockRet::Done
             }
             LockOp::Release(_) => {
-                *self = FREE;
+                self.owner = None;
                 LockRet::Done
             }
         }
     }
 }
 
-impl Model for Lock {
+impl<O: Copy + PartialEq + Hash + Debug> Model for Lock<O> {
     type Key = ();
 
-    fn partition(_: &LockOp) {}
+    fn partition(_: &LockOp<O>) {}
 
-    fn is_read_only(_: &LockOp, ret: Option<&LockRet>) -> bool {
+    fn is_read_only(_: &LockOp<O>, ret: Option<&LockRet>) -> bool {
         matches!(ret, Some(LockRet::Held | LockRet::NotHeld))
     }
 
-    fn shape(&self, op: &LockOp, ret: Option<&LockRet>) -> Shape<Lock> {
-        let held = |owner: &u64| Lock { owner: Some(*owner) };
+    fn shape(&self, op: &LockOp<O>, ret: Option<&LockRet>) -> Shape<Lock<O>> {
+        let free = Lock::FREE;
+        let held = |owner: &O| Lock { owner: Some(*owner) };
         match (op, ret) {
-            (LockOp::Acquire(owner), None | Some(LockRet::Done)) => Shape::turns(FREE, held(owner)),
-            (LockOp::Release(owner), None | Some(LockRet::Done)) => Shape::turns(held(owner), FREE),
-            (LockOp::Acquire(_), Some(LockRet::Held)) => Shape::refused_by(FREE),
+            (LockOp::Acquire(owner), None | Some(LockRet::Done)) => Shape::turns(free, held(owner)),
+            (LockOp::Release(owner), None | Some(LockRet::Done)) => Shape::turns(held(owner), free),
+            (LockOp::Acquire(_), Some(LockRet::Held)) => Shape::refused_by(free),
             (LockOp::Release(owner), Some(LockRet::NotHeld)) => Shape::refused_by(held(owner)),
             (LockOp::Acquire(_), Some(LockRet::NotHeld))
             | (LockOp::Release(_), Some(LockRet::Held)) => Shape::opaque(true),
         }
     }
 
-    fn describe(op: &LockOp, ret: Option<&LockRet>) -> String {
+    fn describe(op: &LockOp<O>, ret: Option<&LockRet>) -> String {
         let asked = match op {
-            LockOp::Acquire(owner) => format!("acquire for {owner}"),
-            LockOp::Release(owner) => format!("release for {owner}"),
+            LockOp::Acquire(owner) => format!("acquire for {owner:?}"),
+            LockOp::Release(owner) => format!("release for {owner:?}"),
         };
         match ret {
             None | Some(LockRet::Done) => asked,
@@ -91,6 +113,6 @@ impl Model for Lock {
     }
 
     fn describe_state(&self) -> String {
-        self.owner.map_or("free".into(), |owner| format!("held by {owner}"))
+        self.owner.map_or("free".into(), |owner| format!("held by {owner:?}"))
     }
 }

@@ -132,12 +132,12 @@ impl<M: Model> Search<'_, '_, M> {
         best.candidate
     }
 
-    /// A write that nobody will read, in a state that nobody will read, while no state refuses a
-    /// call: it can come now, since a place later would do nothing else. So nothing else need be
-    /// tried.
+    /// After a write that nobody will read was tried in a state that nobody will read: whether no
+    /// state refuses a call. Then it can come now, since a place later would do nothing else. So
+    /// nothing else need be tried. (That the state is unread still holds: what has its place is as it
+    /// was when the write was offered.)
     fn is_without_choice(&self) -> bool {
-        let needs = self.needs.as_ref();
-        needs.is_some_and(|needs| !needs.is_any_refused() && !needs.is_read(self.state))
+        self.needs.as_ref().is_some_and(|needs| !needs.is_any_refused())
     }
 
     fn required_by(&self, call: u32) -> Option<StateId> {

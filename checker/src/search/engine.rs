@@ -164,7 +164,7 @@ impl<'a, M: Model> Parts<'a, M> {
         for (place, call) in (0..narrow(calls.len())).zip(calls) {
             let (number, is_new) = keys.number(M::partition(&call.op));
             if is_new {
-                let name = format!("{:?}", keys.thing(number));
+                let name = M::describe_part(keys.thing(number));
                 list.push(Part { name, members: Vec::new() });
             }
             list[wide(number)].members.push(place);

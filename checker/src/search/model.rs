@@ -112,6 +112,12 @@ pub trait Model:
     /// that each can be judged alone.
     fn partition(op: &Self::Op) -> Self::Key;
 
+    /// A part, for people.
+    fn describe_part(key: &Self::Key) -> String {
+        // A type without size has one value, so there is one part.
+        if size_of::<Self::Key>() == 0 { "the object".into() } else { format!("{key:?}") }
+    }
+
     /// Whether the call leaves every state as it was.
     fn is_read_only(op: &Self::Op, ret: Option<&Self::Ret>) -> bool;
 

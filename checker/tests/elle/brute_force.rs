@@ -407,7 +407,7 @@ fn damage_register(history: &mut Vec<Transaction<rw_register::Mop>>, dice: &mut 
 fn damage_transaction<M>(history: &mut Vec<Transaction<M>>, own: usize, dice: &mut Dice) {
     match dice.below(4) {
         0 => history[own].outcome = Outcome::Fail,
-        1 => history[own].outcome = Outcome::Unknown("damaged".to_owned()),
+        1 => history[own].outcome = Outcome::Unknown,
         2 => drop(history.remove(own)),
         // Before everything else, or after.
         _ => {

@@ -131,6 +131,13 @@ fn lost_updates() {
             (&["ax1 rx1", "ax2 rx12"], "", ""),
             // Not known to have committed.
             (&["ax0", "rx0 ax1", "?rx0 ax2"], "", ""),
+            // Of a list that nobody can have written.
+            (
+                &["ax1", "rx91 ax2", "rx91 ax3"],
+                "G2-item garbage-read lost-update",
+                "read-committed",
+            ),
+            (&["ax1", "rx91 ax2", "rx91"], "garbage-read", "read-committed"),
         ],
     );
 }

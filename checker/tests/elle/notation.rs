@@ -32,7 +32,7 @@ fn transaction<M>(
     };
     let (outcome, line) = match line.split_at_checked(1) {
         Some(("!", rest)) => (Outcome::Fail, rest),
-        Some(("?", rest)) => (Outcome::Unknown("timed out".to_owned()), rest),
+        Some(("?", rest)) => (Outcome::Unknown, rest),
         _ => (Outcome::Ok, line),
     };
     let mops = line.split_whitespace().map(mop).collect();

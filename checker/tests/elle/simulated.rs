@@ -118,7 +118,7 @@ impl Store {
             process: own.process,
             invoked: own.invoked,
             returned: own.returned,
-            outcome: own.outcome.clone(),
+            outcome: own.outcome,
             mops: own.mops.iter().map(|act| mop(own, act)).collect(),
         };
         self.history.iter().map(told).collect()
@@ -178,7 +178,7 @@ impl Store {
         }
         let invoked = self.event();
         let own = self.history.len();
-        let outcome = Outcome::Unknown("still running".to_owned());
+        let outcome = Outcome::Unknown;
         let mops = acts.clone();
         self.history.push(Transaction { process, invoked, returned: None, outcome, mops });
         Running { own, acts, done: 0, snapshot: None, is_abandoned: false }

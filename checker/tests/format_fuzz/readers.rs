@@ -12,7 +12,8 @@ use rusd_checker::formats::{
     jepsen_json, jepsen_log, native, porcupine_kv, robustness,
 };
 use rusd_checker::history::record::Record;
-use rusd_checker::{check_list_append, check_rw_register};
+use rusd_checker::search;
+use rusd_checker::{CallsOptions, check_calls, check_list_append, check_rw_register};
 
 /// Reads an input, with a folder to itself; what comes of it.
 pub(crate) type Read = fn(&[u8], &Path) -> Result<(), FormatError>;
@@ -117,7 +118,12 @@ fn judge(events: impl Events) {
     match interpreted {
         Ok(Interpreted::ListAppend(own)) => drop(check_list_append(&own, &options)),
         Ok(Interpreted::RwRegister(own)) => drop(check_rw_register(&own, &options)),
-        Ok(_) | Err(_) => {}
+        Ok(Interpreted::Object(calls)) => {
+            let search = search::Options { steps_max: 100_000, ..search::Options::default() };
+            let options = CallsOptions { search, ..CallsOptions::default() };
+            drop(check_calls(calls, &options));
+        }
+        Err(_) => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use rusd_checker::model::append::AppendString;
-use rusd_checker::model::bank::Bank;
+use rusd_checker::model::bank::{Bank, UnknownBank};
 use rusd_checker::model::cas_register::CasRegister;
 use rusd_checker::model::counter::Counter;
 use rusd_checker::model::etcd_store::EtcdStore;
@@ -32,8 +32,8 @@ struct Seen {
 
 #[test]
 fn the_search_agrees() {
-    // Thirteen kinds of objects share the number.
-    let each = histories().div_ceil(13);
+    // Fourteen kinds of objects share the number.
+    let each = histories().div_ceil(14);
     let search = Engine::Wgl;
     report("search, register", compare::<Register<u64>>(each, search));
     report("search, unique register", compare::<Unique<Register<u64>>>(each, search));
@@ -46,6 +46,7 @@ fn the_search_agrees() {
     report("search, counter", compare::<Counter>(each, search));
     report("search, lock", compare::<Lock>(each, search));
     report("search, bank", compare::<Bank>(each, search));
+    report("search, bank of unknown beginning", compare::<UnknownBank>(each, search));
     report("search, multi-register", compare::<MultiRegister<u64, u64>>(each, search));
     report("search, etcd store", compare::<EtcdStore>(each, search));
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::num::NonZero;
 
 use rusd_checker::model::append::AppendString;
-use rusd_checker::model::bank::Bank;
+use rusd_checker::model::bank::{Bank, UnknownBank};
 use rusd_checker::model::cas_register::CasRegister;
 use rusd_checker::model::keyed::Keyed;
 use rusd_checker::model::lock::Lock;
@@ -31,6 +31,7 @@ fn a_valid_history_stays_valid_when_calls_take_longer() {
     widen::<GrowSet<u64>>(each);
     widen::<Lock>(each);
     widen::<Bank>(each);
+    widen::<UnknownBank>(each);
 }
 
 fn widen<S>(histories: u64)

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use rusd_checker::model::append::AppendString;
-use rusd_checker::model::bank::Bank;
+use rusd_checker::model::bank::{Bank, UnknownBank};
 use rusd_checker::model::cas_register::CasRegister;
 use rusd_checker::model::counter::Counter;
 use rusd_checker::model::etcd_store::EtcdStore;
@@ -29,6 +29,7 @@ fn claims_are_true() {
     compare::<Counter>();
     compare::<Lock>();
     compare::<Bank>();
+    compare::<UnknownBank>();
     compare::<MultiRegister<u64, u64>>();
     compare::<EtcdStore>();
 }

@@ -9,7 +9,7 @@ use rusd_checker::history::record::{
 };
 use rusd_checker::history::text::Text;
 use rusd_checker::model::append::{AppendOp, AppendRet, AppendString};
-use rusd_checker::model::bank::{Bank, BankOp, BankRet};
+use rusd_checker::model::bank::{Bank, BankOp, BankRet, UnknownBank};
 use rusd_checker::model::cas_register::{CasOp, CasRegister, CasRet};
 use rusd_checker::model::counter::{Counter, CounterOp, CounterRet};
 use rusd_checker::model::etcd_store::EtcdStore;
@@ -312,6 +312,28 @@ impl Subject for Bank {
             }
             BankRet::Transferred => BankRet::Refused,
             BankRet::Refused => BankRet::Transferred,
+        }
+    }
+}
+
+impl Subject for UnknownBank {
+    fn initial(dice: &mut Dice) -> UnknownBank {
+        UnknownBank::new(dice.per_mille(300))
+    }
+
+    fn op(dice: &mut Dice, nth: u64) -> BankOp {
+        <Bank as Subject>::op(dice, nth)
+    }
+
+    fn lie(dice: &mut Dice, ret: &BankRet) -> BankRet {
+        match ret {
+            // Of what was never moved any balance may be read first.
+            BankRet::Balances(balances) => {
+                let mut balances = balances.clone();
+                *balances.entry(small(dice)).or_insert(0) += 1;
+                BankRet::Balances(balances)
+            }
+            BankRet::Transferred | BankRet::Refused => ret.clone(),
         }
     }
 }

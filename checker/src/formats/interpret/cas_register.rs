@@ -1,14 +1,17 @@
 //! A register, or one for each key: `:read`, `:write v`, `:cas [from to]`.
 //!
 //! With independent keys a value is a pair, `[key value]`, for a read `[key nil]`. Values of a
-//! register are no vectors, so the pair shows without its tag.
+//! register are no vectors, so the pair shows without its tag. Nil is a value like others, and what a
+//! register begins with unless something else is said.
 
-use super::super::calls::{Keyed, Outcome, RegisterOp, RegisterRet};
+use super::super::calls::{ObjectKey, Outcome, Value};
 use super::super::edn::Edn;
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls};
+use crate::model::cas_register::{CasOp, CasRet};
+use crate::model::keyed::KeyedOp;
 use crate::search::Call;
 
 /// What it means that a `:cas` failed.
@@ -20,21 +23,24 @@ pub enum FailedCas {
     HeldAnother,
 }
 
+/// An operation on one of several registers.
+pub type KeyedCas = KeyedOp<ObjectKey, CasOp<Value>>;
+
 /// The calls on registers.
 pub fn cas_register(
     events: impl Events,
     failed: FailedCas,
-) -> Result<Vec<Call<Keyed<RegisterOp>, RegisterRet>>, FormatError> {
+) -> Result<Vec<Call<KeyedCas, CasRet<Value>>>, FormatError> {
     calls(events, |pair| meaning(pair, failed))
 }
 
-fn meaning(pair: &Paired, failed: FailedCas) -> Meaning<Keyed<RegisterOp>, RegisterRet> {
+fn meaning(pair: &Paired, failed: FailedCas) -> Meaning<KeyedCas, CasRet<Value>> {
     let called = &pair.called;
     let (key, op) = match pair.f_name() {
-        Some("read") => (called.pair().map(|(key, _)| key), RegisterOp::Read),
+        Some("read") => (called.pair().map(|(key, _)| key), CasOp::Read),
         Some("write") => {
             let (key, value) = keyed(called, called.pair());
-            (key, RegisterOp::Write(value.into()))
+            (key, CasOp::Write(value.into()))
         }
         Some("cas") => {
             // A value is no vector, so a pair in second place is what to compare and write.
@@ -43,20 +49,21 @@ fn meaning(pair: &Paired, failed: FailedCas) -> Meaning<Keyed<RegisterOp>, Regis
             let Some((from, to)) = values.pair() else {
                 return Err(pair.wrong_value(called, "a pair [from to]"));
             };
-            (key, RegisterOp::Cas { from: from.into(), to: to.into() })
+            (key, CasOp::Cas(from.into(), to.into()))
         }
         _ => return Err(pair.unexpected(":read, :write and :cas")),
     };
-    let is_cas = matches!(op, RegisterOp::Cas { .. });
+    let is_cas = matches!(op, CasOp::Cas(..));
     let ret = match (pair.outcome, &op) {
         (Outcome::Unknown, _) => None,
         (Outcome::Fail, _) if !(is_cas && failed == FailedCas::HeldAnother) => return Ok(None),
-        (Outcome::Fail, _) => Some(RegisterRet::Cas(false)),
-        (Outcome::Ok, RegisterOp::Read) => Some(RegisterRet::Read(read(pair, key)?.into())),
-        (Outcome::Ok, RegisterOp::Write(_)) => Some(RegisterRet::Written),
-        (Outcome::Ok, RegisterOp::Cas { .. }) => Some(RegisterRet::Cas(true)),
+        (Outcome::Fail, _) => Some(CasRet::Differs),
+        (Outcome::Ok, CasOp::Read) => Some(CasRet::Value(Some(read(pair, key)?.into()))),
+        (Outcome::Ok, CasOp::Write(_)) => Some(CasRet::Written),
+        (Outcome::Ok, CasOp::Cas(..)) => Some(CasRet::Swapped),
     };
-    Ok(Some((Keyed { key: key.map(Into::into), op }, ret)))
+    let key = key.map_or(ObjectKey::Only, |key| ObjectKey::Of(key.into()));
+    Ok(Some((KeyedOp { key, op }, ret)))
 }
 
 /// What a read returned.

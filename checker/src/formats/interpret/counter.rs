@@ -1,10 +1,11 @@
 //! A counter: `:add n`, and `:read`.
 
-use super::super::calls::{CounterOp, CounterRet, Outcome};
+use super::super::calls::Outcome;
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls, whole};
+use crate::model::counter::{CounterOp, CounterRet};
 use crate::search::Call;
 
 /// The calls on a counter.
@@ -22,7 +23,7 @@ fn meaning(pair: &Paired) -> Meaning<CounterOp, CounterRet> {
         (Outcome::Fail, _) => return Ok(None),
         (Outcome::Unknown, _) => None,
         (Outcome::Ok, CounterOp::Add(_)) => Some(CounterRet::Added),
-        (Outcome::Ok, CounterOp::Read) => Some(CounterRet::Read(whole(pair, &pair.answered)?)),
+        (Outcome::Ok, CounterOp::Read) => Some(CounterRet::Sum(whole(pair, &pair.answered)?)),
     };
     Ok(Some((op, ret)))
 }

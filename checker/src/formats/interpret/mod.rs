@@ -17,25 +17,26 @@ mod rw_register;
 mod set;
 mod string_kv;
 
-pub use bank::bank;
-pub use cas_register::{FailedCas, cas_register};
+pub use bank::{BankCall, bank};
+pub use cas_register::{FailedCas, KeyedCas, cas_register};
 pub use counter::counter;
 pub use list_append::list_append;
-pub use multi_register::{MultiCall, multi_register};
+pub use multi_register::{Found, Steps, multi_register};
 pub use mutex::mutex;
 pub use recognise::{Model, Seen, recognise};
 pub use rw_register::rw_register;
-pub use set::set;
-pub use string_kv::string_kv;
+pub use set::{SetCall, set};
+pub use string_kv::{KeyedAppend, string_kv};
 
-use super::calls::{
-    AppendMop, BankOp, BankRet, CounterOp, CounterRet, Keyed, MutexOp, Outcome, RegisterMop,
-    RegisterOp, RegisterRet, SetOp, SetRet, StringOp, StringRet, Transaction, Value,
-};
+use super::calls::{AppendMop, Outcome, RegisterMop, Transaction, Value};
 use super::edn::Edn;
 use super::error::FormatError;
 use super::jepsen::Events;
 use super::pairing::{Paired, Pairs};
+use crate::model::append::AppendRet;
+use crate::model::cas_register::CasRet;
+use crate::model::counter::{CounterOp, CounterRet};
+use crate::model::lock::{Anybody, LockOp, LockRet};
 use crate::search::Call;
 
 /// A history as what its model has.
@@ -45,35 +46,40 @@ pub enum Interpreted {
     ListAppend(Vec<Transaction<AppendMop>>),
     /// Transactions on registers.
     RwRegister(Vec<Transaction<RegisterMop>>),
-    /// Calls on registers. Those on one object follow from [`by_key`](super::calls::by_key).
-    CasRegister(Vec<Call<Keyed<RegisterOp>, RegisterRet>>),
-    /// Calls on several registers at once.
-    MultiRegister(Vec<MultiCall>),
-    /// Calls on strings. Those on one object follow from [`by_key`](super::calls::by_key).
-    StringKv(Vec<Call<Keyed<StringOp>, StringRet>>),
-    /// Calls on a lock.
-    Mutex(Vec<Call<MutexOp, ()>>),
-    /// Calls on a set.
-    Set(Vec<Call<SetOp, SetRet>>),
-    /// Calls on a bank.
-    Bank(Vec<Call<BankOp, BankRet>>),
-    /// Calls on a counter.
+    /// Calls on an object.
+    Object(ObjectCalls),
+}
+
+/// Calls on an object, or on one of several for each key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectCalls {
+    /// On registers.
+    CasRegister(Vec<Call<KeyedCas, CasRet<Value>>>),
+    /// On several registers at once.
+    MultiRegister(Vec<Call<Steps, Found>>),
+    /// On strings.
+    StringKv(Vec<Call<KeyedAppend, AppendRet>>),
+    /// On a lock.
+    Mutex(Vec<Call<LockOp<Anybody>, LockRet>>),
+    /// On a set.
+    Set(Vec<SetCall>),
+    /// On a bank.
+    Bank(Vec<BankCall>),
+    /// On a counter.
     Counter(Vec<Call<CounterOp, CounterRet>>),
 }
 
-impl Interpreted {
-    /// Whose it is.
+impl ObjectCalls {
+    /// What they are on.
     pub fn model(&self) -> Model {
         match self {
-            Interpreted::ListAppend(_) => Model::ListAppend,
-            Interpreted::RwRegister(_) => Model::RwRegister,
-            Interpreted::CasRegister(_) => Model::CasRegister,
-            Interpreted::MultiRegister(_) => Model::MultiRegister,
-            Interpreted::StringKv(_) => Model::StringKv,
-            Interpreted::Mutex(_) => Model::Mutex,
-            Interpreted::Set(_) => Model::Set,
-            Interpreted::Bank(_) => Model::Bank,
-            Interpreted::Counter(_) => Model::Counter,
+            ObjectCalls::CasRegister(_) => Model::CasRegister,
+            ObjectCalls::MultiRegister(_) => Model::MultiRegister,
+            ObjectCalls::StringKv(_) => Model::StringKv,
+            ObjectCalls::Mutex(_) => Model::Mutex,
+            ObjectCalls::Set(_) => Model::Set,
+            ObjectCalls::Bank(_) => Model::Bank,
+            ObjectCalls::Counter(_) => Model::Counter,
         }
     }
 }
@@ -84,17 +90,17 @@ pub fn interpret(
     events: impl Events,
     failed: FailedCas,
 ) -> Result<Interpreted, FormatError> {
-    Ok(match model {
-        Model::ListAppend => Interpreted::ListAppend(list_append(events)?),
-        Model::RwRegister => Interpreted::RwRegister(rw_register(events)?),
-        Model::CasRegister => Interpreted::CasRegister(cas_register(events, failed)?),
-        Model::MultiRegister => Interpreted::MultiRegister(multi_register(events)?),
-        Model::StringKv => Interpreted::StringKv(string_kv(events)?),
-        Model::Mutex => Interpreted::Mutex(mutex(events)?),
-        Model::Set => Interpreted::Set(set(events)?),
-        Model::Bank => Interpreted::Bank(bank(events)?),
-        Model::Counter => Interpreted::Counter(counter(events)?),
-    })
+    Ok(Interpreted::Object(match model {
+        Model::ListAppend => return Ok(Interpreted::ListAppend(list_append(events)?)),
+        Model::RwRegister => return Ok(Interpreted::RwRegister(rw_register(events)?)),
+        Model::CasRegister => ObjectCalls::CasRegister(cas_register(events, failed)?),
+        Model::MultiRegister => ObjectCalls::MultiRegister(multi_register(events)?),
+        Model::StringKv => ObjectCalls::StringKv(string_kv(events)?),
+        Model::Mutex => ObjectCalls::Mutex(mutex(events)?),
+        Model::Set => ObjectCalls::Set(set(events)?),
+        Model::Bank => ObjectCalls::Bank(bank(events)?),
+        Model::Counter => ObjectCalls::Counter(counter(events)?),
+    }))
 }
 
 /// What a pair means: an operation, and its return if that is known. `None` leaves it out.

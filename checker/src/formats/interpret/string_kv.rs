@@ -1,50 +1,58 @@
-//! A store of strings: `:get [key nil]`, `:put [key text]`, `:append [key text]`.
+//! A store of strings: `:get [key nil]`, `:put [key text]`, `:append [key text]`. As Porcupine has it,
+//! a key that is not there, nil, holds the empty string.
 
-use std::sync::Arc;
-
-use super::super::calls::{Keyed, Outcome, StringOp, StringRet};
+use super::super::calls::{ObjectKey, Outcome};
 use super::super::edn::Edn;
 use super::super::error::FormatError;
 use super::super::jepsen::Events;
 use super::super::pairing::Paired;
 use super::{Meaning, calls};
+use crate::model::append::{AppendOp, AppendRet};
+use crate::model::keyed::KeyedOp;
 use crate::search::Call;
 
+/// An operation on one of several strings.
+pub type KeyedAppend = KeyedOp<ObjectKey, AppendOp>;
+
 /// The calls on a store.
-pub fn string_kv(
-    events: impl Events,
-) -> Result<Vec<Call<Keyed<StringOp>, StringRet>>, FormatError> {
+pub fn string_kv(events: impl Events) -> Result<Vec<Call<KeyedAppend, AppendRet>>, FormatError> {
     calls(events, meaning)
 }
 
-fn meaning(pair: &Paired) -> Meaning<Keyed<StringOp>, StringRet> {
+fn meaning(pair: &Paired) -> Meaning<KeyedAppend, AppendRet> {
     let (key, value) = of_key(pair, &pair.called)?;
     let op = match pair.f_name() {
-        Some("get" | "read") => StringOp::Get,
-        Some("put" | "write") => StringOp::Put(string(pair, value)?),
-        Some("append") => StringOp::Append(string(pair, value)?),
+        Some("get" | "read") => AppendOp::Get,
+        Some("put" | "write") => AppendOp::Put(string(pair, value)?),
+        Some("append") => AppendOp::Append(string(pair, value)?),
         _ => return Err(pair.unexpected(":get, :put and :append")),
     };
     let ret = match (pair.outcome, &op) {
         (Outcome::Fail, _) => return Ok(None),
         (Outcome::Unknown, _) => None,
-        (Outcome::Ok, StringOp::Get) => {
-            let (_, got) = of_key(pair, &pair.answered)?;
-            let got = if *got == Edn::Nil { None } else { Some(string(pair, got)?) };
-            Some(StringRet::Got(got))
+        (Outcome::Ok, AppendOp::Get) => {
+            let (answered, got) = of_key(pair, &pair.answered)?;
+            if answered != key {
+                return Err(
+                    pair.wrong_value(&pair.answered, "a pair [key value] of the called key")
+                );
+            }
+            let is_there = *got != Edn::Nil;
+            let got = if is_there { string(pair, got)? } else { String::new() };
+            Some(AppendRet::Text(got))
         }
-        (Outcome::Ok, StringOp::Put(_) | StringOp::Append(_)) => Some(StringRet::Done),
+        (Outcome::Ok, AppendOp::Put(_) | AppendOp::Append(_)) => Some(AppendRet::Done),
     };
-    Ok(Some((Keyed { key: Some(key.into()), op }, ret)))
+    Ok(Some((KeyedOp { key: ObjectKey::Of(key.into()), op }, ret)))
 }
 
 fn of_key<'a>(pair: &Paired, value: &'a Edn) -> Result<(&'a Edn, &'a Edn), FormatError> {
     value.pair().ok_or_else(|| pair.wrong_value(value, "a pair [key value]"))
 }
 
-fn string(pair: &Paired, form: &Edn) -> Result<Arc<str>, FormatError> {
+fn string(pair: &Paired, form: &Edn) -> Result<String, FormatError> {
     match form.untagged() {
-        Edn::String(text) => Ok(text.as_str().into()),
+        Edn::String(text) => Ok(text.clone()),
         _ => Err(pair.wrong_value(form, "a string")),
     }
 }

@@ -1,11 +1,16 @@
 //! One small history for each model, and the calls it means.
 
-use super::super::calls::{
-    AppendMop, BankOp, BankRet, CounterOp, CounterRet, Keyed, MultiStep, MutexOp, RegisterMop,
-    RegisterOp, RegisterRet, SetOp, SetRet, StringOp, StringRet,
-};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::calls::ObjectKey;
 use super::super::{jepsen_edn, jepsen_log};
 use super::*;
+use crate::model::append::AppendOp;
+use crate::model::bank::{BankOp, BankRet};
+use crate::model::cas_register::CasOp;
+use crate::model::keyed::KeyedOp;
+use crate::model::multi_register::Access;
+use crate::model::set::{SetOp, SetRet};
 
 fn events(text: &str) -> impl Events {
     jepsen_edn::Reader::new(text.as_bytes())
@@ -38,13 +43,13 @@ fn a_register() {
         {:process 3, :type :invoke, :f :cas, :value [7 8]}
         {:process 3, :type :fail, :f :cas, :value [7 8]}
         {:process 4, :type :invoke, :f :read, :value nil}";
-    let of = |op| Keyed { key: None, op };
-    let write = call(0, 0, 4, of(RegisterOp::Write(integer(1))), Some(RegisterRet::Written));
-    let crashed = call(1, 1, None, of(RegisterOp::Cas { from: integer(1), to: integer(2) }), None);
-    let read = call(2, 3, 5, of(RegisterOp::Read), Some(RegisterRet::Read(integer(1))));
-    let failed = of(RegisterOp::Cas { from: integer(7), to: integer(8) });
-    let failed = call(3, 7, 8, failed, Some(RegisterRet::Cas(false)));
-    let pending = call(4, 9, None, of(RegisterOp::Read), None);
+    let of = |op| KeyedOp { key: ObjectKey::Only, op };
+    let write = call(0, 0, 4, of(CasOp::Write(integer(1))), Some(CasRet::Written));
+    let crashed = call(1, 1, None, of(CasOp::Cas(integer(1), integer(2))), None);
+    let read = call(2, 3, 5, of(CasOp::Read), Some(CasRet::Value(Some(integer(1)))));
+    let failed = of(CasOp::Cas(integer(7), integer(8)));
+    let failed = call(3, 7, 8, failed, Some(CasRet::Differs));
+    let pending = call(4, 9, None, of(CasOp::Read), None);
     assert_eq!(
         cas_register(events(text), FailedCas::TellsNothing).unwrap(),
         [write.clone(), crashed.clone(), read.clone(), pending.clone()]
@@ -64,19 +69,13 @@ fn a_register_for_each_key() {
         {:process 0, :type :ok, :f :cas, :value [:x [1 nil]]}
         {:process 0, :type :invoke, :f :read, :value [:x nil]}
         {:process 0, :type :ok, :f :read, :value [:x nil]}";
-    let of = |op| Keyed { key: Some(Value::Other(":x".into())), op };
+    let of = |op| KeyedOp { key: ObjectKey::Of(Value::Other(":x".into())), op };
     assert_eq!(
         cas_register(events(text), FailedCas::TellsNothing).unwrap(),
         [
-            call(0, 0, 1, of(RegisterOp::Write(integer(1))), Some(RegisterRet::Written)),
-            call(
-                0,
-                2,
-                3,
-                of(RegisterOp::Cas { from: integer(1), to: Value::Nil }),
-                Some(RegisterRet::Cas(true))
-            ),
-            call(0, 4, 5, of(RegisterOp::Read), Some(RegisterRet::Read(Value::Nil))),
+            call(0, 0, 1, of(CasOp::Write(integer(1))), Some(CasRet::Written)),
+            call(0, 2, 3, of(CasOp::Cas(integer(1), Value::Nil)), Some(CasRet::Swapped)),
+            call(0, 4, 5, of(CasOp::Read), Some(CasRet::Value(Some(Value::Nil)))),
         ]
     );
 }
@@ -88,7 +87,7 @@ fn log_lines() {
                 INFO  jepsen.util - 3\t:info\t:write\t:timed-out\n\
                 INFO  jepsen.util - 5\t:fail\t:read\t:timed-out\n";
     let calls = cas_register(jepsen_log::Reader::new(text.as_bytes()), FailedCas::HeldAnother);
-    let write = Keyed { key: None, op: RegisterOp::Write(integer(4)) };
+    let write = KeyedOp { key: ObjectKey::Only, op: CasOp::Write(integer(4)) };
     assert_eq!(calls.unwrap(), [call(3, 0, None, write, None)]);
 }
 
@@ -100,12 +99,12 @@ fn several_registers() {
         {:process 0, :type :invoke, :f :txn, :value [[:write :x 1]]}
         {:process 0, :type :info, :f :txn, :value [[:write :x 1]]}";
     let key = |name: &str| Value::Other(name.into());
-    let steps = vec![MultiStep::Read(key(":x")), MultiStep::Write(key(":y"), integer(2))];
+    let steps = vec![Access::Read(key(":x")), Access::Write(key(":y"), integer(2))];
     assert_eq!(
         multi_register(events(text)).unwrap(),
         [
-            call(0, 0, 1, steps, Some(vec![integer(0)])),
-            call(0, 2, None, vec![MultiStep::Write(key(":x"), integer(1))], None),
+            call(0, 0, 1, steps, Some(vec![Some(integer(0))])),
+            call(0, 2, None, vec![Access::Write(key(":x"), integer(1))], None),
         ]
     );
 }
@@ -120,7 +119,10 @@ fn a_lock() {
         {:process 0, :type :invoke, :f :release}";
     assert_eq!(
         mutex(events(text)).unwrap(),
-        [call(0, 2, 3, MutexOp::Acquire, Some(())), call(0, 4, None, MutexOp::Release, None)]
+        [
+            call(0, 2, 3, LockOp::Acquire(Anybody), Some(LockRet::Done)),
+            call(0, 4, None, LockOp::Release(Anybody), None)
+        ]
     );
 }
 
@@ -135,14 +137,14 @@ fn a_store_of_strings() {
         {:process 0, :type :ok, :f :read, :value [\"l\" nil]}
         {:process 0, :type :invoke, :f :put, :value [\"k\" \"\"]}
         {:process 0, :type :info, :f :put, :value [\"k\" \"\"]}";
-    let of = |key: &str, op| Keyed { key: Some(Value::Text(key.into())), op };
+    let of = |key: &str, op| KeyedOp { key: ObjectKey::Of(Value::Text(key.into())), op };
     assert_eq!(
         string_kv(events(text)).unwrap(),
         [
-            call(0, 0, 1, of("k", StringOp::Append("x".into())), Some(StringRet::Done)),
-            call(0, 2, 3, of("k", StringOp::Get), Some(StringRet::Got(Some("x".into())))),
-            call(0, 4, 5, of("l", StringOp::Get), Some(StringRet::Got(None))),
-            call(0, 6, None, of("k", StringOp::Put("".into())), None),
+            call(0, 0, 1, of("k", AppendOp::Append("x".into())), Some(AppendRet::Done)),
+            call(0, 2, 3, of("k", AppendOp::Get), Some(AppendRet::Text("x".into()))),
+            call(0, 4, 5, of("l", AppendOp::Get), Some(AppendRet::Text(String::new()))),
+            call(0, 6, None, of("k", AppendOp::Put(String::new())), None),
         ]
     );
 }
@@ -163,7 +165,7 @@ fn a_set() {
                 2,
                 3,
                 SetOp::Read,
-                Some(SetRet::Read(vec![integer(3), Value::Text("x".into())]))
+                Some(SetRet::Elements(BTreeSet::from([integer(3), Value::Text("x".into())])))
             ),
         ]
     );
@@ -177,12 +179,12 @@ fn a_bank() {
         {:process 0, :type :invoke, :f :read}
         {:process 0, :type :ok, :f :read, :value {1 -5, 2 5}}";
     let transfer = BankOp::Transfer { from: integer(1), to: integer(2), amount: 5 };
-    let balances = vec![(integer(1), -5), (integer(2), 5)];
+    let balances = BTreeMap::from([(integer(1), -5), (integer(2), 5)]);
     assert_eq!(
         bank(events(text)).unwrap(),
         [
             call(0, 0, 1, transfer, Some(BankRet::Transferred)),
-            call(0, 2, 3, BankOp::Read, Some(BankRet::Read(balances))),
+            call(0, 2, 3, BankOp::Read, Some(BankRet::Balances(balances))),
         ]
     );
 }
@@ -198,7 +200,7 @@ fn a_counter() {
         counter(events(text)).unwrap(),
         [
             call(0, 0, 3, CounterOp::Add(-2), Some(CounterRet::Added)),
-            call(1, 1, 2, CounterOp::Read, Some(CounterRet::Read(-2))),
+            call(1, 1, 2, CounterOp::Read, Some(CounterRet::Sum(-2))),
         ]
     );
 }
