@@ -367,6 +367,8 @@ mod tests {
 
     use super::*;
 
+    type Verb<'a> = &'a dyn Fn() -> Result<(), StorageError>;
+
     #[test]
     fn its_log_is_written_before_much_waits() {
         let folder = tempfile::tempdir().unwrap();
@@ -382,7 +384,7 @@ mod tests {
         };
         let put = |value| backend.put_row(Tree::Kv, b"a", value).map(drop);
         // What happens, and how many bytes change.
-        let verbs: [(&dyn Fn() -> Result<(), StorageError>, usize); 9] = [
+        let verbs: [(Verb<'_>, usize); 9] = [
             (&|| put(&value), 300_000),
             (&|| put(&none), 300_000),
             (&|| put(&value), 300_000),
