@@ -27,6 +27,7 @@ use options::Running;
 mod cluster_verb;
 mod compare_verb;
 mod conform_verb;
+mod faults_verb;
 mod generate_verb;
 mod options;
 mod results_verb;
@@ -74,6 +75,8 @@ enum Verb {
     /// Answer every call at once, with next to nothing: the yardstick of what this machine can
     /// measure.
     Null(NullArguments),
+    /// Say which faults can be done here.
+    Faults(faults_verb::Arguments),
     /// Become a member of a cluster under test; used by `run` itself.
     #[command(name = process::GUARD_VERB, hide = true)]
     BecomeMember {
@@ -138,6 +141,7 @@ fn main() -> ExitCode {
         Verb::Model(arguments) => model(arguments),
         Verb::Conform(arguments) => conform_verb::run(*arguments),
         Verb::Null(arguments) => null(&arguments),
+        Verb::Faults(arguments) => faults_verb::run(arguments),
         Verb::BecomeMember { parent, program, arguments } => {
             let Err(error) = process::guard(parent, &program, &arguments);
             eprintln!("cannot become {}: {error}", program.display());

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rusd_loadgen::clock;
 use rusd_loadgen::metric::{Condition, parse_conditions};
+use rusd_loadgen::nemesis::doctor;
 use rusd_loadgen::report::live::Telling;
 use rusd_loadgen::runner::{self, Settings};
 use rusd_loadgen::workload::{Overrides, System, Workload, parse_duration};
@@ -134,16 +135,22 @@ pub(crate) fn settings(
 }
 
 /// The workload with the command line's overrides, validated as it will run, and with a server to
-/// start.
+/// start. Optional faults that cannot be done to it are left out, and told.
 fn workload(
     file: &str,
     text: &str,
     overrides: &Overrides,
     endpoints: Option<&[String]>,
 ) -> Result<Workload, String> {
-    let workload = overrides.workload(file, text, endpoints).map_err(|error| error.to_string())?;
+    let mut workload =
+        overrides.workload(file, text, endpoints).map_err(|error| error.to_string())?;
     if endpoints.is_none() {
-        rusd_loadgen::cluster::executable(&workload.cluster).map_err(|error| error.to_string())?;
+        let program = rusd_loadgen::cluster::executable(&workload.cluster);
+        let program = program.map_err(|error| error.to_string())?;
+        let left_out = doctor::prepare(&mut workload, file, text, &program);
+        for fault in left_out.map_err(|error| error.to_string())? {
+            eprintln!("{fault}");
+        }
     }
     Ok(workload)
 }

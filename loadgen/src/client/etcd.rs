@@ -138,6 +138,11 @@ where
         self.maintenance().move_leader(pb::MoveLeaderRequest { target_id }).await.map(|_done| ())
     }
 
+    /// Has the member rewrite its store without what was dropped.
+    pub async fn defragment(&self) -> Result<(), Status> {
+        self.maintenance().defragment(pb::DefragmentRequest {}).await.map(|_done| ())
+    }
+
     /// Who the members are, by a linearizable read.
     pub async fn member_list(&self) -> Result<pb::MemberListResponse, Status> {
         let request = pb::MemberListRequest { linearizable: true };

@@ -87,7 +87,7 @@ pub async fn promote(cluster: &Cluster, member: u32) -> Result<(), ClusterError>
 ///
 /// Clients ask it until it has ended: what it still answers is judged like every other answer.
 pub async fn remove(cluster: &Cluster, member: u32) -> Result<(), ClusterError> {
-    cluster.is_to_leave(member);
+    cluster.may_end(member);
     let gone = bring_about(cluster, member, Wanted::Gone).await;
     let ended = match gone {
         Ok(()) => cluster.leave(member, LEAVE_MAX).await,
@@ -108,8 +108,8 @@ async fn bring_about(cluster: &Cluster, member: u32, wanted: Wanted) -> Result<(
         if start.elapsed() > CHANGE_MAX || others.is_empty() {
             break;
         }
-        let asked = &others[attempt % others.len()].endpoint;
-        match tokio::time::timeout(ANSWER_MAX, ask(asked, &peer_url, wanted)).await {
+        let asked = cluster.direct(others[attempt % others.len()].member);
+        match tokio::time::timeout(ANSWER_MAX, ask(&asked, &peer_url, wanted)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(reason)) => last = reason,
             Err(_) => last = format!("no answer in {ANSWER_MAX:?}"),

@@ -1,15 +1,18 @@
 //! The members under test: started by us, or found at their addresses.
 //!
 //! ```text
-//!   clients ------------------------------> client listener of m0
-//!   m1, m2 --> peer proxy of m0 (ours) ---> peer listener of m0
+//!   clients [--> client proxy of m0 (ours)] --> client listener of m0
+//!   m1, m2  ---> peer proxy of m0 (ours) -----> peer listener of m0
 //! ```
 //!
 //! A started member advertises the address of its peer proxy, so that all traffic between members
-//! passes through us and can be cut. Clients reach members directly.
+//! passes through us and can be broken. Clients reach members directly, unless a fault breaks their
+//! links; what we ask ourselves, to see who leads and who is ready, always goes directly.
 //!
 //! Invariant: a member that we started never outlives us.
 
+pub mod disk;
+pub mod failpoints;
 mod flags;
 pub mod membership;
 mod ports;
@@ -30,8 +33,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
 
-use crate::nemesis::proxy::{PeerNet, Proxy};
-use crate::workload::{ClusterSpec, System};
+use crate::nemesis::network::Network;
+use crate::nemesis::network::proxy::{Proxy, Serves};
+use crate::workload::{ClusterSpec, FaultKind, System, Workload};
+use disk::SmallDisk;
 use flags::{Addresses, InitialState};
 use process::Process;
 use roster::{Follow, Roster};
@@ -108,9 +113,17 @@ pub enum ClusterError {
         /// How long we waited.
         waited: Duration,
     },
-    /// A cut between members was not whole.
+    /// Something was not done to a member, or not with the effect that it must have.
+    #[error("m{member}: {reason}")]
+    NotDone {
+        /// Index of the member.
+        member: u32,
+        /// What came of it.
+        reason: String,
+    },
+    /// A fault of links was not whole.
     #[error(transparent)]
-    Leak(#[from] crate::nemesis::proxy::Leak),
+    Leak(#[from] crate::nemesis::network::Leak),
     /// The system refused something.
     #[error("{what}: {source}")]
     Io {
@@ -133,15 +146,37 @@ pub struct Cluster {
     /// All that ever were, by index; those that we did not start are not among them.
     members: Mutex<Vec<Arc<Member>>>,
     roster: watch::Sender<Arc<Roster>>,
-    net: PeerNet,
+    network: Network,
     /// How members are started; `None` if the cluster was there before us.
     recipe: Option<Recipe>,
+}
+
+/// What faults need of members, beside a proxy before each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Clients' links pass through us too.
+    pub client_links: bool,
+    /// Places in the server's code can be named.
+    pub failpoints: bool,
+}
+
+impl Needs {
+    /// Of the faults of this workload.
+    pub fn of(workload: &Workload) -> Needs {
+        let breaks_clients = |fault: &crate::workload::Fault| fault.how().links.is_of(true);
+        let kinds = || workload.every_fault().map(|fault| *fault.kind.get_ref());
+        Needs {
+            client_links: workload.every_fault().any(breaks_clients),
+            failpoints: kinds().any(FaultKind::needs_failpoints),
+        }
+    }
 }
 
 /// How members are started.
 #[derive(Debug)]
 struct Recipe {
     spec: ClusterSpec,
+    needs: Needs,
     program: PathBuf,
     /// Of the data and logs.
     folder: PathBuf,
@@ -156,9 +191,10 @@ struct Member {
     args: Vec<String>,
     data: PathBuf,
     log: PathBuf,
+    disk: Option<SmallDisk>,
     running: Mutex<Option<Process>>,
-    /// It may end by itself: it is being removed.
-    leaves: AtomicBool,
+    /// It may end by itself: it is being removed, or its disk fails.
+    may_end: AtomicBool,
 }
 
 /// Where a member listens, and where its peers find it.
@@ -167,6 +203,9 @@ struct Place {
     client: u16,
     peer: u16,
     proxy: Proxy,
+    client_proxy: Option<Proxy>,
+    /// Where it listens for what is to happen at which place in its code.
+    failpoints: Option<u16>,
 }
 
 impl Place {
@@ -174,7 +213,19 @@ impl Place {
         format!("http://127.0.0.1:{}", self.proxy.port())
     }
 
+    /// Those that it wants back when it is started again.
+    fn ports(&self) -> impl Iterator<Item = u16> {
+        [self.client, self.peer].into_iter().chain(self.failpoints)
+    }
+
+    /// Where clients find it.
     fn endpoint(&self) -> String {
+        let port = self.client_proxy.as_ref().map_or(self.client, Proxy::port);
+        format!("http://127.0.0.1:{port}")
+    }
+
+    /// Where it listens to clients itself.
+    fn direct(&self) -> String {
         format!("http://127.0.0.1:{}", self.client)
     }
 }
@@ -190,30 +241,40 @@ impl Cluster {
     /// A cluster that is already there.
     pub fn attach(endpoints: &[String]) -> Cluster {
         let roster = watch::Sender::new(Arc::new(Roster::of(endpoints)));
-        Cluster { members: Mutex::default(), roster, net: PeerNet::default(), recipe: None }
+        Cluster { members: Mutex::default(), roster, network: Network::default(), recipe: None }
     }
 
     /// Starts the members of a fresh cluster, with data and logs under `folder`. They are not
     /// ready yet.
     pub async fn start(spec: &ClusterSpec, folder: &Path) -> Result<Cluster, ClusterError> {
+        Cluster::start_for(spec, Needs::default(), folder).await
+    }
+
+    /// The same, for faults that need something of the members.
+    pub async fn start_for(
+        spec: &ClusterSpec,
+        needs: Needs,
+        folder: &Path,
+    ) -> Result<Cluster, ClusterError> {
         let program = executable(spec)?;
         let count = *spec.members.get_ref();
-        let net = PeerNet::default();
-        let places = places(&net, 0..count, &[]).await?;
+        let network = Network::default();
+        let places = places(&network, needs, 0..count, &[]).await?;
         for name in ["data", "logs"] {
             let path = folder.join(name);
             std::fs::create_dir_all(&path).map_err(io_error(format!("{}", path.display())))?;
         }
         let token = places.first().map_or(0, |place| place.proxy.port());
-        let recipe = Recipe { spec: spec.clone(), program, folder: folder.to_owned(), token };
+        let (spec, folder) = (spec.clone(), folder.to_owned());
+        let recipe = Recipe { spec, needs, program, folder, token };
         let urls: Vec<(u32, String)> = (0..).zip(places.iter().map(Place::peer_url)).collect();
         let endpoints: Vec<String> = places.iter().map(Place::endpoint).collect();
         let members = (0..).zip(places).map(|(member, place)| {
-            Arc::new(recipe.member(member, place, &urls, InitialState::New))
+            recipe.member(member, place, &urls, InitialState::New).map(Arc::new)
         });
-        let members = Mutex::new(members.collect());
+        let members = Mutex::new(members.collect::<Result<_, _>>()?);
         let roster = watch::Sender::new(Arc::new(Roster::of(&endpoints)));
-        let cluster = Cluster { members, roster, net, recipe: Some(recipe) };
+        let cluster = Cluster { members, roster, network, recipe: Some(recipe) };
         for member in 0..count {
             cluster.launch(member)?;
         }
@@ -224,15 +285,14 @@ impl Cluster {
     async fn prepare(&self) -> Result<u32, ClusterError> {
         let recipe = self.recipe.as_ref().expect("faults are for clusters that we started");
         let member = self.next();
-        let taken: Vec<u16> =
-            self.everyone().iter().flat_map(|m| [m.place.client, m.place.peer]).collect();
-        let mut places = places(&self.net, member..member + 1, &taken).await?;
+        let taken: Vec<u16> = self.everyone().iter().flat_map(|m| m.place.ports()).collect();
+        let mut places = places(&self.network, recipe.needs, member..member + 1, &taken).await?;
         let place = places.pop().expect("one was asked for");
         let roster = self.roster();
         let mut urls: Vec<(u32, String)> =
             roster.seats().iter().map(|seat| (seat.member, self.peer_url(seat.member))).collect();
         urls.push((member, place.peer_url()));
-        let joining = recipe.member(member, place, &urls, InitialState::Existing);
+        let joining = recipe.member(member, place, &urls, InitialState::Existing)?;
         self.members.lock().expect("no holder panics").push(Arc::new(joining));
         Ok(member)
     }
@@ -262,6 +322,15 @@ impl Cluster {
         seat.unwrap_or_else(|| self.member(member).place.endpoint())
     }
 
+    /// Where a member listens to clients itself, whatever is done to their links.
+    pub fn direct(&self, member: u32) -> String {
+        if self.recipe.is_some() {
+            self.member(member).place.direct()
+        } else {
+            self.endpoint(member)
+        }
+    }
+
     /// The index that the next member will have.
     pub fn next(&self) -> u32 {
         u32::try_from(self.everyone().len()).expect("members are few")
@@ -272,27 +341,81 @@ impl Cluster {
         self.member(member).place.peer_url()
     }
 
-    /// The links between members.
-    pub fn net(&self) -> &PeerNet {
-        &self.net
+    /// The loopback port at which a member's peers find it, which is ours.
+    pub fn peer_port(&self, member: u32) -> u16 {
+        self.member(member).place.proxy.port()
     }
 
-    /// Data directory of a member that we started.
+    /// The links between members, and of clients with them.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Data directory of a member that we started, as we see it.
     pub fn data(&self, member: u32) -> PathBuf {
-        self.member(member).data.clone()
+        let member = self.member(member);
+        match &member.disk {
+            Some(disk) => disk.folder(),
+            None => member.data.clone(),
+        }
+    }
+
+    /// The process that a member is, if it runs.
+    pub fn pid(&self, member: u32) -> Option<u32> {
+        let member = self.member(member);
+        let running = member.running.lock().expect("no holder panics");
+        running.as_ref().filter(|process| process.exit_status().is_none()).map(Process::pid)
+    }
+
+    /// How many bytes a member has said so far, on its standard output and error.
+    pub fn said(&self, member: u32) -> u64 {
+        std::fs::metadata(&self.member(member).log).map_or(0, |log| log.len())
+    }
+
+    /// What a member said after its first `from` bytes.
+    pub fn said_since(&self, member: u32, from: u64) -> Result<String, ClusterError> {
+        let log = &self.member(member).log;
+        let said = std::fs::read(log).map_err(io_error(format!("{}", log.display())))?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(said.len());
+        Ok(String::from_utf8_lossy(&said[from..]).into_owned())
+    }
+
+    /// Does something to the disk that is a member's own.
+    pub fn disk(&self, member: u32) -> io::Result<SmallDiskOf> {
+        let of = SmallDiskOf(self.member(member));
+        if of.0.disk.is_none() {
+            return Err(io::Error::other("it has no disk of its own"));
+        }
+        Ok(of)
+    }
+
+    /// The loopback port at which a member listens for failpoints, if it was told to.
+    pub fn failpoint_port(&self, member: u32) -> Option<u16> {
+        self.member(member).place.failpoints
     }
 
     /// Starts a member's process, first or again.
     pub fn launch(&self, index: u32) -> Result<(), ClusterError> {
+        let program = &self.recipe.as_ref().expect("a member that we started").program;
+        self.launch_from(program, index)
+    }
+
+    /// The same, from another executable.
+    pub fn launch_from(&self, program: &Path, index: u32) -> Result<(), ClusterError> {
         let member = self.member(index);
+        member.may_end.store(false, Ordering::Relaxed);
         let log = File::options().create(true).append(true).open(&member.log);
         let log = log.map_err(io_error(format!("{}", member.log.display())))?;
-        let program = &self.recipe.as_ref().expect("a member that we started").program;
-        let mut command = Command::new(program);
-        command.args(&member.args);
+        let mut words = member.disk.as_ref().map(SmallDisk::enter).unwrap_or_default();
+        words.push(program.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(&member.args);
+        if let Some(port) = member.place.failpoints {
+            command.env(failpoints::VARIABLE, format!("127.0.0.1:{port}"));
+        }
         let started = process::spawn(command, log);
         let started = started.map_err(io_error(format!("cannot start m{index}")))?;
-        self.net.set_pid(index, Some(started.pid()));
+        self.network.set_pid(index, Some(started.pid()));
         *member.running.lock().expect("no holder panics") = Some(started);
         Ok(())
     }
@@ -328,9 +451,47 @@ impl Cluster {
         status.map_or(Ok(()), |status| Err(member.ended(index, status)))
     }
 
-    /// From now on it is no failure if the member ends.
-    fn is_to_leave(&self, index: u32) {
-        self.member(index).leaves.store(true, Ordering::Relaxed);
+    /// From now on, until it is started again, it is no failure if the member ends.
+    pub fn may_end(&self, index: u32) {
+        self.member(index).may_end.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it is a failure again if the member ends.
+    pub fn must_stay(&self, index: u32) {
+        self.member(index).may_end.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the member's process is not there, or has ended.
+    pub fn has_ended(&self, index: u32) -> bool {
+        let member = self.member(index);
+        let running = member.running.lock().expect("no holder panics");
+        running.as_ref().is_none_or(|process| process.exit_status().is_some())
+    }
+
+    /// Waits until a member ends by itself, badly, as it must, and gives what it said since `from`,
+    /// see [`Cluster::said`]. One that goes on is killed.
+    pub async fn ends(
+        &self,
+        index: u32,
+        why: &'static str,
+        from: u64,
+        waited: Duration,
+    ) -> Result<String, ClusterError> {
+        let Some(mut process) = self.take_process(index) else {
+            let reason = format!("it {why}, and did not run");
+            return Err(ClusterError::NotDone { member: index, reason });
+        };
+        if tokio::time::timeout(waited, process.ended()).await.is_err() {
+            process.kill().await.map_err(io_error(format!("cannot kill m{index}")))?;
+            return Err(ClusterError::NotEnded { member: index, why, waited });
+        }
+        match process.exit_status() {
+            Some(status) if !status.success() => self.said_since(index, from),
+            status => {
+                let reason = format!("it {why}, and ended as if all were well: {status:?}");
+                Err(ClusterError::NotDone { member: index, reason })
+            }
+        }
     }
 
     /// Waits until a removed member's process has ended, if it runs. One that goes on is killed.
@@ -346,7 +507,7 @@ impl Cluster {
 
     fn take_process(&self, index: u32) -> Option<Process> {
         let taken = self.member(index).running.lock().expect("no holder panics").take();
-        self.net.set_pid(index, None);
+        self.network.set_pid(index, None);
         taken
     }
 
@@ -364,7 +525,7 @@ impl Cluster {
     pub fn ended_by_themselves(&self) -> Vec<ClusterError> {
         let mut ended = Vec::new();
         for (index, member) in (0..).zip(self.everyone()) {
-            if member.leaves.load(Ordering::Relaxed) {
+            if member.may_end.load(Ordering::Relaxed) {
                 continue;
             }
             let running = member.running.lock().expect("no holder panics");
@@ -427,7 +588,7 @@ impl Recipe {
         place: Place,
         urls: &[(u32, String)],
         state: InitialState,
-    ) -> Member {
+    ) -> Result<Member, ClusterError> {
         let data = self.folder.join("data").join(format!("m{member}"));
         let log = self.folder.join("logs").join(format!("m{member}.log"));
         let addresses = Addresses {
@@ -439,25 +600,49 @@ impl Recipe {
             token: self.token,
         };
         let args = flags::of(&self.spec, member, &data, &addresses);
-        let (running, leaves) = (Mutex::default(), AtomicBool::default());
-        Member { place, args, data, log, running, leaves }
+        let disk = self.spec.disk.as_ref().map(|bytes| {
+            std::fs::create_dir_all(&data)?;
+            SmallDisk::new(&data, *bytes.get_ref())
+        });
+        let disk = disk.transpose().map_err(io_error(format!("no disk for m{member}")))?;
+        let (running, may_end) = (Mutex::default(), AtomicBool::default());
+        Ok(Member { place, args, data, log, disk, running, may_end })
     }
 }
 
-/// Free ports and a proxy for each of these members. The ports in `taken` belong to members that
+/// The disk that is a member's own.
+#[derive(Debug)]
+pub struct SmallDiskOf(Arc<Member>);
+
+impl std::ops::Deref for SmallDiskOf {
+    type Target = SmallDisk;
+
+    fn deref(&self) -> &SmallDisk {
+        self.0.disk.as_ref().expect("it was looked for")
+    }
+}
+
+/// Free ports and proxies for each of these members. The ports in `taken` belong to members that
 /// may be down just now.
 async fn places(
-    net: &PeerNet,
+    network: &Network,
+    needs: Needs,
     members: std::ops::Range<u32>,
     taken: &[u16],
 ) -> Result<Vec<Place>, ClusterError> {
-    let ports = ports::free(2 * members.len(), taken).map_err(io_error("no free ports"))?;
+    let ports = ports::free(3 * members.len(), taken).map_err(io_error("no free ports"))?;
     let mut places = Vec::new();
-    for (member, ports) in members.zip(ports.chunks_exact(2)) {
+    for (member, ports) in members.zip(ports.chunks_exact(3)) {
         let (client, peer) = (ports[0], ports[1]);
-        let proxy = Proxy::start(net, member, peer).await;
-        let proxy = proxy.map_err(io_error("cannot listen on the loopback"))?;
-        places.push(Place { client, peer, proxy });
+        let listen = async |serves, port| {
+            let proxy = Proxy::start(network, serves, member, port).await;
+            proxy.map_err(io_error("cannot listen on the loopback"))
+        };
+        let proxy = listen(Serves::Peers, peer).await?;
+        let client_proxy =
+            if needs.client_links { Some(listen(Serves::Clients, client).await?) } else { None };
+        let failpoints = needs.failpoints.then_some(ports[2]);
+        places.push(Place { client, peer, proxy, client_proxy, failpoints });
     }
     Ok(places)
 }

@@ -9,8 +9,9 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
 
 use nix::sys::signal::Signal;
@@ -21,8 +22,16 @@ use crate::stats::approximate;
 
 /// Name of the hidden verb that becomes a member.
 pub const GUARD_VERB: &str = "become-member";
+/// The executable that has it, if that is not our own.
+static GUARD: OnceLock<PathBuf> = OnceLock::new();
 /// How much of a log an error shows.
 const TAIL_BYTES: u64 = 2000;
+
+/// Says which executable has the verb [`GUARD_VERB`], in a process that is not `loadgen` itself. Only
+/// the first call counts.
+pub fn guard_by(executable: PathBuf) {
+    GUARD.get_or_init(|| executable);
+}
 
 /// A running, or just ended, process.
 #[derive(Debug)]
@@ -133,9 +142,15 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 #[cfg(all(target_os = "linux", not(test)))]
 fn guarded(command: Command) -> Command {
     // Also when our file has been replaced by a newer build meanwhile.
-    let mut guarded = Command::new("/proc/self/exe");
+    let ours = GUARD.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
+    let mut guarded = Command::new(ours);
     guarded.arg(GUARD_VERB).arg(std::process::id().to_string());
     guarded.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            guarded.env(name, value);
+        }
+    }
     guarded
 }
 

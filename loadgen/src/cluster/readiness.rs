@@ -32,7 +32,7 @@ pub async fn learns(cluster: &Cluster, member: u32) -> Result<(), ClusterError> 
 }
 
 async fn until(cluster: &Cluster, member: u32, role: Role) -> Result<StatusResponse, ClusterError> {
-    let endpoint = cluster.endpoint(member);
+    let endpoint = cluster.direct(member);
     let start = Instant::now();
     let mut last = String::new();
     while start.elapsed() < READY_MAX {
@@ -82,7 +82,7 @@ pub async fn leader(cluster: &Cluster) -> Option<u32> {
 async fn leader_now(cluster: &Cluster) -> Option<u32> {
     let roster = cluster.roster();
     let asked = roster.seats().iter().map(|seat| {
-        let endpoint = seat.endpoint.clone();
+        let endpoint = cluster.direct(seat.member);
         let answer = tokio::spawn(async move {
             let answer = async {
                 let client = Client::connect(&endpoint).await.ok()?;
@@ -103,7 +103,8 @@ async fn leader_now(cluster: &Cluster) -> Option<u32> {
 
 /// The member that leads in the newest term, if it answered.
 fn choose(answers: &[(u32, StatusResponse)]) -> Option<u32> {
-    let newest = answers.iter().max_by_key(|(_, status)| status.raft_term)?;
+    // One that is cut off may be in the newest term too, and know nobody.
+    let newest = answers.iter().max_by_key(|(_, status)| (status.raft_term, status.leader != 0))?;
     let leader = newest.1.leader;
     let id = |status: &StatusResponse| status.header.as_ref().map_or(0, |h| h.member_id);
     answers
@@ -143,6 +144,10 @@ mod tests {
             (vec![status(0, 10, 11, 2), status(1, 11, 11, 2)], Some(1)),
             // m0 was cut off and still thinks that it leads.
             (vec![status(0, 10, 10, 2), status(1, 11, 12, 3), status(2, 12, 12, 3)], Some(2)),
+            // m2 has heard of the newest term, and now hears nobody.
+            (vec![status(0, 10, 10, 3), status(1, 11, 10, 3), status(2, 12, 0, 3)], Some(0)),
+            // m2 has gone on to a term in which nobody leads.
+            (vec![status(0, 10, 10, 3), status(1, 11, 10, 3), status(2, 12, 0, 4)], None),
             // The leader itself did not answer.
             (vec![status(0, 10, 11, 2)], None),
         ] {

@@ -46,7 +46,7 @@ impl Cluster {
     /// The same, and what the member's metrics add.
     pub async fn usage_with_metrics(&self, member: u32) -> Usage {
         let usage = self.usage(member);
-        let told = tokio::time::timeout(METRICS_MAX, metrics(&self.endpoint(member))).await;
+        let told = tokio::time::timeout(METRICS_MAX, metrics(&self.direct(member))).await;
         match told {
             Ok(Some(text)) => usage.with_metrics(&text),
             Ok(None) | Err(_) => usage,

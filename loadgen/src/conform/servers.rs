@@ -81,6 +81,7 @@ impl Origin {
             heartbeat_interval: Some(HEARTBEAT_INTERVAL),
             election_timeout: Some(ELECTION_TIMEOUT),
             args: needs.flags.clone(),
+            ..ClusterSpec::default()
         };
         let folder = folder.join(count.fetch_add(1, Ordering::Relaxed).to_string());
         let cluster = Cluster::start(&spec, &folder).await?;

@@ -37,10 +37,6 @@ fn lose(cluster: &Cluster, member: u32) -> Result<(), ClusterError> {
     })
 }
 
-pub(super) fn end(cluster: &Cluster, members: &[u32]) -> Result<(), ClusterError> {
-    each(members, |member| cluster.launch(member))
-}
-
 /// Zeroes the segment that `SYNCED` names from its offset on, and removes later segments.
 fn cut_to_synced(wal: &Path) -> io::Result<()> {
     let note = fs::read_to_string(wal.join(SYNCED))?;

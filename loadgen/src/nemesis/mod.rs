@@ -8,20 +8,28 @@
 //! [`Nemesis::run`] returns, whatever happened meanwhile; and a fault that was not done as planned
 //! says so in its [`Window::error`], which makes the run a failed one.
 
+mod cpu;
+mod damage;
+mod disk;
+pub mod doctor;
 pub mod kill;
+mod links;
+mod maintain;
+mod moments;
 mod move_leader;
+pub mod network;
 pub mod pause;
-pub mod proxy;
 mod restart;
 pub mod schedule;
 pub mod target;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rusd_checker::history::record::{Nemesis as NemesisRecord, NemesisPhase, Record};
 use schemars::JsonSchema;
@@ -33,8 +41,13 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, membership, readiness};
 use crate::recorder::Recorder;
 use crate::stats::seconds;
-use crate::workload::{CutMode, FaultKind, Target};
-use schedule::Planned;
+use crate::workload::{FaultKind, Target};
+use moments::Moments;
+use network::RuleId;
+use schedule::{Moment, Planned};
+
+/// Processes that ask in the nemesis' name; those of clients are below.
+const FIRST_PROCESS: u64 = 1 << 40;
 
 /// Breaks things on a timetable, and mends them.
 #[derive(Debug)]
@@ -47,6 +60,35 @@ pub struct Nemesis {
     busy: Mutex<BTreeSet<u32>>,
     /// Held by who changes the membership, or breaks a learner, in the order in which they came.
     changing: tokio::sync::Mutex<()>,
+    /// The next process that asks in our name.
+    process: AtomicU64,
+}
+
+/// How a fault is mended.
+#[derive(Debug)]
+pub enum Mend {
+    /// There is nothing to mend.
+    Nothing,
+    /// The members ended by it, and are started.
+    Launch,
+    /// The members stand still, and go on.
+    Continue,
+    /// A rule on links is taken back.
+    Lift(RuleId),
+    /// What was set at a place in the server's code is taken back.
+    Place,
+    /// The members must have ended by themselves, and said why after so many bytes; they are started.
+    Ended(Vec<u64>),
+    /// There is space again; those that ended are started.
+    Space,
+    /// Files are mended where they must be, and the members started.
+    Files(Vec<damage::Damaged>),
+    /// The members get their cores back.
+    Cores(Vec<cpu::Starved>),
+    /// The members are stopped, and started from their own executable.
+    Restart,
+    /// The members go for good, and new ones come.
+    Replace,
 }
 
 /// A fault that was done, for reports.
@@ -82,7 +124,8 @@ impl Nemesis {
         random.set_stream(schedule::TARGET_STREAM);
         let random = Mutex::new(random);
         let changing = tokio::sync::Mutex::default();
-        Nemesis { cluster, recorder, clock, random, busy: Mutex::default(), changing }
+        let (busy, process) = (Mutex::default(), AtomicU64::new(FIRST_PROCESS));
+        Nemesis { cluster, recorder, clock, random, busy, changing, process }
     }
 
     /// Does what the timetable says, its times counted from the start of the load, until all is
@@ -94,11 +137,12 @@ impl Nemesis {
         load_ns: Range<u64>,
         stop: CancellationToken,
     ) -> Vec<Window> {
+        let moments = Arc::new(Moments::of(&timetable));
         let mut faults = JoinSet::new();
         for planned in timetable {
             let nemesis = Arc::clone(&self);
-            let (load_ns, stop) = (load_ns.clone(), stop.clone());
-            faults.spawn(async move { nemesis.fault(planned, load_ns, stop).await });
+            let (load_ns, stop, moments) = (load_ns.clone(), stop.clone(), Arc::clone(&moments));
+            faults.spawn(async move { nemesis.fault(planned, load_ns, &moments, stop).await });
         }
         let mut done = Vec::new();
         while let Some(ended) = faults.join_next().await {
@@ -114,14 +158,14 @@ impl Nemesis {
         &self,
         planned: Planned,
         load_ns: Range<u64>,
+        moments: &Moments,
         stop: CancellationToken,
     ) -> Vec<Window> {
-        let due = self.clock.instant(load_ns.start + planned.start_ns);
         // Cancel-safe: nothing is broken yet.
         tokio::select! {
             biased;
-            () = stop.cancelled() => return Vec::new(),
-            () = tokio::time::sleep_until(due) => {}
+            () = stop.cancelled() => return self.missed(&planned, load_ns.end).await,
+            () = self.due(&planned, load_ns.start, moments) => {}
         }
         // A learner may still be on its way, or be promoted just now.
         let waits = planned.kind.changes_membership() || planned.target == Target::Learner;
@@ -130,6 +174,7 @@ impl Nemesis {
             Ok(groups) => groups,
             Err(error) => return vec![self.skipped(&planned, error).await],
         };
+        moments.begin(&planned);
         let mut windows = Vec::new();
         for members in &groups {
             let window = self.fault_on(&planned, members, load_ns.end, &stop).await;
@@ -140,9 +185,37 @@ impl Nemesis {
             }
         }
         drop(alone);
-        let mut busy = self.busy.lock().expect("no holder panics");
-        busy.retain(|member| !groups.iter().any(|members| members.contains(member)));
+        self.release(&groups);
+        moments.end(&planned);
         windows
+    }
+
+    /// Waits until a fault is to begin.
+    async fn due(&self, planned: &Planned, load_start_ns: u64, moments: &Moments) {
+        let from_ns = match &planned.from {
+            Moment::Load => load_start_ns,
+            Moment::During(name) => {
+                moments.has_begun(name).await;
+                self.clock.now_ns()
+            }
+            Moment::After(name) => {
+                moments.has_ended(name).await;
+                self.clock.now_ns()
+            }
+        };
+        tokio::time::sleep_until(self.clock.instant(from_ns + planned.start_ns)).await;
+    }
+
+    /// What is told of a fault that was never due: nothing if the load was cut short.
+    async fn missed(&self, planned: &Planned, load_end_ns: u64) -> Vec<Window> {
+        let name = match &planned.from {
+            Moment::During(name) | Moment::After(name) if self.clock.now_ns() >= load_end_ns => {
+                name
+            }
+            Moment::Load | Moment::During(_) | Moment::After(_) => return Vec::new(),
+        };
+        let error = format!("the fault {name} that it waits for came too late, or not at all");
+        vec![self.skipped(planned, error).await]
     }
 
     /// Does it to these members, and mends it.
@@ -162,14 +235,14 @@ impl Nemesis {
                 format!("too late: {left:.1?} of the load were left, for a fault of {lasts:?}");
             return self.skipped(planned, error).await;
         };
-        let begun = self.begin(planned, members).await;
+        let (mend, begun) = self.begin(planned, members).await;
         let began = begun.as_ref().err().map(ToString::to_string);
         self.record(planned, NemesisPhase::Start, members, began_ns, began).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep_until(self.clock.instant(end_ns)) => {}
         }
-        let ended = self.end(planned, members).await;
+        let ended = self.end(planned, members, mend).await;
         let joined = ended.as_ref().ok().copied().flatten();
         let error = begun.and(ended.map(drop)).err().map(|error| error.to_string());
         let ended_ns = self.clock.now_ns();
@@ -180,7 +253,7 @@ impl Nemesis {
 
     /// Chooses the members, in groups to which the fault is done at once, and marks them as under a
     /// fault.
-    async fn choose(&self, planned: &Planned) -> Result<Vec<Vec<u32>>, String> {
+    pub async fn choose(&self, planned: &Planned) -> Result<Vec<Vec<u32>>, String> {
         if planned.target == Target::New {
             return Ok(vec![vec![self.cluster.next()]]);
         }
@@ -196,41 +269,90 @@ impl Nemesis {
         })
     }
 
-    async fn begin(&self, planned: &Planned, members: &[u32]) -> Result<(), ClusterError> {
-        let cluster = &self.cluster;
+    /// The members may be under another fault now.
+    pub fn release(&self, groups: &[Vec<u32>]) {
+        let mut busy = self.busy.lock().expect("no holder panics");
+        busy.retain(|member| !groups.iter().any(|members| members.contains(member)));
+    }
+
+    /// Breaks it. Says how it is mended, whatever came of it.
+    pub async fn begin(
+        &self,
+        planned: &Planned,
+        members: &[u32],
+    ) -> (Mend, Result<(), ClusterError>) {
+        let (cluster, how) = (&self.cluster, &planned.how);
         match planned.kind {
-            FaultKind::Kill => kill::begin(cluster, members, planned.lose_unsynced).await,
-            FaultKind::Pause => pause::begin(cluster, members),
-            FaultKind::Partition => {
-                cluster.net().cut(members, planned.mode);
-                Ok(())
+            FaultKind::Kill => {
+                (Mend::Launch, kill::begin(cluster, members, how.lose_unsynced).await)
             }
-            FaultKind::MoveLeader => move_leader::begin(cluster, members).await,
-            FaultKind::Restart => restart::begin(cluster, members).await,
-            FaultKind::MemberAdd => membership::add(cluster, planned.role).await.map(drop),
-            FaultKind::MemberPromote => membership::promote(cluster, one_of(members)).await,
-            FaultKind::MemberRemove => membership::remove(cluster, one_of(members)).await,
-            FaultKind::MemberReplace => kill::begin(cluster, members, false).await,
+            FaultKind::Pause => (Mend::Continue, pause::begin(cluster, members)),
+            FaultKind::Partition
+            | FaultKind::Delay
+            | FaultKind::Bandwidth
+            | FaultKind::HalfOpen => {
+                (Mend::Lift(links::begin(cluster, planned.kind, how, members)), Ok(()))
+            }
+            FaultKind::Reset => (Mend::Nothing, links::reset(cluster, how, members)),
+            FaultKind::MoveLeader => (Mend::Nothing, move_leader::begin(cluster, members).await),
+            FaultKind::Restart => (Mend::Launch, restart::begin(cluster, members).await),
+            FaultKind::MemberAdd => {
+                (Mend::Nothing, membership::add(cluster, how.role).await.map(drop))
+            }
+            FaultKind::MemberPromote => {
+                (Mend::Nothing, membership::promote(cluster, one_of(members)).await)
+            }
+            FaultKind::MemberRemove => {
+                (Mend::Nothing, membership::remove(cluster, one_of(members)).await)
+            }
+            FaultKind::MemberReplace => (Mend::Replace, kill::begin(cluster, members, false).await),
+            FaultKind::SlowDisk => (Mend::Place, disk::slow(cluster, members, how.by).await),
+            FaultKind::DiskError => {
+                let (said, done) = disk::fail(cluster, members, how.place).await;
+                (Mend::Ended(said), done)
+            }
+            FaultKind::DiskFull => (Mend::Space, disk::fill(cluster, members).await),
+            FaultKind::TornWrite | FaultKind::BitFlip | FaultKind::Truncate => {
+                let seed = self.random.lock().expect("no holder panics").random();
+                let (damage, done) =
+                    damage::begin(cluster, planned.kind, how.then, members, seed).await;
+                (Mend::Files(damage), done)
+            }
+            FaultKind::Compact => (Mend::Nothing, self.compact(members, how.keep).await),
+            FaultKind::Defragment => (Mend::Nothing, maintain::defragment(cluster, members).await),
+            FaultKind::CpuStarve => {
+                let (starved, done) = cpu::begin(cluster, members, how.hogs);
+                (Mend::Cores(starved), done)
+            }
+            FaultKind::SwapBinary => {
+                (Mend::Restart, restart::swap(cluster, members, how.binary.as_deref()).await)
+            }
         }
     }
 
     /// Mends what the fault broke. Says who came instead, if somebody did.
-    async fn end(&self, planned: &Planned, members: &[u32]) -> Result<Option<u32>, ClusterError> {
+    pub async fn end(
+        &self,
+        planned: &Planned,
+        members: &[u32],
+        mend: Mend,
+    ) -> Result<Option<u32>, ClusterError> {
         let cluster = &self.cluster;
-        match planned.kind {
-            FaultKind::Kill => kill::end(cluster, members)?,
-            FaultKind::Pause => pause::end(cluster, members)?,
-            FaultKind::Partition => cluster.net().heal(members)?,
-            FaultKind::Restart => restart::end(cluster, members)?,
-            FaultKind::MemberReplace => {
+        match mend {
+            Mend::Nothing => return Ok(None),
+            Mend::Launch => each(members, |member| cluster.launch(member))?,
+            Mend::Continue => pause::end(cluster, members)?,
+            Mend::Lift(rule) => cluster.network().lift(rule)?,
+            Mend::Place => disk::quicken(cluster, members).await?,
+            Mend::Ended(said) => disk::ended(cluster, members, &said).await?,
+            Mend::Space => disk::make_room(cluster, members).await?,
+            Mend::Files(damage) => damage::end(cluster, members, damage)?,
+            Mend::Cores(starved) => cpu::end(starved)?,
+            Mend::Restart => restart::again(cluster, members).await?,
+            Mend::Replace => {
                 membership::remove(cluster, one_of(members)).await?;
-                return membership::add(cluster, planned.role).await.map(Some);
+                return membership::add(cluster, planned.how.role).await.map(Some);
             }
-            // Nothing to mend.
-            FaultKind::MoveLeader
-            | FaultKind::MemberAdd
-            | FaultKind::MemberPromote
-            | FaultKind::MemberRemove => return Ok(None),
         }
         if planned.target == Target::Each {
             for &member in members {
@@ -238,6 +360,19 @@ impl Nemesis {
             }
         }
         Ok(None)
+    }
+
+    /// Drops history through each of the members, and records it like any other operation.
+    async fn compact(&self, members: &[u32], keep: u32) -> Result<(), ClusterError> {
+        for &member in members {
+            let process = self.process.fetch_add(1, Ordering::Relaxed);
+            let operation =
+                maintain::compact(&self.cluster, &self.clock, member, keep, process).await?;
+            let done = maintain::done(&operation);
+            self.recorder.record(Record::Op(operation)).await;
+            done?;
+        }
+        Ok(())
     }
 
     async fn skipped(&self, planned: &Planned, error: String) -> Window {
@@ -258,7 +393,7 @@ impl Nemesis {
         error: Option<String>,
     ) {
         let fault = planned.kind.name().to_owned();
-        let target = planned.target.name().to_owned();
+        let target = planned.target.to_string();
         let members = members.to_vec();
         let record = NemesisRecord { time_ns, fault, phase, members, target, error };
         self.recorder.record(Record::Nemesis(record)).await;
@@ -293,11 +428,6 @@ fn each(
 fn one_of(members: &[u32]) -> u32 {
     let [member] = members else { unreachable!("validated: not several at once: {members:?}") };
     *member
-}
-
-/// How a partition cuts, if the fault is one.
-pub(crate) fn cut_mode(mode: Option<CutMode>) -> CutMode {
-    mode.unwrap_or_default()
 }
 
 #[cfg(test)]

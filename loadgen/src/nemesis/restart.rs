@@ -1,6 +1,8 @@
 //! Members that are stopped as an operator stops them, by SIGTERM, and started again with the same
-//! flags. A leader may hand over first; a member that does not end, or ends badly, is an error.
+//! flags, perhaps from another executable for a while. A leader may hand over first; a member that
+//! does not end, or ends badly, is an error.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -22,6 +24,19 @@ pub(super) async fn begin(cluster: &Arc<Cluster>, members: &[u32]) -> Result<(),
     result
 }
 
-pub(super) fn end(cluster: &Cluster, members: &[u32]) -> Result<(), ClusterError> {
-    each(members, |member| cluster.launch(member))
+/// Stops them, and starts them from another executable.
+pub(super) async fn swap(
+    cluster: &Arc<Cluster>,
+    members: &[u32],
+    binary: Option<&Path>,
+) -> Result<(), ClusterError> {
+    let binary = binary.expect("validated: a swap names its binary");
+    let stopped = begin(cluster, members).await;
+    stopped.and(each(members, |member| cluster.launch_from(binary, member)))
+}
+
+/// Stops them, and starts them from their own executable.
+pub(super) async fn again(cluster: &Arc<Cluster>, members: &[u32]) -> Result<(), ClusterError> {
+    let stopped = begin(cluster, members).await;
+    stopped.and(each(members, |member| cluster.launch(member)))
 }

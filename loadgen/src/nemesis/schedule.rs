@@ -1,10 +1,12 @@
 //! The timetable of a run's faults: a pure function of the workload and the seed.
 
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use toml::Spanned;
 
 use crate::clock::nanos;
-use crate::workload::{CutMode, Fault, FaultKind, Role, Target, Workload};
+use crate::workload::{Fault, FaultKind, How, Pick, Target, When, Workload};
 
 /// Random stream of the timetable; clients use streams from 0 on.
 const SCHEDULE_STREAM: u64 = u64::MAX;
@@ -12,9 +14,11 @@ const SCHEDULE_STREAM: u64 = u64::MAX;
 pub(super) const TARGET_STREAM: u64 = u64::MAX - 1;
 
 /// A fault on the timetable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// When it begins, after the start of the load.
+    /// From when its start counts.
+    pub from: Moment,
+    /// When it begins, after that.
     pub start_ns: u64,
     /// How long it lasts, from when it really began.
     pub lasts_ns: u64,
@@ -22,12 +26,21 @@ pub struct Planned {
     pub kind: FaultKind,
     /// To whom.
     pub target: Target,
-    /// What a member that is added is at first.
-    pub role: Role,
-    /// How a partition cuts.
-    pub mode: CutMode,
-    /// Whether a kill also takes from the log what was not synced.
-    pub lose_unsynced: bool,
+    /// How.
+    pub how: How,
+    /// What others call it by.
+    pub name: Option<String>,
+}
+
+/// From when the start of a fault counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moment {
+    /// The start of the load.
+    Load,
+    /// The first time that the fault of this name begins.
+    During(String),
+    /// The first time that the fault of this name has ended.
+    After(String),
 }
 
 impl Planned {
@@ -52,40 +65,74 @@ pub fn timetable(workload: &Workload, seed: u64) -> Vec<Planned> {
     let duration_ns = nanos(*workload.duration.get_ref());
     let mut planned = Vec::new();
     for fault in &workload.faults {
+        let is_once = fault.every.is_none();
         for start_ns in starts(fault, duration_ns) {
             let start_ns = moved(start_ns, nanos(fault.jitter), &mut random);
-            let lasts_ns = nanos(fault.lasts());
-            if fault.every.is_none() || fits(start_ns, lasts_ns, duration_ns) {
-                planned.push(plan(fault, start_ns, lasts_ns));
+            if is_once || fits(start_ns, nanos(fault.lasts()), duration_ns) {
+                planned.push(plan(fault, start_ns));
             }
         }
+    }
+    for pick in &workload.picks {
+        planned.extend(picked(pick, duration_ns, &mut random));
     }
     planned.sort_by_key(|planned| planned.start_ns);
     planned
 }
 
-fn plan(fault: &Fault, start_ns: u64, lasts_ns: u64) -> Planned {
+fn plan(fault: &Fault, start_ns: u64) -> Planned {
+    let from = match fault.when.as_ref().map(Spanned::get_ref) {
+        Some(When::During(name)) => Moment::During(name.clone()),
+        Some(When::After(name)) => Moment::After(name.clone()),
+        Some(When::Load(_)) | None => Moment::Load,
+    };
     Planned {
+        from,
         start_ns,
-        lasts_ns,
+        lasts_ns: nanos(fault.lasts()),
         kind: *fault.kind.get_ref(),
         target: *fault.target.get_ref(),
-        role: fault.role.as_ref().map(|role| *role.get_ref()).unwrap_or_default(),
-        mode: super::cut_mode(fault.mode.as_ref().map(|mode| *mode.get_ref())),
-        lose_unsynced: fault.lose_unsynced.as_ref().is_some_and(|lose| *lose.get_ref()),
+        how: fault.how(),
+        name: fault.name.as_ref().map(|name| name.get_ref().clone()),
     }
 }
 
-fn starts(fault: &Fault, duration_ns: u64) -> Vec<u64> {
-    if let Some(at) = &fault.at {
-        return vec![nanos(*at.get_ref())];
+/// One fault at a time. Each comes once before one comes twice: they are shuffled when none is left.
+fn picked(pick: &Pick, duration_ns: u64, random: &mut impl Rng) -> Vec<Planned> {
+    let mut left: Vec<&Fault> = Vec::new();
+    let mut planned = Vec::new();
+    for start_ns in repeated(nanos(*pick.every.get_ref()), duration_ns) {
+        if left.is_empty() {
+            left.extend(pick.from.get_ref());
+            left.shuffle(random);
+        }
+        let Some(fault) = left.pop() else { break };
+        let start_ns = moved(start_ns, nanos(pick.jitter), random);
+        if fits(start_ns, nanos(fault.lasts()), duration_ns) {
+            planned.push(plan(fault, start_ns));
+        }
     }
-    let every = fault.every.as_ref().map_or(duration_ns, |every| nanos(*every.get_ref()));
+    planned
+}
+
+/// Starts of a fault, each after the moment from which it counts.
+fn starts(fault: &Fault, duration_ns: u64) -> Vec<u64> {
+    if let Some(every) = &fault.every {
+        return repeated(nanos(*every.get_ref()), duration_ns);
+    }
+    let share_ns = match fault.when.as_ref().map(Spanned::get_ref) {
+        Some(When::Load(share)) => duration_ns / 100 * u64::from(*share),
+        Some(When::During(_) | When::After(_)) | None => 0,
+    };
+    vec![share_ns + fault.at.as_ref().map_or(0, |at| nanos(*at.get_ref()))]
+}
+
+fn repeated(every_ns: u64, duration_ns: u64) -> Vec<u64> {
     let mut starts = Vec::new();
-    let mut start = every;
-    while start < duration_ns {
-        starts.push(start);
-        start += every;
+    let mut start_ns = every_ns;
+    while start_ns < duration_ns {
+        starts.push(start_ns);
+        start_ns += every_ns;
     }
     starts
 }
@@ -138,7 +185,7 @@ mod tests {
         let workload = workload(
             "[[faults]]\nkind = \"kill\"\ntarget = \"leader\"\nat = \"5s\"\nfor = \"4s\"\n",
         );
-        let planned = timetable(&workload, 1)[0];
+        let planned = timetable(&workload, 1).remove(0);
         for (began_s, end_s) in
             [(5, Some(9)), (9, Some(13)), (27, Some(30)), (28, Some(30)), (29, None), (31, None)]
         {
@@ -159,5 +206,50 @@ mod tests {
         for (planned, middle) in planned.iter().zip([10 * S, 20 * S]) {
             assert!(planned.start_ns.abs_diff(middle) <= 2 * S);
         }
+    }
+
+    #[test]
+    fn a_share_of_the_load_and_what_another_fault_does_are_times_too() {
+        let workload = workload(
+            "[[faults]]\nname = \"first\"\nkind = \"kill\"\ntarget = \"leader\"\nwhen = \"40%\"\n\
+             at = \"1s\"\nfor = \"4s\"\n\
+             [[faults]]\nkind = \"pause\"\ntarget = \"any\"\nwhen = \"after first\"\nat = \"2s\"\n\
+             for = \"1s\"\n\
+             [[faults]]\nkind = \"pause\"\ntarget = \"any\"\nwhen = \"during first\"\nfor = \"1s\"\n",
+        );
+        let mut planned = timetable(&workload, 1);
+        planned.sort_by_key(|planned| planned.lasts_ns);
+        let first = || "first".to_owned();
+        let expected =
+            [(Moment::During(first()), 0), (Moment::After(first()), 2), (Moment::Load, 13)];
+        let mut found: Vec<(Moment, u64)> =
+            planned.into_iter().map(|p| (p.from, p.start_ns / S)).collect();
+        found.sort_by_key(|(_, start)| *start);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_pick_does_each_once_before_one_twice() {
+        let workload = workload(
+            "[[picks]]\nevery = \"3s\"\n\
+             [[picks.from]]\nkind = \"kill\"\ntarget = \"leader\"\nfor = \"1s\"\n\
+             [[picks.from]]\nkind = \"pause\"\ntarget = \"any\"\nfor = \"1s\"\n\
+             [[picks.from]]\nkind = \"partition\"\ntarget = \"any\"\nfor = \"1s\"\n",
+        );
+        let kinds = |seed| -> Vec<FaultKind> {
+            timetable(&workload, seed).iter().map(|planned| planned.kind).collect()
+        };
+        let mut orders = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            let kinds = kinds(seed);
+            assert_eq!(kinds.len(), 9);
+            for round in kinds.chunks(3) {
+                let mut round = round.to_vec();
+                round.sort_unstable();
+                assert_eq!(round, [FaultKind::Kill, FaultKind::Pause, FaultKind::Partition]);
+            }
+            orders.insert(kinds);
+        }
+        assert!(orders.len() > 10, "the seed decides: {}", orders.len());
     }
 }

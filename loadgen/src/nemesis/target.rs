@@ -13,7 +13,14 @@ use crate::workload::{Role, Target};
 pub(super) async fn leader_if_needed(cluster: &Cluster, target: Target) -> Option<u32> {
     match target {
         Target::Leader | Target::Follower => readiness::leader(cluster).await,
-        Target::Learner | Target::Any | Target::All | Target::Each | Target::New => None,
+        Target::Learner
+        | Target::Any
+        | Target::Minority
+        | Target::Majority
+        | Target::All
+        | Target::Each
+        | Target::New
+        | Target::Member(_) => None,
     }
 }
 
@@ -26,6 +33,7 @@ pub fn choose(
     random: &mut impl Rng,
 ) -> Result<Vec<u32>, String> {
     let free = roster.seats().iter().filter(|seat| !busy.contains(&seat.member));
+    let all_voters = roster.voters().count();
     let voters = free.clone().filter(|seat| seat.role == Role::Voter);
     match (target, leader) {
         (Target::Leader | Target::Follower, None) => Err("no member leads".to_owned()),
@@ -44,11 +52,33 @@ pub fn choose(
             Err("some members are under another fault".to_owned())
         }
         (Target::All | Target::Each, _) => Ok(free.map(|seat| seat.member).collect()),
+        (Target::Minority, _) => several(voters, (all_voters.saturating_sub(1)) / 2, random),
+        (Target::Majority, _) => several(voters, all_voters / 2 + 1, random),
+        (Target::Member(member), _) if roster.seat(member).is_none() => {
+            Err(format!("m{member} is no member"))
+        }
+        (Target::Member(member), _) if busy.contains(&member) => {
+            Err(format!("m{member} is under another fault"))
+        }
+        (Target::Member(member), _) => Ok(vec![member]),
         (Target::New, _) => Ok(Vec::new()),
     }
 }
 
 const EVERY_MEMBER_BUSY: &str = "every member is under a fault";
+
+fn several<'a>(
+    seats: impl Iterator<Item = &'a Seat>,
+    count: usize,
+    random: &mut impl Rng,
+) -> Result<Vec<u32>, String> {
+    let mut chosen = seats.map(|seat| seat.member).choose_multiple(random, count);
+    chosen.sort_unstable();
+    if chosen.len() == count && count > 0 {
+        return Ok(chosen);
+    }
+    Err(format!("{} of {count} voters are free of faults", chosen.len()))
+}
 
 fn one<'a>(
     seats: impl Iterator<Item = &'a Seat>,
@@ -102,6 +132,13 @@ mod tests {
             (Target::Each, None, &[1], sets(&[&[]])),
             (Target::New, None, &[1], sets(&[&[]])),
             (Target::All, None, &[0], sets(&[&[]])),
+            (Target::Minority, None, &[], sets(&[&[0], &[1], &[2]])),
+            (Target::Minority, None, &[0, 1], sets(&[&[2]])),
+            (Target::Majority, None, &[], sets(&[&[0, 1], &[0, 2], &[1, 2]])),
+            (Target::Majority, None, &[0, 1], sets(&[&[]])),
+            (Target::Member(1), None, &[], sets(&[&[1]])),
+            (Target::Member(1), None, &[1], sets(&[&[]])),
+            (Target::Member(7), None, &[], sets(&[&[]])),
         ] {
             let busy_text = format!("{busy:?}");
             let expected: BTreeSet<Vec<u32>> = expected;

@@ -148,8 +148,8 @@ impl Run {
         tokio::time::sleep(self.settings.workload.settle).await;
         let cpu = cpu_before.zip(started.cluster.cpu_seconds());
         // A process that ended took its count with it.
-        let goes_on = ["pause", "partition", "move_leader"];
-        let whole = self.report.faults.iter().all(|window| goes_on.contains(&window.fault));
+        let whole =
+            !self.settings.workload.every_fault().any(|f| f.kind.get_ref().ends_processes());
         self.report.members_cpu_s = cpu.filter(|_| whole).map(|(before, after)| after - before);
         self.report.members = metering.end().await;
         let mut load = shared.stats.summary(elapsed);

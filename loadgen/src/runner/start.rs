@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{HISTORY, Run, RunError, Started, folder_error, refused};
 use crate::client::etcd::Client;
-use crate::cluster::{Cluster, ClusterError, readiness};
+use crate::cluster::{Cluster, ClusterError, Needs, failpoints, readiness};
 use crate::recorder::Recorder;
 use crate::watcher;
 use crate::workload::System;
@@ -36,7 +36,8 @@ impl Run {
             let spec = &self.settings.workload.cluster;
             let (count, system) = (self.settings.workload.members(), spec.system.name());
             self.live.step(&format!("starting {count} members of {system}"));
-            Cluster::start(spec, &self.folder).await?
+            let needs = Needs::of(&self.settings.workload);
+            Cluster::start_for(spec, needs, &self.folder).await?
         };
         self.report.endpoints = cluster.endpoints();
         Ok(cluster)
@@ -47,6 +48,11 @@ impl Run {
         let roster = cluster.roster();
         for seat in roster.seats() {
             version = readiness::ready(&cluster, seat.member).await?.version;
+        }
+        if Needs::of(&self.settings.workload).failpoints && self.settings.endpoints.is_none() {
+            for seat in roster.seats() {
+                failpoints::places(&cluster, seat.member).await?;
+            }
         }
         self.report.system = self.system(&cluster, &version);
         self.live.step(&format!(

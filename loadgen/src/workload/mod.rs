@@ -5,6 +5,7 @@
 //! command line are applied in between, so that what is validated is what runs.
 
 mod error;
+mod fault;
 mod keys;
 mod mix;
 mod overrides;
@@ -22,6 +23,10 @@ use toml::Spanned;
 
 pub use error::WorkloadError;
 pub(crate) use error::nearest;
+pub use fault::{
+    CutMode, Direction, DiskPlace, Fault, FaultKind, How, Links, Pick, Role, Shape, Target, Then,
+    When,
+};
 pub use keys::{Distribution, KeyShape, Keys, Sizes, Values};
 pub use mix::{Compaction, Leases, Lists, Mix};
 pub use overrides::Overrides;
@@ -94,6 +99,9 @@ pub struct Workload {
     /// What to break.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// What to break, one of several at a time.
+    #[serde(default)]
+    pub picks: Vec<Pick>,
 }
 
 /// What to start.
@@ -114,6 +122,9 @@ pub struct ClusterSpec {
     pub election_timeout: Option<Duration>,
     /// Further flags, passed as they are.
     pub args: Vec<String>,
+    /// Each member has a disk of its own of this size, in memory, which can be full.
+    #[serde(deserialize_with = "units::optional_spanned_size")]
+    pub disk: Option<Spanned<usize>>,
 }
 
 impl Default for ClusterSpec {
@@ -125,6 +136,7 @@ impl Default for ClusterSpec {
             heartbeat_interval: None,
             election_timeout: None,
             args: Vec::new(),
+            disk: None,
         }
     }
 }
@@ -216,173 +228,6 @@ pub enum WatchStart {
     Now,
 }
 
-/// What to break, when, for how long.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// What is done.
-    pub kind: Spanned<FaultKind>,
-    /// To whom.
-    pub target: Spanned<Target>,
-    /// Once, this long after the load began.
-    #[serde(default, deserialize_with = "units::optional_spanned_duration")]
-    pub at: Option<Spanned<Duration>>,
-    /// Again and again, this long from start to start.
-    #[serde(default, deserialize_with = "units::optional_spanned_duration")]
-    pub every: Option<Spanned<Duration>>,
-    /// Each start is moved by up to this much, either way.
-    #[serde(default, deserialize_with = "units::duration")]
-    pub jitter: Duration,
-    /// How long it lasts; absent from a fault that is done at once.
-    #[serde(rename = "for", default, deserialize_with = "units::optional_spanned_duration")]
-    pub lasts: Option<Spanned<Duration>>,
-    /// What a member that is added is at first; a voter if absent.
-    #[serde(rename = "as", default)]
-    pub role: Option<Spanned<Role>>,
-    /// How a partition cuts; `hold` if absent.
-    #[serde(default)]
-    pub mode: Option<Spanned<CutMode>>,
-    /// After a kill, take from the log on disk what was not yet synced, as a power cut would.
-    #[serde(default)]
-    pub lose_unsynced: Option<Spanned<bool>>,
-}
-
-/// What a fault does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// SIGKILL, then a restart.
-    Kill,
-    /// SIGSTOP, then SIGCONT.
-    Pause,
-    /// Nothing gets from or to the member's peers.
-    Partition,
-    /// The leader is asked to hand over to the member. Done at once.
-    MoveLeader,
-    /// SIGTERM, then a restart.
-    Restart,
-    /// A member comes, with an empty folder. Done when it serves.
-    MemberAdd,
-    /// A learner becomes a voter. Done when it serves.
-    MemberPromote,
-    /// The member is removed. Done when it has learned that, and ended.
-    MemberRemove,
-    /// SIGKILL, for good; then the member is removed, and a new one with an empty folder comes.
-    MemberReplace,
-}
-
-impl Fault {
-    /// How long it lasts; no time if it is done at once.
-    pub fn lasts(&self) -> Duration {
-        self.lasts.as_ref().map_or(Duration::ZERO, |lasts| *lasts.get_ref())
-    }
-}
-
-impl FaultKind {
-    /// Name in workload files and histories.
-    pub fn name(self) -> &'static str {
-        match self {
-            FaultKind::Kill => "kill",
-            FaultKind::Pause => "pause",
-            FaultKind::Partition => "partition",
-            FaultKind::MoveLeader => "move_leader",
-            FaultKind::Restart => "restart",
-            FaultKind::MemberAdd => "member_add",
-            FaultKind::MemberPromote => "member_promote",
-            FaultKind::MemberRemove => "member_remove",
-            FaultKind::MemberReplace => "member_replace",
-        }
-    }
-
-    /// Whether it is done at once, with nothing to mend: it has no length.
-    pub fn is_done_at_once(self) -> bool {
-        match self {
-            FaultKind::MoveLeader
-            | FaultKind::MemberAdd
-            | FaultKind::MemberPromote
-            | FaultKind::MemberRemove => true,
-            FaultKind::Kill
-            | FaultKind::Pause
-            | FaultKind::Partition
-            | FaultKind::Restart
-            | FaultKind::MemberReplace => false,
-        }
-    }
-
-    /// Whether others are members after it than before. One such fault waits for another, and so does
-    /// one that is done to a learner.
-    pub fn changes_membership(self) -> bool {
-        match self {
-            FaultKind::MemberAdd
-            | FaultKind::MemberPromote
-            | FaultKind::MemberRemove
-            | FaultKind::MemberReplace => true,
-            FaultKind::Kill
-            | FaultKind::Pause
-            | FaultKind::Partition
-            | FaultKind::MoveLeader
-            | FaultKind::Restart => false,
-        }
-    }
-}
-
-/// What a member may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// It votes, and serves everything.
-    #[default]
-    Voter,
-    /// It follows the log, and serves next to nothing, until it is promoted.
-    Learner,
-}
-
-/// To which members a fault is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// The one that leads when the fault begins.
-    Leader,
-    /// A voter that does not lead.
-    Follower,
-    /// One that does not vote.
-    Learner,
-    /// One, by chance.
-    Any,
-    /// Every one, at once.
-    All,
-    /// Every one, one after the other: the next when the last one is whole again.
-    Each,
-    /// One that is not there yet.
-    New,
-}
-
-impl Target {
-    /// Name in workload files and histories.
-    pub fn name(self) -> &'static str {
-        match self {
-            Target::Leader => "leader",
-            Target::Follower => "follower",
-            Target::Learner => "learner",
-            Target::Any => "any",
-            Target::All => "all",
-            Target::Each => "each",
-            Target::New => "new",
-        }
-    }
-}
-
-/// How a partition cuts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CutMode {
-    /// Bytes stay where they are and new connections hang, as when a cable is pulled.
-    #[default]
-    Hold,
-    /// Connections are closed, and new ones at once after they were made.
-    Reset,
-}
-
 fn default_request_timeout() -> Spanned<Duration> {
     Spanned::new(0..0, Duration::from_secs(5))
 }
@@ -418,6 +263,17 @@ impl Workload {
     /// Logical clients: operations in flight at most.
     pub fn clients_in_flight(&self) -> u32 {
         *self.pacing.max_in_flight.as_ref().unwrap_or(&self.clients).get_ref()
+    }
+
+    /// Every fault that may be done.
+    pub fn every_fault(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().chain(self.picks.iter().flat_map(|pick| pick.from.get_ref()))
+    }
+
+    /// Leaves out all faults.
+    pub fn break_nothing(&mut self) {
+        self.faults.clear();
+        self.picks.clear();
     }
 
     /// Members that the cluster has when it is started by us.

@@ -118,7 +118,7 @@ impl Overrides {
             workload.record = record;
         }
         if self.no_faults {
-            workload.faults.clear();
+            workload.break_nothing();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Whether a workload can be run: what each part means together with the others.
 
+mod faults;
 mod load;
 
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{Fault, FaultKind, Role, Slow, System, Target, Watches, Workload, WorkloadError};
+use super::{Slow, Watches, Workload, WorkloadError};
 
 /// More members than anybody runs; a typo rather than a wish.
 const MEMBERS_MAX: u32 = 9;
@@ -52,7 +53,7 @@ impl Rules<'_> {
             .or_else(|| self.mix())
             .or_else(|| self.lists())
             .or_else(|| self.workload.watches.iter().find_map(|group| self.watches(group)))
-            .or_else(|| self.workload.faults.iter().find_map(|fault| self.fault(fault)))
+            .or_else(|| self.faults())
     }
 
     fn times(&self) -> Broken {
@@ -110,160 +111,6 @@ impl Rules<'_> {
             return broken(slow.span(), message.to_owned());
         }
         None
-    }
-
-    fn fault(&self, fault: &Fault) -> Broken {
-        self.fault_place(fault).or_else(|| self.fault_time(fault)).or_else(|| self.fault_how(fault))
-    }
-
-    fn fault_place(&self, fault: &Fault) -> Broken {
-        let kind = *fault.kind.get_ref();
-        if self.origin == Origin::Attached {
-            return broken(
-                fault.kind.span(),
-                format!(
-                    "{} needs members that we started; drop --endpoints or add --no-faults",
-                    kind.name()
-                ),
-            );
-        }
-        let grows = self.workload.faults.iter().any(|f| *f.kind.get_ref() == FaultKind::MemberAdd);
-        let alone = self.workload.members() == 1 && !grows;
-        let target = *fault.target.get_ref();
-        if let Some(message) = misfit(kind, target) {
-            return broken(fault.target.span(), message);
-        }
-        match (kind, target) {
-            (FaultKind::Partition, _) if alone => broken(
-                fault.kind.span(),
-                "a cluster of 1 member has no peer links to cut".to_owned(),
-            ),
-            (FaultKind::MemberRemove | FaultKind::MemberReplace, _) if alone => {
-                broken(fault.kind.span(), "a cluster of 1 member cannot lose it".to_owned())
-            }
-            (_, Target::Follower) if alone => broken(
-                fault.target.span(),
-                "a cluster of 1 member has no follower; target leader or any".to_owned(),
-            ),
-            (_, Target::Learner) if !self.has_learners() => broken(
-                fault.target.span(),
-                "nobody ever is a learner: add a fault member_add with as = \"learner\"".to_owned(),
-            ),
-            _ => None,
-        }
-    }
-
-    fn has_learners(&self) -> bool {
-        let is_learner = |role: &Spanned<Role>| *role.get_ref() == Role::Learner;
-        self.workload.faults.iter().any(|fault| fault.role.as_ref().is_some_and(is_learner))
-    }
-
-    fn fault_time(&self, fault: &Fault) -> Broken {
-        Self::fault_length(fault).or_else(|| match (&fault.at, &fault.every) {
-            (Some(_), Some(every)) => {
-                broken(every.span(), "a fault has `at` or `every`, not both".to_owned())
-            }
-            (None, None) => broken(
-                fault.kind.span(),
-                "when? a fault needs `at` (once) or `every` (again and again)".to_owned(),
-            ),
-            (Some(at), None) => self.late(fault, at),
-            (None, Some(every)) if *every.get_ref() <= fault.lasts() => broken(
-                every.span(),
-                "the fault would begin again before it has ended: `every` must exceed `for`"
-                    .to_owned(),
-            ),
-            (None, Some(every)) => self.late(fault, every),
-        })
-    }
-
-    fn fault_length(fault: &Fault) -> Broken {
-        let kind = *fault.kind.get_ref();
-        match &fault.lasts {
-            None if kind.is_done_at_once() => None,
-            None => broken(fault.kind.span(), format!("how long? a {} needs `for`", kind.name())),
-            Some(lasts) if kind.is_done_at_once() => {
-                broken(lasts.span(), format!("a {} is done at once: leave `for` out", kind.name()))
-            }
-            Some(lasts) if lasts.get_ref().is_zero() => {
-                broken(lasts.span(), "a fault must last longer than 0".to_owned())
-            }
-            Some(_) => None,
-        }
-    }
-
-    /// Whether the first time of a fault may come too late for at least half of it.
-    fn late(&self, fault: &Fault, first: &Spanned<Duration>) -> Broken {
-        let duration = *self.workload.duration.get_ref();
-        let begins = first.get_ref().saturating_add(fault.jitter);
-        if begins >= duration {
-            let message = format!("begins when the load has ended (duration is {duration:?})");
-            return broken(first.span(), message);
-        }
-        let half = fault.lasts() / 2;
-        (begins.saturating_add(half) > duration).then(|| {
-            let message =
-                format!("less than half of the fault fits in the load (duration is {duration:?})");
-            (first.span(), message)
-        })
-    }
-
-    fn fault_how(&self, fault: &Fault) -> Broken {
-        let kind = *fault.kind.get_ref();
-        if let Some(mode) = fault.mode.as_ref().filter(|_| kind != FaultKind::Partition) {
-            return broken(mode.span(), "only a partition has a mode".to_owned());
-        }
-        if let Some(role) = &fault.role
-            && !matches!(kind, FaultKind::MemberAdd | FaultKind::MemberReplace)
-        {
-            return broken(role.span(), "only a member that comes is `as` something".to_owned());
-        }
-        let lose = fault.lose_unsynced.as_ref()?;
-        if kind != FaultKind::Kill {
-            return broken(lose.span(), "only a kill can lose what was not synced".to_owned());
-        }
-        if *lose.get_ref() && self.workload.cluster.system != System::Rusd {
-            return broken(
-                lose.span(),
-                "lose_unsynced needs rusd, which notes how far its log is synced".to_owned(),
-            );
-        }
-        None
-    }
-}
-
-/// Why a fault cannot be done to such a target, whatever the cluster, if it cannot.
-fn misfit(kind: FaultKind, target: Target) -> Option<String> {
-    let (name, to) = (kind.name(), target.name());
-    match (kind, target) {
-        (FaultKind::MoveLeader, Target::Follower)
-        | (FaultKind::MemberAdd, Target::New)
-        | (FaultKind::MemberPromote, Target::Learner) => None,
-        (FaultKind::MoveLeader, _) => Some(
-            "move_leader hands over to a member that does not lead; target follower".to_owned(),
-        ),
-        (FaultKind::MemberAdd, _) => {
-            Some("member_add is done to a member that is not there yet; target new".to_owned())
-        }
-        (FaultKind::MemberPromote, _) => {
-            Some("member_promote is done to one that does not vote; target learner".to_owned())
-        }
-        (_, Target::New) => {
-            Some(format!("a {name} is done to members that are there, not to {to}"))
-        }
-        (FaultKind::MemberRemove, Target::All | Target::Each)
-        | (FaultKind::MemberReplace, Target::All) => {
-            Some(format!("a {name} of {to} would leave nobody"))
-        }
-        (
-            FaultKind::Kill
-            | FaultKind::Pause
-            | FaultKind::Partition
-            | FaultKind::Restart
-            | FaultKind::MemberRemove
-            | FaultKind::MemberReplace,
-            _,
-        ) => None,
     }
 }
 

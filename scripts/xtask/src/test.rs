@@ -76,6 +76,7 @@ fn end_to_end(steps: &mut Steps, args: &Args, binaries: &Binaries, kept: &Path) 
     door::steps(steps, binaries);
     power_loss::steps(steps, binaries);
     steps.run("model against etcd", || model(binaries, args.model_operations));
+    steps.run("each fault has its effect on etcd", faults_on_etcd);
     steps.run("mixed-faults, judged", || judged(binaries, kept, &args.duration));
     steps.run("members come and go, judged", || membership::step(binaries));
     // Last: its rusd takes the place of the one that the steps before it ran.
@@ -84,12 +85,28 @@ fn end_to_end(steps: &mut Steps, args: &Args, binaries: &Binaries, kept: &Path) 
 
 /// A build of its own, in which members can be made to end, wait and fail at named places.
 fn failpoints() -> Result<Outcome> {
-    let built = ["test", "--workspace", "--features", "rusd/failpoints"];
-    let e2e = ["--test", "e2e", "failpoints::"];
-    workspace::must(&mut workspace::cargo(built.into_iter().chain(e2e)))?;
+    // Planted bugs are not asked for; their build notes how far the log is synced.
+    let features = "rusd/failpoints,rusd/planted-bugs,rusd-loadgen/failpoints";
+    let built = ["test", "--workspace", "--features", features];
+    for tests in [["--test", "e2e", "failpoints::"], ["--test", "faults", "acted::"]] {
+        workspace::must(&mut workspace::cargo(built.into_iter().chain(tests)))?;
+    }
     let own = ["test", "-p", "rusd-failpoint", "--features", "enabled"];
     workspace::must(&mut workspace::cargo(own))?;
     Ok(Outcome::Passed("ends, waits and failures".to_owned()))
+}
+
+/// The tests of loadgen's faults, which ran on rusd with all others. Those that the member acts out need
+/// a build of its own, and are in no build here.
+fn faults_on_etcd() -> Result<Outcome> {
+    if !peers::is_available() {
+        return Ok(Outcome::Skipped(peers::MISSING.to_owned()));
+    }
+    let etcd = workspace::peer("etcd");
+    let built = ["test", "--workspace", "--test", "faults", "--", "--test-threads", "2"];
+    let mut tests = workspace::cargo(built);
+    workspace::must(tests.env("LOADGEN_E2E_SYSTEM", "etcd").env("LOADGEN_E2E_BINARY", etcd))?;
+    Ok(Outcome::Passed("all but slow_disk, disk_error, lose_unsynced".to_owned()))
 }
 
 /// The checker's model of etcd against etcd itself, on random sequential operations.
