@@ -166,7 +166,7 @@ impl Engine {
         let fold_is_due = is_late || (idle && !compacting);
         let folding = fold_is_due && !self.generations.is_one_coming() && self.fold()?;
         let defragmenting = self.defragmentation.turn()?;
-        // While writes come in, a turn lasts the whole interval: few large transactions.
+        // While writes come in, a turn lasts the whole interval: few transactions.
         let in_haste = idle || self.meter.is_compaction_awaited();
         Ok(defragmenting || ((compacting || folding) && in_haste))
     }

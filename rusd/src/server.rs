@@ -419,7 +419,7 @@ impl Starting<'_> {
             generations: has_files.then_some(generations),
             progress: Arc::clone(&member.progress),
             inbox: inbox.clone(),
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             blocking_work: BlockingWork::OnThreads,
         }
     }

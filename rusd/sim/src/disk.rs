@@ -2,7 +2,8 @@
 //!
 //! A killed process loses nothing that it has written: the system still has it. A loss of power
 //! keeps what was synced, and of what was written after the last sync a beginning of any length,
-//! as a file that is written in order may. The engine's commits are kept whole or not at all. Entries
+//! which may end within a write: records carry checksums, and a reader stops at the first that is not
+//! whole, so that sectors in another order come to the same. The engine's commits are kept whole or not at all. Entries
 //! that the log has forgotten may be there again.
 
 use std::sync::Arc;
@@ -142,6 +143,14 @@ impl Unit {
 }
 
 impl Unit {
+    /// A beginning of it, if it can have one: some entries, without the hard state that is written
+    /// after them.
+    fn torn(self, rng: &mut impl Rng) -> Option<Unit> {
+        let Unit::Append { mut entries, .. } = self else { return None };
+        entries.truncate(rng.random_range(0..=entries.len()));
+        (!entries.is_empty()).then_some(Unit::Append { entries, hard_state: None })
+    }
+
     /// Where it marks the log.
     fn mark(&self) -> Option<Index> {
         match self {
@@ -170,12 +179,14 @@ impl LogFile {
     fn lose_power(&mut self, rng: &mut impl Rng) {
         let kept = rng.random_range(0..=self.unsynced.len());
         for (number, unit) in std::mem::take(&mut self.unsynced).into_iter().enumerate() {
-            // What a cut removes is no part of what is written in order.
-            let is_kept = match unit {
-                Unit::Cut(_) => rng.random_bool(0.5),
-                _ => number < kept,
+            let left = match unit {
+                // What a cut removes is no part of what is written in order.
+                Unit::Cut(_) => rng.random_bool(0.5).then_some(unit),
+                unit if number < kept => Some(unit),
+                unit if number == kept => unit.torn(rng),
+                _ => None,
             };
-            if is_kept {
+            if let Some(unit) = left {
                 unit.write(&mut self.durable).expect("memory takes all");
                 self.marked = unit.mark().unwrap_or(self.marked);
             }
@@ -283,13 +294,16 @@ mod tests {
             log.append(&[entry(2)], None).unwrap();
             log.sync().unwrap();
             log.append(&[entry(3)], None).unwrap();
-            log.append(&[entry(4)], None).unwrap();
+            let state = HardState { term: 1, vote: 3, commit: 0 };
+            log.append(&[entry(4), entry(5)], Some(state)).unwrap();
             disk.crash(Loss::OfProcess, &mut ChaCha8Rng::seed_from_u64(seed));
-            assert_eq!(disk.log().last_index(), Index(4));
+            assert_eq!(disk.log().last_index(), Index(5));
             disk.crash(Loss::OfPower, &mut ChaCha8Rng::seed_from_u64(seed));
-            kept.insert(disk.log().last_index().0);
+            kept.insert((disk.log().last_index().0, disk.log().hard_state().vote));
         }
-        assert_eq!(kept.into_iter().collect::<Vec<_>>(), [2, 3, 4]);
+        // Torn, too: all entries without the vote that follows them.
+        let all = [(2, 0), (3, 0), (4, 0), (5, 0), (5, 3)];
+        assert_eq!(kept.into_iter().collect::<Vec<_>>(), all);
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl Host {
             generations: Some(generations),
             progress: Arc::<Progress>::clone(&assembly.member.progress),
             inbox: inbox.clone(),
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             blocking_work: BlockingWork::InPlace,
         };
         let (handler, lease_messages) =
@@ -514,7 +514,9 @@ pub(crate) fn open(disk: &Disk, config: &Config) -> Result<Opened, Failure> {
         ..rusd_state::Options::default()
     };
     let backend = generations.current();
-    let state = StateMachine::open(backend, HistoryOptions::default(), options)
-        .map_err(|error| fail(&error))?;
+    // So that a flush is several transactions, between which a crash may come.
+    let history_options = HistoryOptions { batch_bytes_max: 1 << 10, ..HistoryOptions::default() };
+    let state =
+        StateMachine::open(backend, history_options, options).map_err(|error| fail(&error))?;
     Ok(Opened { log, state, generations: Arc::new(generations) })
 }

@@ -24,7 +24,7 @@ use rusd_raft::{Index, SnapshotOrder, Term};
 use rusd_state::storage::incoming::Installation;
 use rusd_state::storage::{Export, Generations, History, ImportError, StorageError};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
@@ -186,7 +186,7 @@ pub struct SnapshotSink {
     /// The way to the driver.
     pub inbox: Inbox,
     /// Held by the one that is being taken.
-    pub turn: Semaphore,
+    pub turn: Arc<Semaphore>,
     /// Where chunks are written.
     pub blocking_work: BlockingWork,
 }
@@ -200,7 +200,7 @@ impl SnapshotSink {
         let Some(generations) = &self.generations else {
             return Err(Status::unimplemented("this member's engine takes no snapshots"));
         };
-        let Ok(_turn) = self.turn.try_acquire() else {
+        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
             return Err(Status::resource_exhausted("another snapshot is being taken"));
         };
         let mut chunks = std::pin::pin!(chunks);
@@ -213,7 +213,10 @@ impl SnapshotSink {
         tracing::info!(index, from, "taking a snapshot");
         let term = Term(first.term);
         let generations = Arc::clone(generations);
-        let mut installation = self.blocking(move || Installation::begin(&generations)).await?;
+        // What has begun goes on if nobody waits for it any more, and has its turn until it ends.
+        let turn = Arc::new(turn);
+        let begin = move || Installation::begin(&generations);
+        let mut installation = self.blocking(&turn, begin).await?;
         let mut chunk = first;
         let mut crc = 0;
         loop {
@@ -223,13 +226,13 @@ impl SnapshotSink {
             }
             let SnapshotChunk { data, last, .. } = chunk;
             let adding = move || installation.add(data).map(|()| installation);
-            installation = self.blocking(adding).await?;
+            installation = self.blocking(&turn, adding).await?;
             if last {
                 break;
             }
             chunk = next_chunk(chunks.as_mut()).await?;
         }
-        let incoming = self.blocking(move || installation.finish()).await?;
+        let incoming = self.blocking(&turn, move || installation.finish()).await?;
         if (incoming.applied_index, incoming.term) != (mark.index.0, mark.term.0) {
             return Err(Status::data_loss("the snapshot is not the one that was announced"));
         }
@@ -239,11 +242,18 @@ impl SnapshotSink {
     /// Does what may block.
     async fn blocking<T: Send + 'static, E: Into<ImportError> + Send + 'static>(
         &self,
+        turn: &Arc<OwnedSemaphorePermit>,
         work: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Result<T, Status> {
+        let turn = Arc::clone(turn);
+        let in_turn = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
         // One at a time already: each is waited for, and there is one snapshot.
         let alone = Arc::new(Semaphore::new(1));
-        let done = self.blocking_work.run(&alone, work).await;
+        let done = self.blocking_work.run(&alone, in_turn).await;
         let done = done.map_err(|error| Status::internal(error.to_string()))?;
         done.map_err(|error| Status::data_loss(error.into().to_string()))
     }
@@ -303,7 +313,7 @@ mod tests {
             generations: Some(Arc::new(generations)),
             progress: Arc::new(Progress::new(1, 0)),
             inbox: inbox().0,
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             blocking_work: BlockingWork::InPlace,
         };
         let silent = || iter([Ok(first_chunk())]).chain(tokio_stream::pending());

@@ -216,7 +216,7 @@ impl Member {
             generations: Some(ends.generations),
             progress: Arc::clone(&member.progress),
             inbox: ends.inbox.clone(),
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             blocking_work: BlockingWork::InPlace,
         };
         let ids = (self.id, self.identity.cluster_id);

@@ -281,11 +281,11 @@ impl History {
         };
         let backend = self.backend();
         let (mut history, mut bytes) = (background.history, 0);
-        rusd_failpoint::hit("beforeCommit");
-        if let Some(reason) = rusd_failpoint::failed("engineCommitError") {
-            return Err(StorageError::Engine(reason.into()));
-        }
         for buffer in &flushing {
+            rusd_failpoint::hit("beforeCommit");
+            if let Some(reason) = rusd_failpoint::failed("engineCommitError") {
+                return Err(StorageError::Engine(reason.into()));
+            }
             let mut batch = buffer.pack(self.options.block_bytes);
             history += Tally { count: buffer.entries(), bytes: batch.put_bytes(Tree::KvRev) };
             history.put(Kept::History, &mut batch);

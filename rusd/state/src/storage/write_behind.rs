@@ -208,7 +208,8 @@ impl Buffers {
     /// Gives the flusher what it shall write, each as a batch: everything that was appended. Appends
     /// go on into a new buffer.
     pub(crate) fn begin_flush(&mut self) -> Vec<Arc<Buffer>> {
-        if self.sealed.is_empty() || !self.active.is_empty() {
+        let sealed = self.sealed.back().map(|buffer| buffer.position);
+        if sealed != Some(self.active.position) {
             self.seal();
         }
         self.sealed.iter().cloned().collect()

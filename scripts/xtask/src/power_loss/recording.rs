@@ -31,6 +31,9 @@ const REVISIONS_KEPT: i64 = 150;
 /// Long values fill the log, so that segments of it are begun and removed.
 const LONG_VALUE_BYTES: std::ops::Range<usize> = 50_000..300_000;
 const SHORT_VALUE_BYTES: std::ops::Range<usize> = 0..2_000;
+/// All writers rest so often, for so long that an idle member folds its images meanwhile.
+const RESTS: u64 = 5;
+const REST: Duration = Duration::from_secs(2);
 /// How long one operation may take: a traced member is slow, and a copy of its engine is one, too.
 const OPERATION_TIMEOUT: Duration = Duration::from_mins(3);
 /// How long strace may take to write its last line.
@@ -167,10 +170,15 @@ impl Writer {
         keeps_house: bool,
     ) -> Result<Written> {
         let (mut next_compaction, mut is_defragmented) = (COMPACTED_EVERY, false);
+        let mut rests = 0;
         loop {
             let before = written.load(Ordering::Relaxed);
             if before >= bytes_max {
                 return Ok((self.writes, self.compactions));
+            }
+            if before * (RESTS + 1) / bytes_max > rests {
+                rests += 1;
+                tokio::time::sleep(REST).await;
             }
             let effects = self.choose();
             let bytes: usize = effects.iter().flat_map(|it| &it.value).map(Vec::len).sum();
@@ -214,7 +222,7 @@ impl Writer {
 /// A value that no other write has. A sector of it may be all zeros.
 fn value(rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut value = format!("{:016x}-", rng.random::<u64>()).into_bytes();
-    let longer = if rng.random_ratio(1, 12) { LONG_VALUE_BYTES } else { SHORT_VALUE_BYTES };
+    let longer = if rng.random_ratio(1, 6) { LONG_VALUE_BYTES } else { SHORT_VALUE_BYTES };
     let fill = [0, b'x', b'y'][rng.random_range(0..3)];
     value.resize(value.len() + rng.random_range(longer), fill);
     value
