@@ -57,6 +57,7 @@ fn main() {
         "| way | connections | offered | recorded | puts/s | CPU us per put | lag p50 us | lag p99 us | response p50 us | p99 us |"
     );
     println!("|---|--:|--:|---|--:|--:|--:|--:|--:|--:|");
+    let mut recording = Vec::new();
     for connections in [1, 4] {
         for rate in [None, Some(100_000)] {
             // Interleaved, so that what changes on the machine changes for both.
@@ -66,6 +67,7 @@ fn main() {
                     rows.push(wire(&server.address, connections, rate, is_recorded));
                 }
             }
+            recording.push(what_recording_costs(&rows));
             for rows in rows {
                 print(middle(rows));
             }
@@ -73,6 +75,25 @@ fn main() {
     }
     print(middle((0..REPETITIONS).map(|_| bare_h2(&server.address)).collect()));
     print(middle((0..REPETITIONS).map(|_| stock(&server.address)).collect()));
+    println!("\nRecorded beside not recorded, medians of {REPETITIONS} neighbouring pairs:\n");
+    println!("| connections | offered | CPU per put | puts/s |\n|--:|--:|--:|--:|");
+    for line in recording {
+        println!("{line}");
+    }
+}
+
+/// What recording changes, by the median of what it changes in each pair of neighbours.
+fn what_recording_costs([without, with]: &[Vec<Row>; 2]) -> String {
+    let change = |value: fn(&Row) -> f64| {
+        let pairs = with.iter().zip(without);
+        let mut ratios: Vec<f64> =
+            pairs.map(|(with, without)| value(with) / value(without)).collect();
+        ratios.sort_by(f64::total_cmp);
+        (ratios[ratios.len() / 2] - 1.0) * 100.0
+    };
+    let (cpu, pace) = (change(|row| row.cpu_us), change(|row| row.puts_per_s));
+    let Row { connections, .. } = with[0];
+    format!("| {connections} | {} | {cpu:+.1} % | {pace:+.1} % |", with[0].offered())
 }
 
 struct Server {
@@ -119,6 +140,12 @@ struct Row {
     response_us: [u64; 2],
 }
 
+impl Row {
+    fn offered(&self) -> String {
+        self.rate.map_or("as fast as it can".to_owned(), |rate| format!("{rate}/s"))
+    }
+}
+
 fn middle(mut rows: Vec<Row>) -> Row {
     rows.sort_by(|a, b| a.cpu_us.total_cmp(&b.cpu_us));
     rows.swap_remove(rows.len() / 2)
@@ -126,8 +153,8 @@ fn middle(mut rows: Vec<Row>) -> Row {
 
 #[expect(clippy::print_stdout, reason = "a table is what it makes")]
 fn print(row: Row) {
-    let Row { way, connections, rate, is_recorded, puts_per_s, cpu_us, lag_us, response_us } = row;
-    let offered = rate.map_or("as fast as it can".to_owned(), |rate| format!("{rate}/s"));
+    let offered = row.offered();
+    let Row { way, connections, is_recorded, puts_per_s, cpu_us, lag_us, response_us, .. } = row;
     let recorded = if is_recorded { "yes" } else { "no" };
     println!(
         "| {way} | {connections} | {offered} | {recorded} | {puts_per_s:.0} | {cpu_us:.2} | {} | {} | {} | {} |",

@@ -107,7 +107,11 @@ fn whole(value: f64) -> Option<u64> {
 /// The metrics of the member at a plain address. Members behind TLS are not asked: that is one more
 /// handshake in the middle of a measurement.
 async fn metrics(endpoint: &str) -> Option<String> {
-    let address = endpoint.strip_prefix("http://")?.trim_end_matches('/');
+    let address = match endpoint.split_once("://") {
+        None => endpoint,
+        Some(("http", address)) => address.trim_end_matches('/'),
+        Some(_) => return None,
+    };
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -145,9 +149,9 @@ mod tests {
         assert_eq!(metric(text, "d"), None);
     }
 
-    async fn answered(answer: &'static str) -> Option<String> {
+    async fn answered(scheme: &str, answer: &'static str) -> Option<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = format!("{scheme}{}", listener.local_addr().unwrap());
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 256];
@@ -160,12 +164,13 @@ mod tests {
 
     #[tokio::test]
     async fn only_an_answer_that_is_well_is_read() {
-        assert_eq!(
-            answered("HTTP/1.0 200 OK\r\nA: b\r\n\r\nc 1\n").await.as_deref(),
-            Some("c 1\n")
-        );
-        assert_eq!(answered("HTTP/1.0 404 Not Found\r\n\r\nc 1\n").await, None);
-        assert_eq!(answered("HTTP/1.1 200 OK\r\n").await, None);
+        let well = "HTTP/1.0 200 OK\r\nA: b\r\n\r\nc 1\n";
+        for scheme in ["http://", ""] {
+            assert_eq!(answered(scheme, well).await.as_deref(), Some("c 1\n"));
+        }
+        assert_eq!(answered("", "HTTP/1.0 404 Not Found\r\n\r\nc 1\n").await, None);
+        assert_eq!(answered("", "HTTP/1.1 200 OK\r\n").await, None);
+        assert_eq!(metrics("https://127.0.0.1:1").await, None, "nobody is asked behind TLS");
     }
 
     #[tokio::test]

@@ -307,7 +307,8 @@ fn check(
     let is_beyond =
         if limit.is_above { compared.ratio > limit.limit } else { compared.ratio < limit.limit };
     let is_sure = compared.low > 1.0 || compared.high < 1.0;
-    let reason = format!("ratio {:.3} [{:.3}, {:.3}]", compared.ratio, compared.low, compared.high);
+    let (ratio, interval) = (page::times(compared.ratio), page::interval(compared));
+    let reason = format!("ratio {ratio}, interval {interval}");
     let reason = match (is_beyond, is_sure) {
         (true, false) => format!("{reason}, which may be chance"),
         _ => reason,

@@ -35,21 +35,30 @@ fn write_markdown(page: &mut String, comparison: &Comparison) -> std::fmt::Resul
     writeln!(page, "|---|--:|--:|--:|--:|---|")?;
     for compared in &comparison.metrics {
         let (a, b) = &compared.in_words;
-        writeln!(
-            page,
-            "| {} | {a} | {b} | {:.3} | {:.3} to {:.3} | {} |",
-            compared.metric,
-            compared.ratio,
-            compared.low,
-            compared.high,
-            said(compared)
-        )?;
+        let (metric, ratio, said) = (&compared.metric, times(compared.ratio), said(compared));
+        let interval = interval(compared);
+        writeln!(page, "| {metric} | {a} | {b} | {ratio} | {interval} | {said} |")?;
     }
     writeln!(page, "\n{}", method(comparison))?;
     for text in &comparison.not_compared {
         writeln!(page, "\nNot compared: {text}")?;
     }
     Ok(())
+}
+
+/// A ratio, with as many digits as say something.
+pub(super) fn times(ratio: f64) -> String {
+    match ratio {
+        ..0.001 => "below 0.001".to_owned(),
+        ..10.0 => format!("{ratio:.3}"),
+        ..1000.0 => format!("{ratio:.1}"),
+        _ => "above 1000".to_owned(),
+    }
+}
+
+/// Between what a ratio lies.
+pub(super) fn interval(compared: &Compared) -> String {
+    format!("{} to {}", times(compared.low), times(compared.high))
 }
 
 fn interval_name(comparison: &Comparison) -> String {
@@ -110,8 +119,8 @@ fn write_html(page: &mut String, comparison: &Comparison) -> std::fmt::Result {
                 escape(&compared.metric),
                 escape(&compared.in_words.0),
                 escape(&compared.in_words.1),
-                format!("{:.3}", compared.ratio),
-                format!("{:.3} to {:.3}", compared.low, compared.high),
+                times(compared.ratio),
+                interval(compared),
                 format!("<span class=\"{class}\">{}</span>", said(compared)),
             ]
         })

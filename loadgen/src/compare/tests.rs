@@ -2,28 +2,9 @@
 
 use super::*;
 use crate::metric::{Quantity, parse_ratio_limits};
-use crate::report::live::Telling;
 use crate::report::schema;
 use crate::report::tests::measured;
-use crate::workload::Overrides;
-
-fn settings() -> Settings {
-    let source = "duration = \"1s\"\nclients = 1\nkeys = { count = 1 }\nmix = { get = 1 }\n";
-    let workload = Overrides::default().workload("a.toml", source, None).unwrap();
-    Settings {
-        workload,
-        source: source.to_owned(),
-        seed: 5,
-        command: Vec::new(),
-        endpoints: None,
-        is_system_named: true,
-        results: PathBuf::from("nowhere"),
-        keep_data: false,
-        overrides: Overrides::default(),
-        slo: Vec::new(),
-        telling: Telling::Quiet,
-    }
-}
+use crate::runner::tests::settings;
 
 fn plan(limits: &str) -> Plan {
     let limits = if limits.is_empty() {
@@ -77,6 +58,21 @@ fn a_difference_is_found_and_likeness_is_too() {
     assert!(cpu(&faster).differs && !cpu(&faster).is_worse);
 }
 
+/// What drifts is felt by both of a pair, so that it is no difference, nor hides one.
+#[test]
+fn neighbours_are_compared_with_each_other() {
+    assert_eq!(ROUND, [Which::A, Which::B, Which::B, Which::A], "neither always comes first");
+    let mut runs = runs(1.1);
+    for (place, (_, report)) in (0_i32..).zip(&mut runs) {
+        for member in &mut report.members {
+            *member.cpu_us_per_operation.as_mut().unwrap() *= 1.5_f64.powi(place / 2);
+        }
+    }
+    let comparison = compared(&plan(""), &runs);
+    let compared = cpu(&comparison);
+    assert!(compared.differs && compared.high / compared.low < 1.2, "{compared:?}");
+}
+
 #[test]
 fn what_one_run_did_not_measure_is_not_compared_and_told() {
     let mut runs = runs(1.0);
@@ -108,8 +104,8 @@ fn limits_are_for_what_is_sure() {
         (1.0, "cpu<1.5", true, "which may be chance"),
         (1.0, "put.p99>1.1", false, "measured in no run"),
         // Of these nobody compares the numbers, if no limit names them.
-        (1.0, "p999>1.1", true, "ratio 1.000 [1.000, 1.000]"),
-        (1.0, "get.errors>1.1", true, "ratio 1.000 [1.000, 1.000]"),
+        (1.0, "p999>1.1", true, "ratio 1.000, interval 1.000 to 1.000"),
+        (1.0, "get.errors>1.1", true, "ratio 1.000, interval 1.000 to 1.000"),
     ] {
         let comparison = compared(&plan(limit), &runs(times));
         let checked = &comparison.limits[0];
@@ -131,6 +127,15 @@ fn what_is_nothing_in_some_runs_is_told() {
     let reason = "0 in 6 runs of A and 0 of B, and there is no ratio to nothing";
     assert_eq!(comparison.not_compared, [format!("get.errors: {reason}")]);
     assert!(comparison.is_regression() && comparison.limits[0].reason == reason);
+}
+
+#[test]
+fn ratios_have_the_digits_that_say_something() {
+    for (ratio, expected) in
+        [(0.0, "below 0.001"), (0.8304, "0.830"), (12.34, "12.3"), (15724.0, "above 1000")]
+    {
+        assert_eq!(page::times(ratio), expected);
+    }
 }
 
 #[test]

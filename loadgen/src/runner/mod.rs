@@ -256,3 +256,6 @@ fn folder_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
 fn refused(what: &'static str) -> impl FnOnce(tonic::Status) -> RunError {
     move |status| RunError::Refused { what, status: Box::new(status) }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -234,12 +234,27 @@ mod tests {
     use super::*;
     use crate::metric::parse_conditions;
     use crate::report::tests::measured;
+    use crate::runner::tests::settings;
 
     fn probe(slo: &str, incidents: &[&str]) -> Probe {
         let mut report = measured();
         report.incidents = incidents.iter().map(|text| (*text).to_owned()).collect();
         report.check(&parse_conditions("--slo", slo).unwrap());
         judge(1000, &report, "a/b".to_owned())
+    }
+
+    #[test]
+    fn every_probe_is_a_run_of_its_own_at_its_rate() {
+        let bounds = Bounds { start: 9, lowest: 1, highest: 99, precision: 0.05, confirmations: 1 };
+        let slo = parse_conditions("--slo", "get.p99<1ms").unwrap();
+        let plan = Plan { settings: settings(), slo: slo.clone(), bounds };
+        let [first, second] =
+            [(70, 0), (35, 1)].map(|(rate, place)| at_rate(&plan, rate, place, Path::new("a")));
+        assert_eq!((first.seed, second.seed), (plan.settings.seed, plan.settings.seed + 1));
+        assert_eq!(*first.workload.pacing.rate.as_ref().unwrap().get_ref(), 70);
+        assert_eq!(*second.workload.pacing.rate.as_ref().unwrap().get_ref(), 35);
+        assert_eq!((second.overrides.rate, second.slo), (Some(35), slo));
+        assert_eq!(second.results, Path::new("a/runs"));
     }
 
     #[test]

@@ -312,7 +312,7 @@ mod tests {
         Arc::new(links)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_time_out_tells_whether_there_was_a_proposal() {
         let progress = Arc::new(Progress::new(1, 0));
         let (proposer, inbox_out) = proposer(&progress, &links([2]));

@@ -29,7 +29,9 @@ mod guard;
 mod membership;
 mod omission;
 mod oracle;
+mod pages;
 mod peers;
+mod pinned;
 mod porcupine;
 mod power_loss;
 mod presets;
@@ -87,6 +89,7 @@ enum Verb {
     WatchStress(stress::Args),
     Omission(omission::Args),
     Presets(presets::Args),
+    Pages(pages::Args),
     Oracle(oracle::Args),
     Porcupine(porcupine::Args),
     #[command(name = guard::VERB, hide = true)]
@@ -120,6 +123,7 @@ fn main() -> ExitCode {
         Verb::WatchStress(args) => stress::run(&args),
         Verb::Omission(args) => omission::run(&args),
         Verb::Presets(args) => presets::run(&args),
+        Verb::Pages(args) => pages::run(&args),
         Verb::Oracle(args) => oracle::run(&args),
         Verb::Porcupine(args) => porcupine::run(&args),
         Verb::BecomeServer(args) => guard::run(&args),

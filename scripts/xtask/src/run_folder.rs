@@ -173,7 +173,7 @@ impl Run {
 }
 
 /// The folder below `out` whose `run.json` is the newest.
-fn newest(out: &Path) -> Option<PathBuf> {
+pub(crate) fn newest(out: &Path) -> Option<PathBuf> {
     let mut newest = None;
     let mut open = vec![out.to_path_buf()];
     while let Some(folder) = open.pop() {

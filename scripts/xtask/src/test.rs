@@ -15,7 +15,7 @@ use crate::server::{Options, Server, System};
 use crate::steps::{Outcome, Steps};
 use crate::workspace::Binaries;
 use crate::{
-    check, clients, conform, door, generate, membership, peers, power_loss, report, sim,
+    check, clients, conform, door, generate, membership, pages, peers, power_loss, report, sim,
     transcript, workspace,
 };
 
@@ -38,6 +38,9 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 every step holds (one that was skipped is named, with its reason);
 1 a step does not hold: a test failed, a comparison differed, or the judged run
 was anything but valid with all its faults; 2 wrong arguments.";
+
+/// The judged run, and where it goes.
+const MIXED_FAULTS: &str = "mixed-faults";
 
 /// Runs the steps, keeps the summary in `target/ci/summary.md` and prints it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -78,6 +81,7 @@ fn end_to_end(steps: &mut Steps, args: &Args, binaries: &Binaries, kept: &Path) 
     steps.run("model against etcd", || model(binaries, args.model_operations));
     steps.run("each fault has its effect on etcd", faults_on_etcd);
     steps.run("mixed-faults, judged", || judged(binaries, kept, &args.duration));
+    pages::step(steps, binaries, &kept.join(MIXED_FAULTS));
     steps.run("members come and go, judged", || membership::step(binaries));
     // Last: its rusd takes the place of the one that the steps before it ran.
     steps.run("failpoints: a crash at each place loses nothing", failpoints);
@@ -129,13 +133,13 @@ fn model(binaries: &Binaries, operations: u64) -> Result<Outcome> {
 /// A cluster of three under load and faults.
 fn judged(binaries: &Binaries, kept: &Path, duration: &str) -> Result<Outcome> {
     let workload = Path::new("workloads/mixed-faults.toml");
-    let run = Run::of(binaries, workload, &kept.join("mixed-faults"), |command| {
+    let run = Run::of(binaries, workload, &kept.join(MIXED_FAULTS), |command| {
         command.args(["--seed", "1", "--duration", duration]);
     })?;
     // Kept whatever came of it: a failed run is the one that somebody wants to read about.
     let folder = run.folder.as_ref().context("loadgen left no run.json")?;
     for name in ["summary.md", "junit.xml"] {
-        let (from, to) = (folder.join(name), kept.join(format!("mixed-faults-{name}")));
+        let (from, to) = (folder.join(name), kept.join(format!("{MIXED_FAULTS}-{name}")));
         fs::copy(&from, to).with_context(|| format!("loadgen left no {}", from.display()))?;
     }
     Ok(verdict(&run))

@@ -12,6 +12,8 @@ const TOP: f64 = 26.0;
 const BOTTOM: f64 = 26.0;
 /// Where the name of the next line stands.
 const LEGEND_STEP: f64 = 138.0;
+/// Width of a letter, about.
+const LETTER: f64 = 6.5;
 /// Spans whose names are written one below the other, so that they seldom meet.
 const NAME_ROWS: usize = 3;
 /// More names than that are only told to who points at them.
@@ -181,7 +183,8 @@ impl Plot<'_> {
                 let row = u8::try_from(place % NAME_ROWS).expect("rows are few");
                 let (x, y) = (from + 3.0, TOP + 12.0 + 12.0 * f64::from(row));
                 // A name that would leave the picture stands on the other side.
-                let is_late = x > WIDTH - 120.0;
+                let letters = u16::try_from(span.name.chars().count()).unwrap_or(u16::MAX);
+                let is_late = x + LETTER * f64::from(letters) > WIDTH - RIGHT;
                 let (x, anchor) = if is_late { (from - 3.0, "end") } else { (x, "start") };
                 let name = escape(&span.name);
                 writeln!(

@@ -4,12 +4,12 @@
 //! is in `target/clients/NAME`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::workspace;
+use crate::{pinned, workspace};
 
 /// A language, with its script in `scripts/clients/NAME`.
 pub(super) struct Language {
@@ -41,17 +41,8 @@ pub(super) const LANGUAGES: [Language; 4] = [
     Language {
         name: "node",
         library: "etcd3",
-        tools: &["node", "npm"],
-        build: |node| {
-            node.install("package-lock.json", |folder| {
-                for name in ["package.json", "package-lock.json"] {
-                    fs::copy(node.source().join(name), folder.join(name))?;
-                }
-                let mut command = Command::new("npm");
-                command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-                workspace::must(command.current_dir(folder))
-            })
-        },
+        tools: &pinned::NODE,
+        build: |node| pinned::npm(&node.source(), &node.built()),
         run: |node| {
             let mut command = Command::new("node");
             command.arg(node.source().join("script.js"));
@@ -64,14 +55,14 @@ pub(super) const LANGUAGES: [Language; 4] = [
         library: "aetcd",
         tools: &["python3"],
         build: |python| {
-            python.install("requirements.txt", |folder| {
+            let pins = python.source().join("requirements.txt");
+            pinned::install(&pins, python.tools, &python.built(), |folder| {
                 workspace::must(
                     Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder),
                 )?;
                 let mut command = Command::new(folder.join("bin/pip"));
                 command.args(["install", "--quiet", "--disable-pip-version-check"]);
-                command.args(["--require-hashes", "-r"]);
-                workspace::must(command.arg(python.source().join("requirements.txt")))
+                workspace::must(command.args(["--require-hashes", "-r"]).arg(&pins))
             })
         },
         run: |python| {
@@ -125,20 +116,5 @@ impl Language {
 
     fn built(&self) -> PathBuf {
         workspace::target().join("clients").join(self.name)
-    }
-
-    /// Installs into the folder unless that was done for the same pins and tools.
-    fn install(&self, pins: &str, install: impl Fn(&Path) -> Result<()>) -> Result<()> {
-        let mut pin = fs::read_to_string(self.source().join(pins))?;
-        for tool in self.tools {
-            pin += &workspace::output(Command::new(tool).arg("--version"))?;
-        }
-        let folder = self.built();
-        let stamp = folder.with_extension("pin");
-        if fs::read_to_string(&stamp).is_ok_and(|old| old == pin) {
-            return Ok(());
-        }
-        install(&folder)?;
-        fs::write(&stamp, pin).with_context(|| format!("cannot write {}", stamp.display()))
     }
 }
