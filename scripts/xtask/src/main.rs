@@ -40,6 +40,7 @@ mod run_folder;
 mod seeds;
 mod server;
 mod sim;
+mod soak;
 mod steps;
 mod stress;
 mod test;
@@ -83,6 +84,7 @@ enum Verb {
     CatchUp(catch_up::Args),
     Sim(sim::Args),
     Seeds(seeds::Args),
+    Soak(soak::Args),
     Membership(membership::Args),
     Versus(versus::Args),
     #[command(name = "watch-stress")]
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
         Verb::CatchUp(args) => catch_up::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Seeds(args) => seeds::run(&args),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Membership(args) => membership::run(&args),
         Verb::Versus(args) => versus::run(&args),
         Verb::WatchStress(args) => stress::run(&args),

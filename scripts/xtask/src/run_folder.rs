@@ -1,8 +1,9 @@
 //! What a run of loadgen left in its folder: `run.json`, read back.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -62,6 +63,17 @@ impl Run {
         out: &Path,
         adjust: impl FnOnce(&mut Command),
     ) -> Result<Self> {
+        Self::watched(binaries, workload, out, adjust, workspace::status)
+    }
+
+    /// The same, for who runs the command himself, to look at it meanwhile.
+    pub(crate) fn watched(
+        binaries: &Binaries,
+        workload: &Path,
+        out: &Path,
+        adjust: impl FnOnce(&mut Command),
+        run: impl FnOnce(&mut Command) -> Result<ExitStatus>,
+    ) -> Result<Self> {
         if out.exists() {
             fs::remove_dir_all(out).with_context(|| format!("cannot clear {}", out.display()))?;
         }
@@ -75,7 +87,7 @@ impl Run {
             .arg(out);
         command.current_dir(workspace::root());
         adjust(&mut command);
-        let ended = Ended::of(workspace::status(&mut command)?.code());
+        let ended = Ended::of(run(&mut command)?.code());
         let folder = newest(out);
         let report = match &folder {
             Some(folder) => serde_json::from_str(&fs::read_to_string(folder.join("run.json"))?)
@@ -118,6 +130,15 @@ impl Run {
     /// Faults that were really done, of any kind.
     pub(crate) fn count_faults(&self) -> usize {
         self.windows().iter().filter(|fault| fault["error"].is_null()).count()
+    }
+
+    /// The same, for each kind.
+    pub(crate) fn faults_by_kind(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for fault in self.windows().iter().filter(|fault| fault["error"].is_null()) {
+            *kinds.entry(fault["fault"].as_str().unwrap_or("unnamed").to_owned()).or_default() += 1;
+        }
+        kinds
     }
 
     /// Faults that the workload declares; each of them is done at least once.

@@ -92,6 +92,7 @@ fn failpoints() -> Result<Outcome> {
     // Planted bugs are not asked for; their build notes how far the log is synced.
     let features = "rusd/failpoints,rusd/planted-bugs,rusd-loadgen/failpoints";
     let built = ["test", "--workspace", "--features", features];
+    // The first builds the server, too, which the second finds beside loadgen.
     for tests in [["--test", "e2e", "failpoints::"], ["--test", "faults", "acted::"]] {
         workspace::must(&mut workspace::cargo(built.into_iter().chain(tests)))?;
     }
