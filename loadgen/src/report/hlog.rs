@@ -138,6 +138,11 @@ mod tests {
         stats.measure(500_000_000..1_500_000_000);
         let log = log_of(&stats);
         assert_eq!(count(&log), Ok(1000));
+        let over_time = String::from_utf8(log.clone()).unwrap();
+        let starts =
+            over_time.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+        let starts: Vec<&str> = starts.map(|line| line.split(',').next().unwrap()).collect();
+        assert_eq!(starts, ["0.000", "0.500", "1.000", "1.500"]);
         let damaged = String::from_utf8(log).unwrap().replace(",HIST", ",HXST");
         assert!(count(damaged.as_bytes()).is_err(), "{damaged}");
         assert!(count(b"1.0,what\n").is_err());

@@ -228,6 +228,17 @@ mod tests {
         assert_eq!(back(&[WELL; 8], &[window(1.5, 2.0)]), [(None, None)]);
     }
 
+    /// What a fault did to service is no measure for the next one.
+    #[test]
+    fn what_came_under_a_fault_is_no_before() {
+        let slow = (500.0, 900 * US);
+        let mut slices = vec![WELL; 16];
+        slices[2..9].fill(slow);
+        slices[10..12].fill(slow);
+        let faults = [window(2.0, 5.4), window(6.0, 6.1)];
+        assert_eq!(back(&slices, &faults)[1], (Some(1.0), Some(1.0)));
+    }
+
     /// A second fault ends what is said of the first, and the first is no before of the second.
     #[test]
     fn faults_are_told_apart() {

@@ -206,6 +206,45 @@ fn operations_that_were_never_started_are_told() {
     assert!(html::render(&report).contains(told), "{}", html::render(&report));
 }
 
+/// The run's clock begins before the load does.
+#[test]
+fn times_are_told_from_the_beginning_of_the_load() {
+    let mut report = report(Some(Verdict::Valid), &[]);
+    report.load_start_s = 0.75;
+    report.load.as_mut().unwrap().elapsed_s = 2.0;
+    let (page, summary) = (html::render(&report), markdown::render(&report));
+    assert!(page.contains("<td>0.2 s</td><td>1.2 s</td>"), "{page}");
+    assert!(summary.contains("| kill | leader | m1 | 0.2 s | 1.2 s |"), "{summary}");
+    // Slices from 1.0 s to 2.5 s are whole ones: three points, the first a quarter of a second in.
+    let (_, pace) = page.split_once("<h2>Throughput</h2>").unwrap();
+    let (_, line) = pace.split_once("<path class=\"line1\" d=\"M").unwrap();
+    let (line, _) = line.split_once('"').unwrap();
+    assert_eq!(line.matches('L').count() + 1, 3, "{line}");
+}
+
+#[test]
+fn kinds_of_operations_have_curves_of_their_own() {
+    let mut report = report(Some(Verdict::Valid), &[]);
+    let by_kind = "Percentiles of the response time by operation, ms";
+    assert!(!html::render(&report).contains(by_kind), "there is one kind");
+    let load = report.load.as_mut().unwrap();
+    load.kinds.insert("put", load.kinds["get"].clone());
+    report.curves.insert("put".to_owned(), report.curves["get"].clone());
+    let page = html::render(&report);
+    let (_, curves) = page.split_once(by_kind).unwrap();
+    assert!(curves.contains(">get</text>") && curves.contains(">put</text>"), "{curves}");
+}
+
+/// Whoever reads only the build server's page is told as well.
+#[test]
+fn junit_tells_what_went_wrong_with_the_run() {
+    let well = junit::render(&report(Some(Verdict::Valid), &[])).unwrap();
+    assert!(!well.contains("<error"), "{well}");
+    let wrong = junit::render(&report(Some(Verdict::Valid), &["m1 ended by itself"])).unwrap();
+    assert_eq!(wrong.matches("<error message=\"").count(), 2, "{wrong}");
+    assert!(wrong.contains("m1 ended by itself"), "{wrong}");
+}
+
 #[test]
 fn the_page_is_self_contained_and_escaped() {
     let page = html::render(&report(Some(invalid()), &[]));

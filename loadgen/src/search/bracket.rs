@@ -265,6 +265,15 @@ mod tests {
         assert!(found.held.is_some_and(|held| (4700..=5000).contains(&held)), "{found:?}");
         let (found, _) = search(BOUNDS, |_| Answer::DoesNotCount);
         assert_eq!((found.held, found.missed, found.end), (None, None, End::NotMeasurable));
+        // A miss below what could not be measured is an answer.
+        let bounds = Bounds { start: 8000, ..BOUNDS };
+        let (found, _) = search(bounds, |rate| match rate {
+            ..=3000 => Answer::Held,
+            3001..=4000 => Answer::Missed,
+            _ => Answer::DoesNotCount,
+        });
+        assert_eq!((found.end, found.confirmed), (End::Found, 3));
+        assert!(found.held.is_some_and(|held| held > 2800) && found.missed.is_some(), "{found:?}");
         // Once is chance: the same rate is tried again.
         let mut hiccup = true;
         let (found, _) = search(BOUNDS, |rate| {
