@@ -100,7 +100,8 @@ fn cores(pid: u32) -> Vec<String> {
     cores
 }
 
-/// Processes that may run on exactly this core and want to: state `R`.
+/// Processes of ours that may run on exactly this core and want to: state `R`. The number behind the
+/// state is the parent.
 fn spinning_on(core: &str) -> usize {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -109,7 +110,8 @@ fn spinning_on(core: &str) -> usize {
         let is_there = of("status").lines().any(|line| {
             line.strip_prefix("Cpus_allowed_list:").is_some_and(|list| list.trim() == core)
         });
-        is_there && of("cmdline").contains("while :; do :; done") && of("stat").contains(") R ")
+        let is_ours = of("stat").contains(&format!(") R {} ", std::process::id()));
+        is_there && is_ours && of("cmdline").contains("while :; do :; done")
     })
     .count()
 }

@@ -191,6 +191,9 @@ fn checked(binaries: &Binaries, history: &Path) -> Result<Vec<Checked>> {
     for line in BufReader::new(File::open(history)?).lines().take(usize::try_from(lines / 2)?) {
         writeln!(writer, "{}", line?)?;
     }
+    // The header is no record.
+    let records = (lines / 2).saturating_sub(1);
+    writeln!(writer, r#"{{"t":"end","records":{records}}}"#)?;
     writer.flush()?;
     drop(writer);
     let mut checked = Vec::new();
