@@ -8,6 +8,10 @@
 //!   takes is counted in the blocks that the file system gave it.
 //! - It syncs what is in a new tree's folder, but not the folder that holds the trees.
 //! - After a failed write it refuses all others.
+//!
+//! What is known, and not dealt with: after a loss of power it does not open if its journal has lost a
+//! part of a long value in what was written last, although that was not yet synced. A
+//! cluster goes on without the member, which has to be replaced; a cluster of one does not start.
 
 use std::fs;
 use std::ops::ControlFlow;
