@@ -18,8 +18,8 @@ const REGRESSION: u8 = 6;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The first system: SYSTEM[=EXECUTABLE] [FLAGS], such as rusd, etcd=/path/to/etcd,
-    /// 'rusd --backend=fjall'.
+    /// The first system, perhaps with its executable and flags: rusd, etcd=/path/to/etcd,
+    /// 'rusd --backend=fjall'
     a: String,
     /// The second, which is compared with the first.
     b: String,

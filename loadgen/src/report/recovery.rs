@@ -1,7 +1,7 @@
 //! How long service took to come back after each fault.
 //!
 //! Judged by slices of half a second, so a time is right to half a second. A slice is *well* if its
-//! throughput is at least [`THROUGHPUT_SHARE`] of what it was before the fault, and its 99th
+//! throughput is at least `THROUGHPUT_SHARE` of what it was before the fault, and its 99th
 //! percentile at most twice what it was, and 5 ms. Service is *back* with the first of two slices in
 //! succession that are well.
 

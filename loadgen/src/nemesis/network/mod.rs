@@ -3,7 +3,7 @@
 //! Each member advertises the address of a [`Proxy`](proxy::Proxy) of ours as its peer address, so
 //! that every connection to it passes through that proxy; and clients are told the address of
 //! another one, if the workload breaks their links. [`rule`] says what is done to which links,
-//! [`line`] when delayed bytes arrive, [`maker`] who made a connection.
+//! [`line`] when delayed bytes arrive, `maker` who made a connection.
 //!
 //! To cut a member off, also the connections *it* makes must be cut: for each accepted connection we
 //! look up (in `/proc`) which member's process made it. Whoever made a connection of which that is
