@@ -199,7 +199,7 @@ mod tests {
 
     use rusd_proto::mvccpb::KeyValue;
     use rusd_state::storage::change::{Changes, HistoryEntry, MetaChange};
-    use rusd_state::storage::{EngineKind, HistoryOptions, SledOptions};
+    use rusd_state::storage::{CompactProgress, EngineKind, HistoryOptions, SledOptions};
     use rusd_state::{EntryKind, Revision};
     use tempfile::TempDir;
 
@@ -246,7 +246,8 @@ mod tests {
                 ..Changes::default()
             });
             let keep = |revision: &Revision, _: &[u8]| revision.main >= compact;
-            self.history.compact_step(compact, &keep, usize::MAX).unwrap();
+            let step = || self.history.compact_step(compact, &keep, usize::MAX).unwrap();
+            while matches!(step(), CompactProgress::Busy { .. }) {}
             self.history.flush().unwrap();
             self.meter.measure_disk().unwrap();
         }

@@ -321,7 +321,8 @@ impl History {
         self.background.lock().fold.revision()
     }
 
-    /// Removes history that cannot be read any more, looking at no more than `blocks_max` blocks.
+    /// Removes history that cannot be read any more, looking at no more than `blocks_max` blocks, nor at
+    /// much more than what fits into a batch.
     /// The index in memory is compacted up to `upto`; `keep` says of an entry below that whether the
     /// index still has it. Flusher thread only, between flushes.
     pub fn compact_step(
