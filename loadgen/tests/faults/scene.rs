@@ -150,15 +150,14 @@ impl Scene {
     pub(crate) async fn put(&self, member: u32, key: &str, value: &str) -> i64 {
         let putting = async {
             loop {
-                let Ok(client) = Client::connect(&self.cluster.direct(member)).await else {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                };
-                if let Ok(Ok(response)) =
-                    tokio::time::timeout(SILENCE * 4, client.execute(&put(key, value))).await
+                if let Ok(client) = Client::connect(&self.cluster.direct(member)).await
+                    && let Ok(Ok(response)) =
+                        tokio::time::timeout(SILENCE * 4, client.execute(&put(key, value))).await
                 {
                     return response.revision;
                 }
+                // A member tells nobody that it takes puts again; asking without a pause would keep
+                // it from its work.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };

@@ -1,75 +1,24 @@
-//! `checker check` on transactions of Jepsen's histories: `testdata/transactions/VERDICT/SITUATION.*`
-//! has that verdict, and what is printed stands in `SITUATION.txt` beside it. `UPDATE_GOLDEN=1`
-//! rewrites; read the diff before keeping it.
+//! Transactions, and what is no kind of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
-}
+use super::{checker, must_print_what_is_kept, stderr, stdout, testdata, text};
 
-fn checker(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_checker"))
-        .arg("check")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary runs")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("UTF-8")
-}
-
-/// Every history of testdata: the code that its verdict ends with, and its path.
 fn histories() -> Vec<(i32, PathBuf)> {
-    let mut histories = Vec::new();
-    for (code, verdict) in (0..).zip(["valid", "invalid", "unknown"]) {
-        let folder = testdata().join("transactions").join(verdict);
-        for entry in fs::read_dir(folder).expect("the folder is there") {
-            let path = entry.expect("readable").path();
-            if path.extension().is_some_and(|ending| ending != "txt") {
-                histories.push((code, path));
-            }
-        }
-    }
-    histories.sort();
+    let verdicts = [(0, "valid"), (1, "invalid"), (2, "unknown")];
+    let histories = super::histories(&testdata().join("transactions"), &verdicts);
     assert!(histories.len() >= 6);
     histories
 }
 
-/// Without the time it took.
-fn untimed(text: &str) -> String {
-    let lines =
-        text.lines().map(|line| line.split_once("; checked in ").map_or(line, |(own, _)| own));
-    lines.collect::<Vec<_>>().join("\n") + "\n"
-}
-
 #[test]
 fn verdicts_are_told_to_people() {
-    for (code, path) in histories() {
-        let output = checker(&[text(&path)]);
-        let found = untimed(&stdout(&output));
-        let golden = path.with_extension("txt");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, &found).expect("writable");
-        }
-        assert_eq!(output.status.code(), Some(code), "{}: {}", path.display(), stderr(&output));
-        assert_eq!(found, fs::read_to_string(&golden).expect("golden"), "{}", path.display());
-    }
+    must_print_what_is_kept(&histories());
 }
 
 #[test]

@@ -1,74 +1,26 @@
-//! `checker check` on single operations of Jepsen's and Porcupine's histories:
-//! `testdata/calls/VERDICT/SITUATION.*` has that verdict, and what is printed stands in
-//! `SITUATION.txt` beside it. `UPDATE_GOLDEN=1` rewrites; read the diff before keeping it.
+//! Single operations.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::{checker, must_print_what_is_kept, stderr, stdout, text};
+
 fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/calls")
+    super::testdata().join("calls")
 }
 
-fn checker(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_checker"))
-        .arg("check")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary runs")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("UTF-8")
-}
-
-/// Every history of testdata: the code that its verdict ends with, and its path.
 fn histories() -> Vec<(i32, PathBuf)> {
-    let mut histories = Vec::new();
-    for (code, verdict) in [(0, "valid"), (1, "invalid")] {
-        for entry in fs::read_dir(testdata().join(verdict)).expect("the folder is there") {
-            let path = entry.expect("readable").path();
-            if path.extension().is_some_and(|ending| ending != "txt") {
-                histories.push((code, path));
-            }
-        }
-    }
-    histories.sort();
+    let histories = super::histories(&testdata(), &[(0, "valid"), (1, "invalid")]);
     assert!(histories.len() >= 16, "two of each model");
     histories
 }
 
-/// Without the time it took.
-fn untimed(text: &str) -> String {
-    let lines =
-        text.lines().map(|line| line.split_once("; checked in ").map_or(line, |(own, _)| own));
-    lines.collect::<Vec<_>>().join("\n") + "\n"
-}
-
 #[test]
 fn verdicts_are_told_to_people() {
-    for (code, path) in histories() {
-        let output = checker(&[text(&path)]);
-        let found = untimed(&stdout(&output));
-        let golden = path.with_extension("txt");
-        assert_eq!(output.status.code(), Some(code), "{}: {}", path.display(), stderr(&output));
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, &found).expect("writable");
-        }
-        assert_eq!(found, fs::read_to_string(&golden).expect("golden"), "{}", path.display());
-    }
+    must_print_what_is_kept(&histories());
 }
 
 #[test]
