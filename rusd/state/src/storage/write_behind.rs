@@ -245,3 +245,26 @@ impl Buffers {
         self.all().flat_map(move |buffer| buffer.entries_from(from))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_has_everything_also_a_moved_applied_index() {
+        let mut buffers = Buffers::at(Position::default(), 1);
+        let lease = LeaseChange::Delete(7);
+        let with_lease = Changes { index: 1, term: 1, leases: vec![lease], ..Changes::default() };
+        buffers.push(with_lease);
+        buffers.push(Changes { index: 2, term: 1, ..Changes::default() });
+        let flushing = buffers.begin_flush();
+        let applied: Vec<u64> = flushing.iter().map(|it| it.position.applied_index).collect();
+        assert_eq!(applied, [1, 2]);
+        // What comes meanwhile is for the next one, and so is what failed.
+        buffers.push(Changes { index: 3, term: 1, ..Changes::default() });
+        assert_eq!(buffers.begin_flush().len(), 3);
+        buffers.end_flush(2);
+        assert_eq!(buffers.begin_flush().len(), 1);
+        assert_eq!(buffers.position().applied_index, 3);
+    }
+}
