@@ -63,10 +63,10 @@ async fn after_a_torn_write_all_members_serve_with_all_that_was_acknowledged() {
     scene.stop().await;
 }
 
-/// A follower ends by this fault, the others go on, and it has everything when it is mended. What it
+/// A member ends by this fault, the others go on, and it has everything when it is mended. What it
 /// said is seen by the fault itself.
-async fn is_refused_by_name(fault: &str) {
-    let mut scene = written(&lasting(fault, "follower", "")).await;
+async fn is_refused_by_name(faults: &str) {
+    let mut scene = written(faults).await;
     let broken = scene.break_next().await;
     let refusing = broken.member();
     assert!(scene.cluster.has_ended(refusing));
@@ -78,12 +78,12 @@ async fn is_refused_by_name(fault: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_is_refused_by_name_and_the_rest_goes_on() {
-    is_refused_by_name("bit_flip").await;
+    is_refused_by_name(&lasting("bit_flip", "follower", "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_without_what_was_acknowledged_is_refused_by_name() {
-    is_refused_by_name("truncate").await;
+    is_refused_by_name(&lasting("truncate", "follower", "")).await;
 }
 
 /// What a workload asks for that a member does not do is an error: here it must serve, and refuses.

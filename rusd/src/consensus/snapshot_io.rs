@@ -36,6 +36,9 @@ use crate::blocking::BlockingWork;
 
 /// Bytes of one chunk, about.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// What is so many times longer goes in pieces: a message has a limit, what one request may delete has
+/// none.
+const PIECE_CHUNKS: usize = 4;
 /// Chunks between the disk and the network. Full: the side that is faster waits.
 const CHUNKS_QUEUED_MAX: usize = 4;
 
@@ -137,10 +140,15 @@ impl Iterator for SnapshotChunks {
     type Item = Result<SnapshotChunk, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let data = self.next.take()?;
-        match self.export.next_chunk(self.chunk_bytes) {
-            Ok(next) => self.next = next,
-            Err(error) => return Some(Err(error)),
+        let mut rest = self.next.take()?;
+        let data = rest.split_to(rest.len().min(self.chunk_bytes * PIECE_CHUNKS));
+        if rest.is_empty() {
+            match self.export.next_chunk(self.chunk_bytes) {
+                Ok(next) => self.next = next,
+                Err(error) => return Some(Err(error)),
+            }
+        } else {
+            self.next = Some(rest);
         }
         self.crc = crc32c::crc32c_append(self.crc, &data);
         Some(Ok(SnapshotChunk {
@@ -291,7 +299,10 @@ fn mark(metadata: Option<&SnapshotMetadata>) -> Result<SnapshotMark, Status> {
 
 #[cfg(test)]
 mod tests {
-    use rusd_state::storage::EngineKind;
+    use rusd_proto::mvccpb::KeyValue;
+    use rusd_state::storage::change::{Changes, HistoryEntry};
+    use rusd_state::storage::{EngineKind, HistoryOptions};
+    use rusd_state::{EntryKind, Options, Revision, StateMachine};
     use tokio_stream::iter;
     use tonic::Code;
 
@@ -322,5 +333,42 @@ mod tests {
         assert_eq!(other.unwrap_err().code(), Code::ResourceExhausted);
         let broken = sink.take(iter([Ok(first_chunk())])).await.unwrap_err();
         assert_eq!(broken.code(), Code::DataLoss, "it is taken up again");
+    }
+
+    #[test]
+    fn a_long_row_goes_in_pieces() {
+        const CHUNK_BYTES: usize = 100;
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [there, here] = folders.each_ref().map(|folder| {
+            let generations = Generations::open(folder.path(), EngineKind::Memory, true).unwrap();
+            Arc::new(generations)
+        });
+        let options = Options::default();
+        let state =
+            StateMachine::open(there.current(), HistoryOptions::default(), options).unwrap();
+        let history = state.history();
+        let value = "v".repeat(50 * CHUNK_BYTES).into();
+        let kv = KeyValue { key: "key".into(), value, ..KeyValue::default() };
+        let revision = Revision::first_of(2);
+        let entry = HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::new(kv) };
+        history.append(Changes { index: 1, term: 1, history: vec![entry], ..Changes::default() });
+        history.flush().unwrap();
+        let source = SnapshotSource {
+            history,
+            under_way: SnapshotsUnderWay::default(),
+            cluster_id: 1,
+            blocking_work: BlockingWork::InPlace,
+        };
+        let order = SnapshotOrder { from: 1, to: 2, term: Term(1), index: Index(1) };
+        let mut installation = Installation::begin(&here).unwrap();
+        let mut pieces = 0;
+        for chunk in source.chunks(order, CHUNK_BYTES).unwrap() {
+            let chunk = chunk.unwrap();
+            assert!(chunk.data.len() <= CHUNK_BYTES * PIECE_CHUNKS);
+            pieces += 1;
+            installation.add(chunk.data).unwrap();
+        }
+        assert!(pieces > 50 / PIECE_CHUNKS);
+        assert_eq!(installation.finish().unwrap().applied_index, 1);
     }
 }

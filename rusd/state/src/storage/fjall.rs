@@ -8,10 +8,10 @@
 //!   takes is counted in the blocks that the file system gave it.
 //! - It syncs what is in a new tree's folder, but not the folder that holds the trees.
 //! - After a failed write it refuses all others.
-//!
-//! What is known, and not dealt with: after a loss of power it does not open if its journal has lost a
-//! part of a long value in what was written last, although that was not yet synced. A
-//! cluster goes on without the member, which has to be replaced; a cluster of one does not start.
+//! - It does not open if its journal has lost a part of a value in what was written last, which a loss
+//!   of power may do to what was not synced: [`journal`] cuts that off.
+
+mod journal;
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::StorageError;
@@ -66,6 +66,20 @@ impl FjallBackend {
     /// Opens or creates the database in `folder`. One process at a time: a second one gets
     /// [`StorageError::Locked`].
     pub fn open(folder: &Path, options: FjallOptions) -> Result<FjallBackend, StorageError> {
+        let cut = journal::cut_torn_end(folder)?;
+        let backend = Self::open_files(folder, options)?;
+        let Some(cut) = cut else { return Ok(backend) };
+        match cut.check(backend.sequence_in_tables()) {
+            Ok(()) => cut.confirm().map(|()| backend),
+            Err(damaged) => {
+                drop(backend);
+                cut.put_back()?;
+                Err(damaged)
+            }
+        }
+    }
+
+    fn open_files(folder: &Path, options: FjallOptions) -> Result<FjallBackend, StorageError> {
         let database = Database::builder(folder)
             .cache_size(options.cache_bytes)
             .manual_journal_persist(true)
@@ -88,6 +102,11 @@ impl FjallBackend {
         sync_folder(&folder.join("keyspaces"))?;
         sync_folder(folder)?;
         Ok(backend)
+    }
+
+    /// The highest sequence number of a batch of which something was written out.
+    fn sequence_in_tables(&self) -> Option<u64> {
+        self.trees.iter().filter_map(|tree| tree.tree.get_highest_persisted_seqno()).max()
     }
 
     fn tree(&self, tree: Tree) -> &Keyspace {

@@ -1,6 +1,7 @@
 //! The other end of an [`Export`](crate::storage::Export): its chunks make a fresh generation.
 //!
-//! A chunk is a list of rows as the engine has them, each under its seal:
+//! Together the chunks are a list of rows as the engine has them, each under its seal. A row may go on
+//! in the next chunk: the deletes of a million keys in one revision are one row.
 //!
 //! ```text
 //! row    [1: tree] [varint: length] [key] [varint: length] [value]
@@ -55,6 +56,14 @@ pub struct Import {
     rows_said: Option<usize>,
     main_last: Option<i64>,
     unsynced_bytes: usize,
+    /// The beginning of a row.
+    begun: BytesMut,
+}
+
+/// A part of an import.
+enum Part {
+    Row(Row),
+    End { rows: usize },
 }
 
 impl Import {
@@ -68,6 +77,7 @@ impl Import {
             rows_said: None,
             main_last: None,
             unsynced_bytes: 0,
+            begun: BytesMut::new(),
         }
     }
 
@@ -75,7 +85,7 @@ impl Import {
     pub fn add(&mut self, chunk: Bytes) -> Result<(), ImportError> {
         self.unsynced_bytes += chunk.len();
         let mut blocks = Vec::new();
-        for row in self.decode(chunk)? {
+        for row in self.decode(&chunk)? {
             check(&row)?;
             self.rows += 1;
             if row.tree == Tree::KvRev {
@@ -97,6 +107,9 @@ impl Import {
 
     /// After the last chunk: what came is whole, and durable.
     pub fn finish(self) -> Result<Durable, ImportError> {
+        if !self.begun.is_empty() {
+            return Err(ImportError::Bad("its last row is cut".to_owned()));
+        }
         if self.rows_said != Some(self.rows) {
             let (said, came) = (self.rows_said, self.rows);
             return Err(ImportError::Bad(format!("it should have {said:?} rows, but {came} came")));
@@ -120,21 +133,16 @@ impl Import {
         Ok(recovered.position())
     }
 
-    fn decode(&mut self, mut chunk: Bytes) -> Result<Vec<Row>, ImportError> {
+    fn decode(&mut self, chunk: &[u8]) -> Result<Vec<Row>, ImportError> {
+        self.begun.extend_from_slice(chunk);
         let mut rows = Vec::new();
-        while chunk.has_remaining() {
+        while let Some(part) = take_part(&mut self.begun)? {
             if self.rows_said.is_some() {
                 return Err(ImportError::Bad("it goes on after its end".to_owned()));
             }
-            match chunk.get_u8() {
-                END => self.rows_said = Some(take_len(&mut chunk)?),
-                tree => {
-                    let tree = Tree::ALL.get(usize::from(tree)).copied();
-                    let unknown = || ImportError::Bad("a row of an unknown tree".to_owned());
-                    let tree = tree.ok_or_else(unknown)?;
-                    let (key, value) = (take_part(&mut chunk)?, take_part(&mut chunk)?);
-                    rows.push(Row { tree, key, value });
-                }
+            match part {
+                Part::Row(row) => rows.push(row),
+                Part::End { rows } => self.rows_said = Some(rows),
             }
         }
         Ok(rows)
@@ -191,15 +199,40 @@ pub(crate) fn encode_end(rows: usize) -> Bytes {
     chunk.freeze()
 }
 
-fn take_len(chunk: &mut Bytes) -> Result<usize, ImportError> {
-    let len = decode_varint(chunk).ok().and_then(|len| usize::try_from(len).ok());
-    len.ok_or_else(|| ImportError::Bad("a chunk is cut".to_owned()))
+/// Takes a part off the front, if all of it is there.
+fn take_part(bytes: &mut BytesMut) -> Result<Option<Part>, ImportError> {
+    let mut ahead = &bytes[..];
+    let Some((&tree, _)) = ahead.split_first() else { return Ok(None) };
+    ahead.advance(1);
+    let Some(first_len) = read_len(&mut ahead)? else { return Ok(None) };
+    if tree == END {
+        bytes.advance(bytes.len() - ahead.len());
+        return Ok(Some(Part::End { rows: first_len }));
+    }
+    let tree = Tree::ALL.get(usize::from(tree)).copied();
+    let tree = tree.ok_or_else(|| ImportError::Bad("a row of an unknown tree".to_owned()))?;
+    let key_at = bytes.len() - ahead.len();
+    if ahead.len() < first_len {
+        return Ok(None);
+    }
+    ahead.advance(first_len);
+    let Some(value_len) = read_len(&mut ahead)? else { return Ok(None) };
+    if ahead.len() < value_len {
+        return Ok(None);
+    }
+    let value_at = bytes.len() - ahead.len();
+    let row = bytes.split_to(value_at + value_len).freeze();
+    let (key, value) = (row.slice(key_at..key_at + first_len), row.slice(value_at..));
+    Ok(Some(Part::Row(Row { tree, key, value })))
 }
 
-fn take_part(chunk: &mut Bytes) -> Result<Bytes, ImportError> {
-    let len = take_len(chunk)?;
-    if len > chunk.len() {
-        return Err(ImportError::Bad("a chunk is cut".to_owned()));
+/// Reads a length; `None` if it is not all there.
+fn read_len(bytes: &mut &[u8]) -> Result<Option<usize>, ImportError> {
+    const VARINT_BYTES_MAX: usize = 10;
+    let is_whole = bytes.iter().take(VARINT_BYTES_MAX).any(|byte| *byte < 0x80);
+    if !is_whole && bytes.len() < VARINT_BYTES_MAX {
+        return Ok(None);
     }
-    Ok(chunk.split_to(len))
+    let len = decode_varint(bytes).ok().and_then(|len| usize::try_from(len).ok());
+    len.map(Some).ok_or_else(|| ImportError::Bad("a length makes no sense".to_owned()))
 }

@@ -31,6 +31,8 @@ const REVISIONS_KEPT: i64 = 150;
 /// Long values fill the log, so that segments of it are begun and removed.
 const LONG_VALUE_BYTES: std::ops::Range<usize> = 50_000..300_000;
 const SHORT_VALUE_BYTES: std::ops::Range<usize> = 0..2_000;
+/// Of so many values one is long.
+const LONG_ONE_IN: u32 = 6;
 /// All writers rest so often, for so long that an idle member folds its images meanwhile.
 const RESTS: u64 = 5;
 const REST: Duration = Duration::from_secs(2);
@@ -59,20 +61,6 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// How often all writers rest.
-    ///
-    /// fjall is left without: it does not open a journal whose last batch has lost a part of a long
-    /// value (`JournalRecovery(ChecksumMismatch)`), which was seen in 1 of 47 images with rests and with
-    /// twice as many long values, and is not dealt with yet.
-    fn rests(&self) -> u64 {
-        if self.backend == "fjall" { 0 } else { RESTS }
-    }
-
-    /// Of so many values one is long.
-    fn long_one_in(&self) -> u32 {
-        if self.backend == "fjall" { 12 } else { 6 }
-    }
-
     /// The member, over a data directory. Its log is cut as early as can be.
     pub(crate) fn options(&self, data_dir: &Path) -> Result<Options> {
         let options = Options::new(System::Rusd, self.binary)?.data_dir(data_dir);
@@ -151,8 +139,6 @@ pub(crate) async fn load(plan: &Plan<'_>, url: &str) -> Result<Writes> {
             rng: ChaCha8Rng::seed_from_u64(rng.random()),
             writes: Vec::new(),
             compactions: Vec::new(),
-            rests: plan.rests(),
-            long_one_in: plan.long_one_in(),
         };
         writers.spawn(writer.run(client.clone(), Arc::clone(&written), bytes_max, number == 0));
     }
@@ -173,8 +159,6 @@ struct Writer {
     rng: ChaCha8Rng,
     writes: Vec<Write>,
     compactions: Vec<(u64, i64)>,
-    rests: u64,
-    long_one_in: u32,
 }
 
 type Written = (Vec<Write>, Vec<(u64, i64)>);
@@ -194,7 +178,7 @@ impl Writer {
             if before >= bytes_max {
                 return Ok((self.writes, self.compactions));
             }
-            if before * (self.rests + 1) / bytes_max > rested {
+            if before * (RESTS + 1) / bytes_max > rested {
                 rested += 1;
                 tokio::time::sleep(REST).await;
             }
@@ -230,7 +214,7 @@ impl Writer {
             let present = &mut self.present[usize::try_from(number).expect("few keys")];
             let is_put = !*present || self.rng.random_ratio(5, 6);
             *present = is_put;
-            let value = is_put.then(|| value(&mut self.rng, self.long_one_in));
+            let value = is_put.then(|| value(&mut self.rng));
             effects.push(Effect { key, value });
         }
         effects
@@ -238,10 +222,10 @@ impl Writer {
 }
 
 /// A value that no other write has. A sector of it may be all zeros.
-fn value(rng: &mut ChaCha8Rng, long_one_in: u32) -> Vec<u8> {
+fn value(rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut value = format!("{:016x}-", rng.random::<u64>()).into_bytes();
     let longer =
-        if rng.random_ratio(1, long_one_in) { LONG_VALUE_BYTES } else { SHORT_VALUE_BYTES };
+        if rng.random_ratio(1, LONG_ONE_IN) { LONG_VALUE_BYTES } else { SHORT_VALUE_BYTES };
     let fill = [0, b'x', b'y'][rng.random_range(0..3)];
     value.resize(value.len() + rng.random_range(longer), fill);
     value

@@ -1,0 +1,197 @@
+use bytes::Bytes;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::storage::fjall::{FjallBackend, FjallOptions};
+use crate::storage::{Backend, Batch, Tree};
+
+/// Sectors are lost or kept whole.
+const SECTOR_BYTES: usize = 512;
+
+fn open(folder: &Path) -> Result<FjallBackend, StorageError> {
+    FjallBackend::open(folder, FjallOptions::default())
+}
+
+/// A batch says its number in two trees, and has a long value.
+fn batch(number: u32, value_bytes: usize) -> Batch {
+    let mut batch = Batch::default();
+    batch.put_sealed(Tree::Kv, b"number", number.to_be_bytes().to_vec());
+    batch.put_sealed(Tree::KvRev, &number.to_be_bytes(), vec![7; value_bytes]);
+    batch.put_sealed(Tree::Meta, b"number", number.to_be_bytes().to_vec());
+    batch
+}
+
+fn number(backend: &FjallBackend, tree: Tree) -> u32 {
+    let value = backend.get(tree, b"number").unwrap();
+    value.map_or(0, |value: Bytes| u32::from_be_bytes(value[..].try_into().unwrap()))
+}
+
+/// The last batch that is there, which all trees agree on, with all before it.
+fn last_batch(backend: &FjallBackend) -> u32 {
+    let last = number(backend, Tree::Kv);
+    assert_eq!(last, number(backend, Tree::Meta));
+    for before in 1..=last {
+        let value = backend.get(Tree::KvRev, &before.to_be_bytes()).unwrap();
+        assert!(
+            value.is_some_and(|value| value.iter().all(|byte| *byte == 7)),
+            "{before} of {last}"
+        );
+    }
+    assert!(backend.get(Tree::KvRev, &(last + 1).to_be_bytes()).unwrap().is_none());
+    last
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (entry, to) = (entry.unwrap(), to.to_path_buf());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// A database with batches that are synced and batches that are not, as its files stand before a loss of
+/// power, and how many bytes of its journal are synced.
+struct Written {
+    folder: tempfile::TempDir,
+    synced_bytes: usize,
+}
+
+const SYNCED: u32 = 5;
+const WRITTEN: u32 = 12;
+
+impl Written {
+    fn new(rng: &mut ChaCha8Rng) -> Written {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = open(&folder.path().join("live")).unwrap();
+        let mut synced_bytes = 0;
+        for number in 1..=WRITTEN {
+            backend.commit(&batch(number, rng.random_range(1..3_000))).unwrap();
+            if number == SYNCED {
+                backend.sync().unwrap();
+                synced_bytes = used(&fs::read(folder.path().join("live/0.jnl")).unwrap());
+            }
+        }
+        backend.database.persist(fjall::PersistMode::Buffer).unwrap();
+        copy(&folder.path().join("live"), &folder.path().join("image"));
+        Written { folder, synced_bytes }
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.image().join("0.jnl")
+    }
+}
+
+/// Up to the last byte that is not zero.
+fn used(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+#[test]
+fn what_lost_sectors_that_were_not_synced_opens_with_all_that_was() {
+    let mut cuts = 0;
+    for seed in 0..16 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let written = Written::new(&mut rng);
+        let mut bytes = fs::read(written.journal()).unwrap();
+        let used = used(&bytes);
+        // A sector that is synced in part was written whole before: its end is what may be lost.
+        let mut sector = written.synced_bytes;
+        while sector < used {
+            let end = (sector / SECTOR_BYTES + 1) * SECTOR_BYTES;
+            if rng.random_ratio(1, 6) {
+                bytes[sector..end].fill(0);
+            }
+            sector = end;
+        }
+        fs::write(written.journal(), &bytes).unwrap();
+
+        let backend = open(&written.image()).unwrap();
+        let last = last_batch(&backend);
+        assert!((SYNCED..=WRITTEN).contains(&last), "{last}, seed {seed}");
+        cuts += u32::from(last < WRITTEN);
+        // It can be written to, and opened again.
+        backend.commit(&batch(last + 1, 1_000)).unwrap();
+        drop(backend);
+        assert_eq!(last_batch(&open(&written.image()).unwrap()), last + 1, "seed {seed}");
+        assert!(!written.journal().with_extension(KEPT).exists());
+    }
+    assert!(cuts > 8, "{cuts}");
+}
+
+#[test]
+fn a_journal_that_makes_sense_to_its_end_is_left_alone() {
+    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(1));
+    let before = fs::read(written.journal()).unwrap();
+    assert!(cut_torn_end(&written.image()).unwrap().is_none());
+    assert_eq!(fs::read(written.journal()).unwrap(), before);
+    assert_eq!(last_batch(&open(&written.image()).unwrap()), WRITTEN);
+}
+
+/// fjall's hash is of the parts of a batch: a sequence number has no protection of its own.
+#[test]
+fn each_flipped_byte_ends_what_is_whole_but_in_a_sequence_number() {
+    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(2));
+    let bytes = fs::read(written.journal()).unwrap();
+    let bytes = &bytes[..used(&bytes)];
+    let begins = |bytes: &[u8]| {
+        let mut reader = BatchReader::new(bytes);
+        let mut begins = vec![0];
+        while reader.batch().is_ok() {
+            begins.push(usize::try_from(reader.position).unwrap());
+        }
+        begins
+    };
+    let all = begins(bytes);
+    assert_eq!(*all.last().unwrap(), bytes.len());
+    for at in (0..bytes.len()).step_by(3) {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 0x10;
+        let batch = all.partition_point(|begin| *begin <= at) - 1;
+        let is_sequence = (5..13).contains(&(at - all[batch]));
+        let expected = if is_sequence { &all[..] } else { &all[..=batch] };
+        assert_eq!(begins(&flipped), expected, "byte {at}");
+    }
+}
+
+#[test]
+fn damage_of_what_a_table_has_is_refused_and_stays() {
+    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(3));
+    let backend = open(&written.image()).unwrap();
+    backend.tree(Tree::Kv).rotate_memtable_and_wait().unwrap();
+    drop(backend);
+    let mut bytes = fs::read(written.journal()).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(written.journal(), &bytes).unwrap();
+    for _ in 0..2 {
+        let error = open(&written.image()).unwrap_err().to_string();
+        assert!(error.contains("0.jnl: damaged at byte "), "{error}");
+        assert_eq!(fs::read(written.journal()).unwrap(), bytes);
+        assert!(!written.journal().with_extension(KEPT).exists());
+    }
+}
+
+#[test]
+fn a_cut_that_was_not_confirmed_is_made_again() {
+    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(4));
+    let mut bytes = fs::read(written.journal()).unwrap();
+    let last = used(&bytes) - 1;
+    bytes[last] ^= 1;
+    fs::write(written.journal(), &bytes).unwrap();
+    let first = cut_torn_end(&written.image()).unwrap().unwrap();
+    assert_eq!(fs::metadata(written.journal()).unwrap().len(), first.at);
+    let second = cut_torn_end(&written.image()).unwrap().unwrap();
+    assert_eq!((first.at, first.sequence), (second.at, second.sequence));
+    second.put_back().unwrap();
+    assert_eq!(fs::read(written.journal()).unwrap(), bytes);
+    assert_eq!(last_batch(&open(&written.image()).unwrap()), WRITTEN - 1);
+}
