@@ -4,7 +4,8 @@
 //! service time from when it was. The difference is waiting that a closed-loop measurement hides.
 //!
 //! Invariant: workers write into a shard of their own, so measuring does not make them wait for
-//! each other; a [`Summary`] is a pure function of the merged shards.
+//! each other; a [`Summary`] is a pure function of the merged shards. What is held does not grow with
+//! the operations, and hardly with the time that a run takes.
 //!
 //! [`pacing`]: crate::pacing
 
@@ -23,9 +24,11 @@ use crate::generator::OpKind;
 
 mod distribution;
 mod glance;
+mod slices;
 
 pub use distribution::{CurvePoint, Distributions};
 pub use glance::{Glance, KindGlance};
+use slices::{Slice, Slices};
 
 /// Shards; more than workers that measure at the same instant on common machines.
 const SHARDS: usize = 8;
@@ -81,9 +84,13 @@ pub struct Stats {
 
 #[derive(Debug, Default)]
 struct Shard {
-    kinds: BTreeMap<OpKind, KindShard>,
-    slices: Vec<SliceShard>,
+    kinds: Kinds,
+    slices: Slices,
 }
+
+/// What is measured of each kind of operation.
+#[derive(Debug, Default)]
+struct Kinds(BTreeMap<OpKind, KindShard>);
 
 #[derive(Debug)]
 struct KindShard {
@@ -91,12 +98,6 @@ struct KindShard {
     service: Histogram<u64>,
     fail: u64,
     unknown: u64,
-}
-
-#[derive(Debug)]
-struct SliceShard {
-    response: Histogram<u64>,
-    errors: u64,
 }
 
 impl Default for Stats {
@@ -163,22 +164,41 @@ impl Stats {
     /// Answered operations and their median response time in the slice before the last one, in
     /// microseconds: how it goes just now.
     pub fn lately(&self) -> (u64, u64) {
-        let merged = self.merged();
-        let slice = merged.slices.iter().rev().nth(1);
-        slice.map_or((0, 0), |s| (s.response.len(), s.response.value_at_quantile(0.5)))
+        let before_last = self.slices().checked_sub(2).map(|index| self.slice(index));
+        before_last.map_or((0, 0), |s| (s.response.len(), s.response.value_at_quantile(0.5)))
     }
 
     /// All that was measured, for a load whose measured part took `elapsed`.
     pub fn summary(&self, elapsed: Duration) -> Summary {
-        self.merged().summary(elapsed)
+        let slices = (0..self.slices()).map(|index| self.slice(index).summary(index));
+        self.kinds().summary(elapsed, slices.collect())
     }
 
-    fn merged(&self) -> Shard {
-        let mut merged = Shard::default();
+    /// What all threads measured, by kind.
+    fn kinds(&self) -> Kinds {
+        let mut kinds = Kinds::default();
+        self.each_shard(|shard| kinds.add(&shard.kinds));
+        kinds
+    }
+
+    /// How many slices of time there are.
+    fn slices(&self) -> usize {
+        let mut count = 0;
+        self.each_shard(|shard| count = count.max(shard.slices.len()));
+        count
+    }
+
+    /// A slice of time, of all threads.
+    fn slice(&self, index: usize) -> Slice {
+        let mut slice = Slice::new();
+        self.each_shard(|shard| shard.slices.add_to(index, &mut slice));
+        slice
+    }
+
+    fn each_shard(&self, mut see: impl FnMut(&Shard)) {
         for shard in &self.shards {
-            merged.add(&shard.lock().expect("no holder panics"));
+            see(&shard.lock().expect("no holder panics"));
         }
-        merged
     }
 }
 
@@ -187,17 +207,11 @@ impl Shard {
         let response_us = sample.ended_ns.saturating_sub(sample.from_ns) / 1000;
         let service_us = sample.ended_ns.saturating_sub(sample.sent_ns) / 1000;
         let slice = usize::try_from(sample.ended_ns / nanos(SLICE)).expect("runs are short");
-        if self.slices.len() <= slice {
-            self.slices.resize_with(slice + 1, SliceShard::new);
-        }
-        match sample.ended {
-            Ended::Ok => self.slices[slice].response.saturating_record(response_us),
-            Ended::Fail | Ended::Unknown => self.slices[slice].errors += 1,
-        }
+        self.slices.record(slice, (sample.ended == Ended::Ok).then_some(response_us));
         if !is_measured {
             return;
         }
-        let kind = self.kinds.entry(sample.kind).or_insert_with(KindShard::new);
+        let kind = self.kinds.0.entry(sample.kind).or_insert_with(KindShard::new);
         match sample.ended {
             Ended::Ok => {
                 kind.response.saturating_record(response_us);
@@ -207,28 +221,23 @@ impl Shard {
             Ended::Unknown => kind.unknown += 1,
         }
     }
+}
 
-    fn add(&mut self, other: &Shard) {
-        for (kind, theirs) in &other.kinds {
-            let ours = self.kinds.entry(*kind).or_insert_with(KindShard::new);
+impl Kinds {
+    fn add(&mut self, other: &Kinds) {
+        for (kind, theirs) in &other.0 {
+            let ours = self.0.entry(*kind).or_insert_with(KindShard::new);
             ours.response.add(&theirs.response).expect("equal bounds");
             ours.service.add(&theirs.service).expect("equal bounds");
             ours.fail += theirs.fail;
             ours.unknown += theirs.unknown;
-        }
-        if self.slices.len() < other.slices.len() {
-            self.slices.resize_with(other.slices.len(), SliceShard::new);
-        }
-        for (ours, theirs) in self.slices.iter_mut().zip(&other.slices) {
-            ours.response.add(&theirs.response).expect("equal bounds");
-            ours.errors += theirs.errors;
         }
     }
 
     /// What was measured, by how it ended.
     fn counts(&self) -> Counts {
         let mut counts = Counts { ok: 0, fail: 0, unknown: 0 };
-        for shard in self.kinds.values() {
+        for shard in self.0.values() {
             counts.ok += shard.response.len();
             counts.fail += shard.fail;
             counts.unknown += shard.unknown;
@@ -236,11 +245,11 @@ impl Shard {
         counts
     }
 
-    fn summary(&self, elapsed: Duration) -> Summary {
+    fn summary(&self, elapsed: Duration, slices: Vec<SliceSummary>) -> Summary {
         let mut response = histogram(3);
         let mut service = histogram(3);
         let mut kinds = BTreeMap::new();
-        for (kind, shard) in &self.kinds {
+        for (kind, shard) in &self.0 {
             response.add(&shard.response).expect("equal bounds");
             service.add(&shard.service).expect("equal bounds");
             kinds.insert(kind.name(), shard.summary());
@@ -255,7 +264,7 @@ impl Shard {
             response_us: Quantiles::of(&response),
             service_us: Quantiles::of(&service),
             kinds,
-            slices: self.slices.iter().enumerate().map(SliceShard::summary).collect(),
+            slices,
         }
     }
 }
@@ -270,24 +279,6 @@ impl KindShard {
             counts: Counts { ok: self.response.len(), fail: self.fail, unknown: self.unknown },
             response_us: Quantiles::of(&self.response),
             service_us: Quantiles::of(&self.service),
-        }
-    }
-}
-
-impl SliceShard {
-    fn new() -> SliceShard {
-        SliceShard { response: histogram(2), errors: 0 }
-    }
-
-    fn summary((index, slice): (usize, &SliceShard)) -> SliceSummary {
-        let index = u64::try_from(index).expect("usize fits u64");
-        let start_s = approximate(index) * SLICE.as_secs_f64();
-        SliceSummary {
-            start_s,
-            per_second: approximate(slice.response.len()) / SLICE.as_secs_f64(),
-            errors: slice.errors,
-            p50_us: slice.response.value_at_quantile(0.5),
-            p99_us: slice.response.value_at_quantile(0.99),
         }
     }
 }
@@ -354,7 +345,7 @@ pub struct KindSummary {
 }
 
 /// Half a second of a run.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct SliceSummary {
     /// When it begins, in seconds since the start of the run's clock.
     pub start_s: f64,

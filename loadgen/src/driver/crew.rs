@@ -514,13 +514,17 @@ impl Crew {
         self.ticker.notify_one();
     }
 
-    /// Starts nothing more.
+    /// Starts nothing more but what is due by now and waited for nothing but the next tick.
     pub(super) fn stop(&mut self) {
-        if std::mem::replace(&mut self.is_stopped, true) {
+        if self.is_stopped {
             return;
         }
-        self.effort.stop();
         let now_ns = self.shared.clock.now_ns();
+        if !self.source.is_closed() {
+            self.start_due();
+        }
+        self.is_stopped = true;
+        self.effort.stop();
         if let Source::Load(timetable) = &mut self.source {
             while let Due::At(at_ns) = timetable.next()
                 && at_ns <= now_ns

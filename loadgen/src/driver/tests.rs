@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::clock::nanos;
 use crate::generator::Seen;
 use crate::keys::KeySpace;
 use crate::pacing::{Share, Timetable};
@@ -99,6 +100,44 @@ async fn what_is_too_much_is_dropped_if_it_may_be() {
     let ok = shared.stats.counts().ok;
     let dropped = Effort::summary(&[effort], second, 100).dropped;
     assert!(ok <= 3 && ok + dropped == 20, "{ok} {dropped}");
+}
+
+/// Works on a timetable of five operations, until the load ends between two ticks, of which the later
+/// one would have found `due` of them due.
+async fn ended_between_ticks(due: usize) -> (u64, Counts) {
+    let address = crate::test_member::serve(50).await;
+    let shared = shared();
+    let workload = Workload::parse("test.toml", &format!("{TEXT}{TRACE}")).unwrap();
+    let seen = Arc::new(Seen::new(KeySpace::new(&workload.keys), &workload.lists, 1, 7));
+    let clients =
+        (0..3).map(|client| (0, Generator::new(&workload, 1, client, Arc::clone(&seen)))).collect();
+    let seconds = Duration::from_secs;
+    let times = (0..5).map(|place| nanos(seconds(if place < due { 10 } else { 60 }))).collect();
+    let timetable = Timetable::new(&workload.pacing, times, seconds(1), 0, Share::WHOLE, 1);
+    let crew = Crew::new(shared.clone(), 0, 1, clients, Source::Load(timetable));
+    let crew = Rc::new(RefCell::new(crew));
+    let tasks = LocalSet::new();
+    let ended = tasks.run_until(async {
+        let route = route::Route::new(crate::cluster::roster::fixed(&[address]), 0);
+        tokio::task::spawn_local(lane::run(Rc::clone(&crew), 0, route));
+        while crew.borrow().current(0).is_none() {
+            tokio::task::yield_now().await;
+        }
+        crew.borrow_mut().shared.clock = Clock::after(seconds(20));
+        shared.stop.cancel();
+        lane::tick(&crew, &timer::Timer::new().unwrap(), &shared.stop).await;
+        crew.borrow_mut().finish().unwrap().not_started
+    });
+    (ended.await, shared.stats.counts())
+}
+
+/// What was due since the last tick was taken for what nobody came to start: one error in many runs.
+#[tokio::test]
+async fn what_is_due_at_the_end_is_started_if_a_client_is_free() {
+    let counts = |ok| Counts { ok, fail: 0, unknown: 0 };
+    assert_eq!(ended_between_ticks(1).await, (0, counts(1)));
+    // Three clients are busy with the first ones.
+    assert_eq!(ended_between_ticks(5).await, (2, counts(3)));
 }
 
 /// Clients of a server that answers nothing give up, and what they asked has an unknown outcome.

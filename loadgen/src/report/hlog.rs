@@ -54,9 +54,9 @@ pub fn render(distributions: &Distributions, when: When) -> io::Result<Vec<u8>> 
         write(Some(kind.kind), when.load_start, when.elapsed, &kind.response)?;
         write(Some(&service), when.load_start, when.elapsed, &kind.service)?;
     }
-    for (index, slice) in distributions.slices.iter().enumerate() {
+    for (index, slice) in distributions.slices().enumerate() {
         if !slice.is_empty() {
-            write(None, Distributions::slice_start(index), Distributions::slice_length(), slice)?;
+            write(None, Distributions::slice_start(index), Distributions::slice_length(), &slice)?;
         }
     }
     Ok(log)

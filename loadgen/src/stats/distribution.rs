@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::slices::Packed;
 use super::{SLICE, Stats, approximate, histogram};
 
 /// Where a curve has its points; beyond the last one that has an operation of its own comes the
@@ -32,9 +33,7 @@ pub struct CurvePoint {
 pub struct Distributions {
     /// By kind of operation.
     pub kinds: Vec<KindDistribution>,
-    /// Response times of all kinds, by slice of time. A slice begins where the last one ended, the
-    /// first one with the run's clock.
-    pub slices: Vec<Histogram<u64>>,
+    slices: Vec<Packed>,
 }
 
 /// Histograms of one kind of operation, in microseconds.
@@ -51,18 +50,23 @@ pub struct KindDistribution {
 impl Stats {
     /// Histograms of everything so far.
     pub fn distributions(&self) -> Distributions {
-        let merged = self.merged();
-        let kinds = merged.kinds.into_iter().map(|(kind, shard)| KindDistribution {
+        let kinds = self.kinds().0.into_iter().map(|(kind, shard)| KindDistribution {
             kind: kind.name(),
             response: shard.response,
             service: shard.service,
         });
-        let slices = merged.slices.into_iter().map(|slice| slice.response).collect();
-        Distributions { kinds: kinds.collect(), slices }
+        let slices = (0..self.slices()).map(|index| Packed::of(&self.slice(index)));
+        Distributions { kinds: kinds.collect(), slices: slices.collect() }
     }
 }
 
 impl Distributions {
+    /// Response times of all kinds, by slice of time. A slice begins where the last one ended, the
+    /// first one with the run's clock.
+    pub fn slices(&self) -> impl Iterator<Item = Histogram<u64>> {
+        self.slices.iter().map(|slice| slice.unpacked().response)
+    }
+
     /// When a slice begins, by the run's clock.
     pub fn slice_start(index: usize) -> Duration {
         SLICE.saturating_mul(u32::try_from(index).expect("runs are short"))
@@ -148,7 +152,7 @@ mod tests {
     #[test]
     fn slices_hold_all_that_was_answered() {
         let distributions = stats(1200).distributions();
-        let held: u64 = distributions.slices.iter().map(Histogram::len).sum();
+        let held: u64 = distributions.slices().map(|slice| slice.len()).sum();
         assert_eq!(held, 1200);
         assert_eq!(Distributions::slice_start(3), Duration::from_millis(1500));
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Counts, Quantiles, SLICE, SliceShard, Stats, approximate};
+use super::{Counts, Quantiles, SLICE, Slice, Stats, approximate};
 use crate::clock::nanos;
 
 /// Slices that make up the last second.
@@ -43,32 +43,38 @@ pub struct KindGlance {
 impl Stats {
     /// What there is to see at `now_ns` of the run's clock.
     pub fn glance(&self, now_ns: u64) -> Glance {
-        let merged = self.merged();
         // The slice that goes on would seem slow.
         let end = usize::try_from(now_ns / nanos(SLICE)).expect("runs are short");
         let begin = end.saturating_sub(usize::try_from(RECENT).expect("it is small"));
-        let mut recent = SliceShard::new();
-        for slice in merged.slices.iter().take(end).skip(begin) {
-            recent.response.add(&slice.response).expect("equal bounds");
-            recent.errors += slice.errors;
+        let mut recent = Slice::new();
+        for index in begin..end {
+            recent.add(&self.slice(index));
         }
-        let answered = merged.slices.iter().take(end).map(|slice| slice.response.len());
-        let pace = answered.skip(end.saturating_sub(SHOWN));
+        let shown = end.saturating_sub(SHOWN)..end.min(self.slices());
+        let pace = shown.map(|index| self.answered(index));
         let pace = pace.map(|count| approximate(count) / SLICE.as_secs_f64()).collect();
         let span: Duration = SLICE * u32::try_from(RECENT).expect("it is small");
-        let kinds = merged.kinds.iter().map(|(kind, shard)| {
+        let measured = self.kinds();
+        let kinds = measured.0.iter().map(|(kind, shard)| {
             let summary = shard.summary();
             let (counts, response_us) = (summary.counts, summary.response_us);
             KindGlance { kind: kind.name(), counts, response_us }
         });
         Glance {
-            counts: merged.counts(),
+            counts: measured.counts(),
             per_second: approximate(recent.response.len()) / span.as_secs_f64(),
             errors: recent.errors,
             recent_us: Quantiles::of(&recent.response),
             pace,
             kinds: kinds.collect(),
         }
+    }
+
+    /// How many operations were answered in a slice of time.
+    fn answered(&self, index: usize) -> u64 {
+        let mut answered = 0;
+        self.each_shard(|shard| answered += shard.slices.answered(index));
+        answered
     }
 }
 
