@@ -19,8 +19,8 @@
 //! - Seven threads write its log, a segment at a time, and wait for a lock at the end of it. Who begins
 //!   a segment holds that lock, and waits there for files that are being shortened; which those threads
 //!   do too. With all of them waiting, nobody ever goes on (reproduced within seconds by delaying
-//!   `sync_file_range` by some milliseconds while 40 MB are written and removed). Few segments are on
-//!   their way between two syncs, unless a single log entry changes very much.
+//!   `sync_file_range` by some milliseconds while 40 MB are written and removed). So few segments are on
+//!   their way between two syncs: the pieces of a very long value are written before what names them.
 //! - It flushes when it is dropped, and may wait for ever then if an earlier write failed (seen with a
 //!   full disk). So after a failure it is not dropped; the member that stops for it ends its threads.
 
@@ -48,6 +48,9 @@ const SEGMENT_BYTES: usize = 2 << 20;
 /// What may be written or removed between two syncs, if it is not one transaction. The log gets about
 /// three times as much (measured with values of 200 B to 200 kB), which is less than a segment.
 const UNSYNCED_BYTES_MAX: usize = 512 << 10;
+
+/// Pieces of a value that are written at once.
+const PIECES_AT_ONCE_MAX: usize = UNSYNCED_BYTES_MAX / pieces::WHOLE_BYTES_MAX;
 
 /// Of an entry, besides its value.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
@@ -184,7 +187,9 @@ impl SledBackend {
         let (head, cut) = value.map(pieces::cut).unzip();
         let cut = cut.unwrap_or_default();
         let old = before.map_or(0, |head| head.count);
-        if old > 0 || !cut.is_empty() {
+        if old == 0 && cut.len() > PIECES_AT_ONCE_MAX {
+            self.write_ahead(tree, key, &cut)?;
+        } else if old > 0 || !cut.is_empty() {
             let batch = batches.entry(None).or_default();
             (0..old).for_each(|number| batch.remove(pieces::key(tree, key, number)));
             for (number, piece) in (0..).zip(cut) {
@@ -197,6 +202,24 @@ impl SledBackend {
             None => batch.remove(key),
         }
         Ok(before)
+    }
+
+    /// Writes the pieces of a value, a few at a time. Nobody sees them while the key says nothing of
+    /// them; if it never will, since the power fails, whatever else comes there replaces them.
+    fn write_ahead(&self, tree: Tree, key: &[u8], cut: &[&[u8]]) -> Result<(), StorageError> {
+        let mut number = 0;
+        for some in cut.chunks(PIECES_AT_ONCE_MAX) {
+            let (mut batch, mut bytes) = (sled::Batch::default(), 0);
+            for piece in some {
+                batch.insert(pieces::key(tree, key, number), *piece);
+                bytes += changed_bytes(key, Some(piece), None);
+                number += 1;
+            }
+            self.make_room(bytes)?;
+            self.engine().pieces.apply_batch(batch).map_err(|error| self.failed(error))?;
+            self.changed(bytes)?;
+        }
+        Ok(())
     }
 
     fn transact(&self, batches: &Batches) -> Result<(), StorageError> {
@@ -429,6 +452,38 @@ mod tests {
         put(&value).unwrap();
         backend.sync().unwrap();
         assert_eq!(unsynced(), 0);
+    }
+
+    #[test]
+    fn pieces_that_are_written_ahead_are_nothing_before_their_head_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = SledBackend::open(folder.path(), SledOptions::default()).unwrap();
+        let seen = |backend: &SledBackend| {
+            let mut rows = Vec::new();
+            let visit = &mut |key: &[u8], value: Bytes| {
+                rows.push((key.to_vec(), value));
+                Ok(ControlFlow::Continue(()))
+            };
+            backend.scan(Tree::KvRev, &[], visit).unwrap();
+            rows
+        };
+        let long = vec![7; 8 << 20];
+        let (_, cut) = pieces::cut(&long);
+        backend.write_ahead(Tree::KvRev, b"a", &cut[..100]).unwrap();
+        assert_eq!(backend.get(Tree::KvRev, b"a").unwrap(), None);
+        assert!(seen(&backend).is_empty());
+        // The power fails here, and something else comes to the key.
+        drop(backend);
+        let backend = SledBackend::open(folder.path(), SledOptions::default()).unwrap();
+        assert!(seen(&backend).is_empty());
+        for value in [vec![1; 50_000], long, vec![2; 3 << 20]] {
+            let mut batch = Batch::default();
+            batch.put_sealed(Tree::KvRev, b"a", value.clone());
+            backend.commit(&batch).unwrap();
+            assert_eq!(seen(&backend), [(b"a".to_vec(), Bytes::from(value))]);
+        }
+        backend.clear(Tree::KvRev).unwrap();
+        assert_eq!(backend.engine().pieces.len(), 0, "no piece is left behind");
     }
 
     #[test]
