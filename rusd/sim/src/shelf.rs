@@ -83,10 +83,10 @@ impl SimShelf {
         self.burn()?;
         let mut content = self.content.lock();
         content.files.entry(name.to_owned()).or_default().live = text.map(str::to_owned);
-        self.sync(&mut content)
+        self.sync_folder(&mut content)
     }
 
-    fn sync(&self, content: &mut Content) -> Result<(), StorageError> {
+    fn sync_folder(&self, content: &mut Content) -> Result<(), StorageError> {
         self.burn()?;
         content.removed.clear();
         for file in content.files.values_mut() {
@@ -122,6 +122,10 @@ impl Shelf for SimShelf {
         }
     }
 
+    fn sync(&self) -> Result<(), StorageError> {
+        self.sync_folder(&mut self.content.lock())
+    }
+
     fn numbers(&self) -> Result<Vec<u64>, StorageError> {
         Ok(self.content.lock().generations.keys().copied().collect())
     }
@@ -134,7 +138,7 @@ impl Shelf for SimShelf {
         self.burn()?;
         let engine = self.empty();
         content.generations.insert(number, engine.clone());
-        self.sync(&mut content)?;
+        self.sync_folder(&mut content)?;
         Ok(Arc::new(engine))
     }
 
@@ -151,7 +155,7 @@ impl Shelf for SimShelf {
 mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use rusd_state::storage::Tree;
+    use rusd_state::storage::{Generations, Tree};
 
     use super::*;
 
@@ -177,5 +181,25 @@ mod tests {
             found.insert((has_image, shelf.numbers().unwrap().len(), current));
         }
         assert_eq!(found.len(), 8, "{found:?}");
+    }
+
+    /// A pointer that is read at a start may never have been synced. The generation that it replaced
+    /// must not go before it is.
+    #[test]
+    fn the_generation_that_counts_is_there_after_a_failed_switch_a_start_and_a_loss_of_power() {
+        for seed in 0..50 {
+            let fuse = Arc::new(Fuse::default());
+            let shelf = Arc::new(SimShelf::new(Arc::clone(&fuse), false));
+            let open = || Generations::open_on(Arc::clone(&shelf) as Arc<dyn Shelf>, false);
+            let generations = open().unwrap();
+            let fresh = generations.begin().unwrap();
+            fuse.set(2);
+            generations.switch_to(fresh).unwrap_err();
+            fuse.mend();
+            drop(generations);
+            drop(open().unwrap());
+            shelf.lose_power(&mut ChaCha8Rng::seed_from_u64(seed));
+            open().unwrap_or_else(|error| panic!("{error}, seed {seed}"));
+        }
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! A generation is made beside the current one, filled and synced by the caller; then the pointer is
 //! written to a new file, synced, renamed, and the folder synced. So at any moment one whole
-//! generation is named. What is not named is removed at the next start.
+//! generation is named. What is not named is removed at the next start, which first syncs the folder:
+//! the pointer may be from a process that renamed it and ended.
 //!
 //! The first generation is made before there is a pointer. If that was cut short there is nothing to
 //! lose, as long as the log still has all its entries: then everything is made anew.
@@ -177,6 +178,8 @@ impl Generations {
 /// Opens the generation that the pointer names, or begins the first one.
 fn open_current(shelf: &dyn Shelf, is_log_whole: bool) -> Result<Generation, StorageError> {
     let path = || shelf.path().to_path_buf();
+    // Before what it does not name is removed.
+    shelf.sync()?;
     let pointer = shelf.read(POINTER)?.map(|text| Pointer::parse(shelf.path(), &text));
     let pointer = pointer.transpose()?;
     if let Some(Pointer { engine, .. }) = pointer.as_ref().filter(|it| it.engine != shelf.engine())

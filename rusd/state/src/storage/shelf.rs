@@ -32,6 +32,10 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// Removes a small file, if it is there.
     fn remove(&self, name: &str) -> Result<(), StorageError>;
 
+    /// What can be read now survives a loss of power, also if an earlier process wrote or removed it
+    /// and did not live to see to that.
+    fn sync(&self) -> Result<(), StorageError>;
+
     /// The generations there are, whole or not.
     fn numbers(&self) -> Result<Vec<u64>, StorageError>;
 
@@ -93,6 +97,10 @@ impl Shelf for Folder {
         pointer::remove(&self.path, name)
     }
 
+    fn sync(&self) -> Result<(), StorageError> {
+        pointer::sync_folder(&self.path)
+    }
+
     fn numbers(&self) -> Result<Vec<u64>, StorageError> {
         let io = |source| StorageError::Io { path: self.path.clone(), source };
         let mut numbers = Vec::new();
@@ -145,6 +153,10 @@ impl Shelf for Nowhere {
     }
 
     fn remove(&self, _name: &str) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
         Ok(())
     }
 
