@@ -54,7 +54,7 @@ pub struct Invariants {
     committed: Vec<(u64, u32)>,
     /// By member: committed entries looked at in this life.
     looked_at: Vec<u64>,
-    /// By member: the voters as it had them after the last turn in which it led.
+    /// By member: the voters as it had them after its last turn.
     voters: Vec<Vec<u64>>,
     /// At each applied index the hashes of state and membership, and who had them.
     states: BTreeMap<u64, ((u32, u32), usize)>,
@@ -104,9 +104,7 @@ impl Invariants {
         if committed > self.looked_at[member] {
             self.check_committed(member, hosts, committed)?;
         }
-        if node.is_leader() {
-            self.voters[member] = voters(&hosts[member]);
-        }
+        self.voters[member] = voters(&hosts[member]);
         Ok(())
     }
 
