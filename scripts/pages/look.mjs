@@ -150,12 +150,15 @@ async function violationInView(tab) {
         wrong.push(`line ${place + 1} of the violation is at ${Math.round(x)}, ${Math.round(y)}: not in view`);
         continue;
       }
-      // What encloses it must have been drawn.
-      let painted = 0;
-      for (let across = Math.floor(box.left) - 3; across < box.right + 3; across += 1)
-        for (let down = Math.floor(box.top) - 2; down < box.bottom + 2; down += 1)
+      // Its left or its right edge must have been drawn, from top to bottom.
+      const isLine = (across) => {
+        let painted = 0;
+        for (let down = box.top + 2; down < box.bottom - 2; down += 1)
           if (isBad(across - edge.left, down - edge.top)) painted += 1;
-      if (painted < 20) wrong.push(`line ${place + 1} of the violation is not marked`);
+        return painted > 0.8 * (box.bottom - box.top - 4);
+      };
+      const near = (x) => [-3, -2, -1, 0, 1, 2].map((step) => Math.floor(x) + step);
+      if (![...near(box.left), ...near(box.right)].some(isLine)) wrong.push(`line ${place + 1} of the violation is not marked`);
     }
     const [box] = boxes;
     return [box && [(box.left + box.right) / 2, (box.top + box.bottom) / 2], wrong];

@@ -211,6 +211,8 @@ class Page {
     const mark = this.picture.at(...this.place(event));
     if (mark < 0) {
       this.hideTip();
+      const band = this.picture.bandAt(...this.place(event));
+      if (band) this.showTip(this.describeFault(band), event.clientX, event.clientY);
       return;
     }
     this.tipMark = mark;
@@ -218,6 +220,11 @@ class Page {
     this.describe(mark).then((content) => {
       if (this.tipMark === mark) this.showTip(content, clientX, clientY);
     });
+  }
+
+  describeFault({ name, start, end }) {
+    const when = `from ${timeName(start, 1e6)} for ${lengthName(end - start)}`;
+    return [element('strong', name), element('div', when)];
   }
 
   /** Words that cannot be read are said to be so, and not left out. */

@@ -94,6 +94,12 @@ class Picture {
       band.strip = (free < 0 ? ends.length : free) % STRIPS_MAX;
       ends[free < 0 ? ends.length : free] = band.end;
     }
+    // A name may go on up to the next fault in its strip.
+    const next = [];
+    for (const band of this.bands.toReversed()) {
+      band.free = next[band.strip] ?? Infinity;
+      next[band.strip] = band.start;
+    }
     return Math.min(ends.length, STRIPS_MAX);
   }
 
@@ -264,7 +270,8 @@ class Picture {
       context.fillStyle = this.colours[BAND_COLOURS.get(band.kind) ?? 'fault'];
       context.fillRect(left, this.head, width, this.plotHeight);
       context.fillRect(left, top, width, STRIP - 1);
-      this.write(context, band.name, left + 3, top + STRIP / 2, width - 6, this.colours.ink);
+      const free = Math.min(this.x(band.free), this.width) - left;
+      this.write(context, band.name, left + 3, top + STRIP / 2, Math.max(width, free) - 6, this.colours.ink);
     }
   }
 
@@ -298,7 +305,14 @@ class Picture {
       context.strokeStyle = this.colours[colour];
       context.strokeRect(left + 0.6, top + 0.6, Math.max(width - 1.2, 0.5), height - 1.2);
     });
-    for (const [text, left, top, width, colour] of labels) this.write(context, text, left, top, width, this.colours[colour]);
+    for (const [text, left, middle, width, ended] of labels) {
+      if (ended === UNKNOWN) {
+        // Hatching and letters do not go together.
+        context.fillStyle = this.colours.paper;
+        context.fillRect(left - 2, middle - 6, Math.min(text.length * LETTER, width) + 4, 12);
+      }
+      this.write(context, text, left, middle, width, this.colours[ended === OK ? 'paper' : 'ink']);
+    }
     if (this.pinned.length > 0) {
       context.fillStyle = this.colours.bad;
       context.fillRect(this.gutter, this.y(this.pinned.length) - 1, this.plotWidth, 1);
@@ -355,8 +369,7 @@ class Picture {
     const named = range < this.history.rangesFrom[mark + 1] ? ` ${facts.keys[this.history.rangeStarts[range]] ?? ''}` : '';
     const number = this.shows.order ? this.history.numberOf(mark) : null;
     const numbered = number === null ? '' : ` ${facts.sign}${number}`;
-    const ink = ended === OK ? 'paper' : 'ink';
-    labels.push([kind + named + numbered, Math.max(start, this.gutter) + 5, top + height / 2, width - 8, ink]);
+    labels.push([kind + named + numbered, Math.max(start, this.gutter) + 5, top + height / 2, width - 8, ended]);
   }
 
   /** Text, cut short to a width; nothing if that leaves too little. */
@@ -461,7 +474,7 @@ class Picture {
     const [[x1, y1], [x2, y2]] = [middle(from), middle(to)];
     const length = Math.hypot(x2 - x1, y2 - y1) || 1;
     // Bent to its left, so that the way there and the way back are two.
-    const bend = Math.min(40, length / 4);
+    const bend = Math.max(22, Math.min(40, length / 4));
     const [x, y] = [(x1 + x2) / 2 + ((y2 - y1) / length) * bend, (y1 + y2) / 2 - ((x2 - x1) / length) * bend];
     context.beginPath();
     context.moveTo(x1, y1);
@@ -575,6 +588,14 @@ class Picture {
     context.strokeStyle = this.colours.c1;
     context.lineWidth = 2;
     context.strokeRect(left + 1, 1, width - 2, 54);
+  }
+
+  /** The fault whose strip is at a place of the canvas. */
+  bandAt(x, y) {
+    if (x < this.gutter || y < AXIS || y >= this.head) return null;
+    const strip = Math.floor((y - AXIS) / STRIP);
+    const isHere = ({ start, end }) => x >= this.x(start) - 4 && x <= this.x(end) + 4;
+    return this.bands.find((band) => band.strip === strip && isHere(band)) ?? null;
   }
 
   /** The mark at a place of the canvas. */
