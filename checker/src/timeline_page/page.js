@@ -40,7 +40,6 @@ async function statesOf(history, mark) {
   const list = [['revision', wrote ? `${revision}, made by this` : String(revision)]];
   const seen = history.lookedAt[mark];
   if (seen !== revision) list.push(['read at revision', String(seen)]);
-  if (facts.counts.changes === 0) return list;
   const [first, last] = [history.rangesFrom[mark], history.rangesFrom[mark + 1]];
   if (first === last) return list;
   if (seen > facts.done) return [...list, ['state', 'not known: the checker could not follow the store so far']];
