@@ -16,8 +16,9 @@ use crate::history::History;
 use crate::history::error::{InputError, Position};
 use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
 use crate::linear::diagnose::diagnose;
+use crate::linear::oracle;
 use crate::linear::pins::Watches;
-use crate::linear::{oracle, revision};
+use crate::linear::revision::{self, Replayed};
 use crate::verdict::{Counts, Engine, Report, Timing};
 use crate::watch;
 
@@ -38,64 +39,89 @@ impl Default for Options {
     }
 }
 
+/// A history that was judged, and what was found out about it.
+#[derive(Debug)]
+pub struct Checked {
+    /// What was judged.
+    pub history: History,
+    /// The answer.
+    pub report: Report,
+    /// What happened at each revision; `None` if the revisions cannot be replayed.
+    pub(crate) replayed: Option<Replayed>,
+}
+
+impl Checked {
+    /// Judges a history.
+    pub fn new(history: History, options: &Options) -> Checked {
+        let (report, replayed) = judge(&history, options);
+        Checked { history, report, replayed }
+    }
+
+    /// Reads and judges a history file, which may be compressed with zstd; `progress` is told the
+    /// bytes read, now and then, as they are once decompressed.
+    pub fn file(
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Checked, InputError> {
+        let file = File::open(path)
+            .map_err(|source| InputError::Open { path: path.display().to_string(), source })?;
+        let position = Position::line(1);
+        let input =
+            compressed::plain(file).map_err(|source| InputError::Read { position, source })?;
+        Checked::input(input, options, progress)
+    }
+
+    /// Reads and judges a history; `progress` is told the bytes read, now and then.
+    pub fn input(
+        input: impl Read,
+        options: &Options,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Checked, InputError> {
+        Checked::timed(options, || History::read(input, progress))
+    }
+
+    /// Reads and judges the report folder of etcd's robustness tests; what it could not tell is given
+    /// with the answer.
+    pub fn report_folder(
+        folder: &Path,
+        options: &Options,
+    ) -> Result<(Checked, LeftOut), FormatError> {
+        let mut reader = robustness::Reader::open(folder)?;
+        let checked = Checked::timed(options, || {
+            let mut error = None;
+            let records = std::iter::from_fn(|| match reader.next_record() {
+                Ok(next) => next.map(|(_, record)| record),
+                Err(found) => {
+                    error = Some(found);
+                    None
+                }
+            });
+            let history = History::collect(records);
+            match error {
+                Some(error) => Err(error),
+                None => history.map_err(FormatError::from),
+            }
+        })?;
+        Ok((checked, reader.left_out()))
+    }
+
+    fn timed<E>(
+        options: &Options,
+        read: impl FnOnce() -> Result<History, E>,
+    ) -> Result<Checked, E> {
+        let start = Instant::now();
+        let history = read()?;
+        let parse_seconds = start.elapsed().as_secs_f64();
+        let mut checked = Checked::new(history, options);
+        checked.report.timing.parse_seconds = parse_seconds;
+        Ok(checked)
+    }
+}
+
 /// Reads and judges a history file.
 pub fn check_file(path: impl AsRef<Path>, options: &Options) -> Result<Report, InputError> {
-    check_file_with(path.as_ref(), options, &mut |_| {})
-}
-
-/// Reads and judges a history file, which may be compressed with zstd; `progress` is told the bytes
-/// read, now and then, as they are once decompressed.
-pub fn check_file_with(
-    path: &Path,
-    options: &Options,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Report, InputError> {
-    let file = File::open(path)
-        .map_err(|source| InputError::Open { path: path.display().to_string(), source })?;
-    let position = Position::line(1);
-    let input = compressed::plain(file).map_err(|source| InputError::Read { position, source })?;
-    check_input(input, options, progress)
-}
-
-/// Reads and judges a history; `progress` is told the bytes read, now and then.
-pub fn check_input(
-    input: impl Read,
-    options: &Options,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Report, InputError> {
-    let start = Instant::now();
-    let history = History::read(input, progress)?;
-    let parse_seconds = start.elapsed().as_secs_f64();
-    let mut report = check(&history, options);
-    report.timing.parse_seconds = parse_seconds;
-    Ok(report)
-}
-
-/// Reads and judges the report folder of etcd's robustness tests; what it could not tell is given
-/// with the answer.
-pub fn check_report_folder(
-    folder: &Path,
-    options: &Options,
-) -> Result<(Report, LeftOut), FormatError> {
-    let start = Instant::now();
-    let mut reader = robustness::Reader::open(folder)?;
-    let mut error = None;
-    let records = std::iter::from_fn(|| match reader.next_record() {
-        Ok(next) => next.map(|(_, record)| record),
-        Err(found) => {
-            error = Some(found);
-            None
-        }
-    });
-    let history = History::collect(records);
-    if let Some(error) = error {
-        return Err(error);
-    }
-    let history = history?;
-    let parse_seconds = start.elapsed().as_secs_f64();
-    let mut report = check(&history, options);
-    report.timing.parse_seconds = parse_seconds;
-    Ok((report, reader.left_out()))
+    Checked::file(path.as_ref(), options, &mut |_| {}).map(|checked| checked.report)
 }
 
 /// Judges records in memory, the header first.
@@ -109,6 +135,10 @@ pub fn check_records(
 
 /// Judges a history.
 pub fn check(history: &History, options: &Options) -> Report {
+    judge(history, options).0
+}
+
+fn judge(history: &History, options: &Options) -> (Report, Option<Replayed>) {
     let start = Instant::now();
     let mut counts = count(history);
     let mut findings = Findings::new(options.violations_per_rule_max);
@@ -130,7 +160,7 @@ pub fn check(history: &History, options: &Options) -> Report {
     counts.hashes_compared = finals::members::check(history, &mut findings);
     finals::late::check(history, &mut findings);
     diagnose(history, &mut findings);
-    Report {
+    let report = Report {
         verdict: findings.verdict(),
         engine: match options.engine {
             Engine::Auto => Engine::Revision,
@@ -141,7 +171,8 @@ pub fn check(history: &History, options: &Options) -> Report {
         seed: history.header.seed,
         counts,
         timing: Timing { parse_seconds: 0.0, check_seconds: start.elapsed().as_secs_f64() },
-    }
+    };
+    (report, replayed)
 }
 
 fn count(history: &History) -> Counts {

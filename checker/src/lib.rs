@@ -6,6 +6,8 @@
 //!
 //! [`elle`] says of transactions on lists and registers which isolation level they do not keep.
 //!
+//! [`timeline_page`] makes a page of a history, for a browser: who did what when, and what is wrong.
+//!
 //! [`formats`] reads and writes the histories of others: Jepsen's, Porcupine's, those of etcd's
 //! robustness tests.
 
@@ -17,6 +19,7 @@ pub mod report;
 pub mod search;
 pub mod synthetic;
 pub mod synthetic_calls;
+pub mod timeline_page;
 pub mod verdict;
 
 mod check;
@@ -30,8 +33,6 @@ pub use check::calls::{CallCounts, CallsOptions, CallsReport, NoOrder, ShownCall
 pub use check::transactions::{
     Explanation, TransactionCounts, TransactionsReport, check_list_append, check_rw_register,
 };
-pub use check::{
-    Options, check, check_file, check_file_with, check_input, check_records, check_report_folder,
-};
+pub use check::{Checked, Options, check, check_file, check_records};
 pub use history::error::InputError;
 pub use verdict::{Engine, Report, Rule, Verdict, Violation};

@@ -50,7 +50,19 @@ pub(crate) fn final_state(line: &FinalLine) -> Named {
 /// A watch response.
 pub(crate) fn watch(line: &WatchLine) -> Named {
     let response = &line.response;
-    let body = match &response.body {
+    let text = format!(
+        "watch {} on member {} @{}: {}",
+        response.watch,
+        response.member,
+        response.revision,
+        watch_body(&response.body)
+    );
+    Named { line: line.line, text }
+}
+
+/// What a watch response says.
+pub(crate) fn watch_body(body: &WatchBody) -> String {
+    match body {
         WatchBody::Created(request) => format!(
             "created {} from revision {}",
             span(&request.key, &request.range_end),
@@ -69,12 +81,7 @@ pub(crate) fn watch(line: &WatchLine) -> Named {
         }
         WatchBody::Closed { by_client: true } => "closed by the client".into(),
         WatchBody::Closed { by_client: false } => "stream broke".into(),
-    };
-    let text = format!(
-        "watch {} on member {} @{}: {body}",
-        response.watch, response.member, response.revision
-    );
-    Named { line: line.line, text }
+    }
 }
 
 /// A watch event.
@@ -177,7 +184,12 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
 }
 
 fn response(response: &Response) -> String {
-    let body = match &response.body {
+    format!("{} @{}", answer(&response.body), response.revision)
+}
+
+/// What an answer says, without its revision.
+pub(crate) fn answer(body: &ResponseBody) -> String {
+    match body {
         ResponseBody::Put(put) => match &put.prev_kv {
             Some(kv) => format!("ok, before {}", key_value(kv)),
             None => "ok".into(),
@@ -188,8 +200,7 @@ fn response(response: &Response) -> String {
         ResponseBody::LeaseGrant { ttl } => format!("granted {ttl} s"),
         ResponseBody::LeaseKeepAlive { ttl } => format!("{ttl} s left"),
         ResponseBody::LeaseRevoke | ResponseBody::Compact => "ok".into(),
-    };
-    format!("{body} @{}", response.revision)
+    }
 }
 
 /// An answer to a range.

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::elle::{self, Anomaly, Element, Key, MicroOp, Names, Validity, explain};
+use crate::elle::{self, Anomaly, Element, Key, MicroOp, Names, Validity, draw, explain};
 use crate::formats::calls::{AppendMop, Outcome, RegisterMop, Transaction, Value};
 
 /// The answer to a history of transactions.
@@ -55,6 +55,9 @@ pub struct Explanation {
     pub anomaly: Anomaly,
     /// Over several lines: the transactions, and what is wrong.
     pub text: String,
+    /// The same as a graph, for Graphviz.
+    #[serde(skip)]
+    pub graph: String,
 }
 
 impl TransactionsReport {
@@ -167,6 +170,7 @@ fn judge<M: MicroOp>(
         answer.cases(*anomaly).iter().map(|case| Explanation {
             anomaly: *anomaly,
             text: explain::case(*anomaly, case, transactions, names),
+            graph: draw::dot(*anomaly, case, transactions, names),
         })
     });
     TransactionsReport {

@@ -3,23 +3,25 @@
 //! A history of our own, or a robustness report, is judged by its revisions; transactions of a Jepsen
 //! history in Elle's manner; its single operations by zones or by search.
 
-use std::io::{BufRead, IsTerminal as _, Write as _};
+use std::io::{BufRead, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use rusd_checker::elle::{self, Anomaly, KeyOrder, Model as Isolation};
 use rusd_checker::formats::edn::{self, Edn};
 use rusd_checker::formats::interpret::{FailedCas, Interpreted, Model, interpret, recognise};
 use rusd_checker::formats::jepsen::Events;
 use rusd_checker::formats::{Format, FormatError, LeftOut, Linted, Remarks, Source, events};
-use rusd_checker::report::{json, junit, text};
+use rusd_checker::report::{graphviz, json, junit, text};
+use rusd_checker::timeline_page::{self, Kept, Recording};
 use rusd_checker::{
-    CallsOptions, CallsReport, Engine, InputError, Options, Report, TransactionsReport,
-    check_calls, check_file_with, check_input, check_list_append, check_report_folder,
-    check_rw_register, search,
+    CallsOptions, CallsReport, Checked, Engine, InputError, Options, TransactionsReport,
+    check_calls, check_list_append, check_rw_register, search,
 };
 
 use super::input::{self, Name};
+use super::output;
 
 /// Judge a history: exit 0 valid, 1 invalid, 2 unknown, 3 bad input.
 #[derive(Debug, clap::Args)]
@@ -33,6 +35,9 @@ pub(crate) struct Arguments {
     /// How to report.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
+    /// Also write a page for a browser: who did what when, and what is wrong.
+    #[arg(long, value_name = "PATH")]
+    timeline: Option<PathBuf>,
     /// What decides on linearizability. The report says which it was.
     #[arg(long, value_enum, default_value_t = EngineArgument::Auto)]
     engine: EngineArgument,
@@ -93,9 +98,14 @@ enum EngineArgument {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Form {
+    /// For people
     Text,
+    /// For programs
     Json,
+    /// For CI
     Junit,
+    /// What is wrong as graphs, for Graphviz
+    Graphviz,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -126,61 +136,108 @@ fn named_model(name: &str) -> Result<Model, String> {
 /// Judges, and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let path = &arguments.history;
-    let judged = match input::open(path, arguments.from)? {
+    let read = match input::open(path, arguments.from)? {
         Source::Folder(folder) => {
             let options = arguments.options()?;
-            check_report_folder(folder, &options)
-                .map(|(report, left_out)| (Judged::Store(report), Remarks::default(), left_out))
+            Checked::report_folder(folder, &options)
+                .map(|(checked, left_out)| Read { left_out, ..Read::of_store(checked) })
         }
-        Source::Text(Format::Jsonl, input) => judge_native(arguments, input, &arguments.options()?)
-            .map(|report| (Judged::Store(report), Remarks::default(), LeftOut::default()))
-            .map_err(FormatError::from),
+        Source::Text(Format::Jsonl, input) => {
+            let checked = judge_native(arguments, input, &arguments.options()?);
+            checked.map(Read::of_store).map_err(FormatError::from)
+        }
         Source::Text(format, input) => {
             let events = events(format, input)?;
             judge_jepsen(arguments, format, events)
-                .map(|(judged, remarks)| (judged, remarks, LeftOut::default()))
         }
     };
-    let (judged, remarks, left_out) = judged.map_err(|error| named(error, path))?;
+    let Read { judged, remarks, left_out, kept } = read.map_err(|error| named(error, path))?;
     input::tell(&remarks, &left_out, path);
     let name = path.display().to_string();
-    let (rendered, code) = match &judged {
-        Judged::Store(report) => {
-            let rendered = match arguments.format {
-                Form::Text => text::render(report),
-                Form::Json => json::render(report),
-                Form::Junit => junit::render(report, &name),
-            };
-            (rendered, report.verdict.exit_code())
-        }
-        Judged::Transactions(report) => {
-            let rendered = match arguments.format {
-                Form::Text => report.to_text(),
-                Form::Json => report.to_json(),
-                Form::Junit => report.to_junit(&name),
-            };
-            (rendered, report.exit_code())
-        }
-        Judged::Calls(report) => {
-            let rendered = match arguments.format {
-                Form::Text => report.to_text(),
-                Form::Json => report.to_json(),
-                Form::Junit => report.to_junit(&name),
-            };
-            (rendered, report.exit_code())
-        }
-    };
+    let rendered = judged.rendered(arguments.format, &name);
+    if let Some(page) = &arguments.timeline {
+        write_timeline(&judged, kept, &name, page)
+            .with_context(|| format!("{}: cannot be written", page.display()))?;
+    }
     std::io::stdout().write_all(rendered.as_bytes())?;
-    Ok(code)
+    Ok(judged.exit_code())
+}
+
+/// What came of a history.
+struct Read {
+    judged: Judged,
+    remarks: Remarks,
+    left_out: LeftOut,
+    /// What events have said, if a page is to be made of them.
+    kept: Option<Kept>,
+}
+
+impl Read {
+    fn of_store(checked: Checked) -> Read {
+        Read {
+            judged: Judged::Store(Box::new(checked)),
+            remarks: Remarks::default(),
+            left_out: LeftOut::default(),
+            kept: None,
+        }
+    }
 }
 
 enum Judged {
     /// A store, by its revisions.
-    Store(Report),
-    /// Transactions, in Elle's manner.
-    Transactions(TransactionsReport),
+    Store(Box<Checked>),
+    /// Transactions, in Elle's manner, with the positions of their calls.
+    Transactions(TransactionsReport, Vec<u64>),
     /// Calls on objects, by zones or search.
     Calls(CallsReport),
+}
+
+impl Judged {
+    fn rendered(&self, form: Form, name: &str) -> String {
+        match (self, form) {
+            (Judged::Store(checked), Form::Text) => text::render(&checked.report),
+            (Judged::Store(checked), Form::Json) => json::render(&checked.report),
+            (Judged::Store(checked), Form::Junit) => junit::render(&checked.report, name),
+            (Judged::Store(checked), Form::Graphviz) => graphviz::render(&checked.report),
+            (Judged::Transactions(report, _), Form::Text) => report.to_text(),
+            (Judged::Transactions(report, _), Form::Json) => report.to_json(),
+            (Judged::Transactions(report, _), Form::Junit) => report.to_junit(name),
+            (Judged::Transactions(report, _), Form::Graphviz) => report.to_graphviz(),
+            (Judged::Calls(report), Form::Text) => report.to_text(),
+            (Judged::Calls(report), Form::Json) => report.to_json(),
+            (Judged::Calls(report), Form::Junit) => report.to_junit(name),
+            (Judged::Calls(report), Form::Graphviz) => report.to_graphviz(),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Judged::Store(checked) => checked.report.verdict.exit_code(),
+            Judged::Transactions(report, _) => report.exit_code(),
+            Judged::Calls(report) => report.exit_code(),
+        }
+    }
+}
+
+fn write_timeline(
+    judged: &Judged,
+    kept: Option<Kept>,
+    name: &str,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let kept = || kept.expect("events are kept if there is to be a page");
+    let timeline = match judged {
+        Judged::Store(checked) => timeline_page::of_store(checked, name),
+        Judged::Transactions(report, invoked) => {
+            timeline_page::of_transactions(kept(), report, invoked, name)
+        }
+        Judged::Calls(report) => timeline_page::of_calls(kept(), report, name),
+    };
+    output::whole(path, |file| {
+        let mut out = BufWriter::new(file);
+        timeline.write(&mut out)?;
+        Ok(out.flush()?)
+    })
 }
 
 impl Arguments {
@@ -244,8 +301,8 @@ fn judge_jepsen(
     arguments: &Arguments,
     format: Format,
     events: impl Events,
-) -> Result<(Judged, Remarks), FormatError> {
-    let mut events = Linted::new(events);
+) -> Result<Read, FormatError> {
+    let mut events = Recording::new(Linted::new(events), arguments.timeline.is_some());
     // Porcupine's reading of these lines: a compare that did not hold is an answer.
     let failed = match format {
         Format::JepsenLog => FailedCas::HeldAnother,
@@ -259,32 +316,35 @@ fn judge_jepsen(
     };
     let judged = match interpreted {
         Interpreted::ListAppend(own) => {
-            Judged::Transactions(check_list_append(&own, &arguments.elle_options()?))
+            let report = check_list_append(&own, &arguments.elle_options()?);
+            Judged::Transactions(report, own.iter().map(|own| own.invoked).collect())
         }
         Interpreted::RwRegister(own) => {
-            Judged::Transactions(check_rw_register(&own, &arguments.elle_options()?))
+            let report = check_rw_register(&own, &arguments.elle_options()?);
+            Judged::Transactions(report, own.iter().map(|own| own.invoked).collect())
         }
         Interpreted::Object(calls) => {
             Judged::Calls(check_calls(calls, &arguments.calls_options()?)?)
         }
     };
-    Ok((judged, events.into_remarks()))
+    let (events, kept) = events.into_parts();
+    Ok(Read { judged, remarks: events.into_remarks(), left_out: LeftOut::default(), kept })
 }
 
 fn judge_native(
     arguments: &Arguments,
     input: Box<dyn BufRead + '_>,
     options: &Options,
-) -> Result<Report, InputError> {
+) -> Result<Checked, InputError> {
     let path = &arguments.history;
     if input::is_standard(path) {
-        return check_input(input, options, &mut |_| {});
+        return Checked::input(input, options, &mut |_| {});
     }
     drop(input);
     let total = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let shows = std::io::stderr().is_terminal() && total > PROGRESS_FROM_BYTES;
     let mut shown = None;
-    let report = check_file_with(path, options, &mut |read| {
+    let checked = Checked::file(path, options, &mut |read| {
         let percent = (read * 100 / total.max(1)).min(100);
         if shows && shown != Some(percent) {
             eprint!("\rreading {percent} %");
@@ -294,7 +354,7 @@ fn judge_native(
     if shown.is_some() {
         eprint!("\r{:16}\r", "");
     }
-    report
+    checked
 }
 
 /// Shorter files are read before anyone looks.

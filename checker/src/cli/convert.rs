@@ -1,10 +1,6 @@
 //! `checker convert IN OUT`: a history in another format.
-//!
-//! What is written appears under its name once it is whole: until then, and if the conversion fails,
-//! there is only `OUT.partial`, which is removed again.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +8,7 @@ use anyhow::Context as _;
 use rusd_checker::formats::{Converted, FormatError, Source, Target, convert};
 
 use super::input::{self, Name};
+use super::output;
 
 /// zstd's own choice between speed and size.
 const ZSTD_LEVEL: i32 = 3;
@@ -67,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     } else if input::is_standard(&arguments.output) {
         to_text(source, to, io::stdout().lock())
     } else {
-        to_file(source, to, &arguments.output)
+        output::whole(&arguments.output, |file| to_text(source, to, file))
     };
     let converted = converted.map_err(|error| named(error, arguments))?;
     input::tell(&converted.remarks, &converted.left_out, &arguments.input);
@@ -79,33 +76,13 @@ fn to_folder(source: Source<'_>, output: &Path) -> Result<Converted, FormatError
         let reason = format!("{}: is there already: name a folder that is not", output.display());
         return Err(FormatError::Request { reason });
     }
-    let partial = partial(output);
+    let partial = output::partial(output);
     let done = convert(source, Target::Folder(&partial))
         .and_then(|converted| fs::rename(&partial, output).map(|()| converted).map_err(Into::into));
     if done.is_err() && partial.exists() {
         fs::remove_dir_all(&partial)?;
     }
     done
-}
-
-fn to_file(source: Source<'_>, to: Name, output: &Path) -> Result<Converted, FormatError> {
-    let partial = partial(output);
-    let opened = File::create(&partial);
-    let file = opened
-        .map_err(|source| FormatError::Open { path: partial.display().to_string(), source })?;
-    let done = to_text(source, to, file)
-        .and_then(|converted| fs::rename(&partial, output).map(|()| converted).map_err(Into::into));
-    if done.is_err() {
-        fs::remove_file(&partial)?;
-    }
-    done
-}
-
-fn partial(output: &Path) -> PathBuf {
-    // Without a slash at its end.
-    let mut name = OsString::from(output.components().as_path());
-    name.push(".partial");
-    PathBuf::from(name)
 }
 
 fn to_text(source: Source<'_>, to: Name, out: impl Write) -> Result<Converted, FormatError> {

@@ -4,3 +4,4 @@ pub(crate) mod check;
 pub(crate) mod convert;
 
 mod input;
+mod output;

@@ -9,6 +9,7 @@ use super::names::Names;
 use super::numbering::at;
 use super::report::{Case, Dependency};
 use super::transaction::{MicroOp, Transaction};
+use crate::report::graphviz::quoted;
 
 /// A case of an anomaly as a graph in the language of Graphviz: a box for each transaction, and for a
 /// cycle an arrow for each of its steps. What else is wrong has no arrows and is told in a note.
@@ -47,7 +48,8 @@ pub fn dot<M: MicroOp>(
     lines.join("\n")
 }
 
-fn style(because: &Dependency) -> (&'static str, &'static str) {
+/// What a step is called, and its colour.
+pub(crate) fn style(because: &Dependency) -> (&'static str, &'static str) {
     match because {
         Dependency::Ww { .. } => ("ww", "#c0392b"),
         Dependency::Wr { .. } => ("wr", "#8e44ad"),
@@ -55,9 +57,4 @@ fn style(because: &Dependency) -> (&'static str, &'static str) {
         Dependency::Process { .. } => ("process", "#7f8c8d"),
         Dependency::Realtime { .. } => ("realtime", "#27ae60"),
     }
-}
-
-/// Text within a label.
-fn quoted(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

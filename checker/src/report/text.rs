@@ -6,35 +6,47 @@ use crate::verdict::{Counts, Report, Verdict, Violation};
 
 /// Renders a report.
 pub fn render(report: &Report) -> String {
-    let mut text = String::new();
-    headline(&mut text, report).expect("a string takes everything");
+    let mut text = headline(report) + "\n";
+    write(&mut text, report).expect("a string takes everything");
     text
 }
 
-fn headline(text: &mut String, report: &Report) -> std::fmt::Result {
+/// The verdict, and the rule to blame or why there is none.
+pub(crate) fn headline(report: &Report) -> String {
     match &report.verdict {
-        Verdict::Valid => writeln!(text, "VALID: every rule was checked and held")?,
-        Verdict::Invalid { violations, omitted } => {
+        Verdict::Valid => "VALID: every rule was checked and held".into(),
+        Verdict::Invalid { violations, .. } => {
             let first = violations.first().expect("invalid names a rule");
-            writeln!(text, "INVALID: {}", first.rule)?;
-            for broken in violations {
-                text.push('\n');
-                text.push_str(&violation(broken));
-            }
-            if *omitted > 0 {
-                writeln!(text, "\nand {omitted} more of these rules")?;
-            }
-            text.push('\n');
+            format!("INVALID: {}", first.rule)
         }
-        Verdict::Unknown { reason } => writeln!(text, "UNKNOWN: {reason}")?,
+        Verdict::Unknown { reason } => format!("UNKNOWN: {reason}"),
     }
-    writeln!(text, "{} on {}, seed {}", report.workload, report.system, report.seed)?;
-    counts(text, &report.counts)?;
+}
+
+fn write(text: &mut String, report: &Report) -> std::fmt::Result {
+    if let Verdict::Invalid { violations, omitted } = &report.verdict {
+        for broken in violations {
+            text.push('\n');
+            text.push_str(&violation(broken));
+        }
+        if *omitted > 0 {
+            writeln!(text, "\nand {omitted} more of these rules")?;
+        }
+        text.push('\n');
+    }
+    text.push_str(&facts(report));
     writeln!(
         text,
         "engine {}; read in {:.3} s, checked in {:.3} s",
         report.engine, report.timing.parse_seconds, report.timing.check_seconds
     )
+}
+
+/// Of what run the history is, and what it has.
+pub(crate) fn facts(report: &Report) -> String {
+    let mut text = format!("{} on {}, seed {}\n", report.workload, report.system, report.seed);
+    counts(&mut text, &report.counts).expect("a string takes everything");
+    text
 }
 
 /// A violation, over several lines.

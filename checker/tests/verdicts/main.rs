@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 mod calls;
+mod pages;
 mod transactions;
 
 /// What the checker ends with, and the folder of such histories.
@@ -17,8 +18,11 @@ fn testdata() -> PathBuf {
 }
 
 fn checker(arguments: &[&str]) -> Output {
+    command(&[&["check"], arguments].concat())
+}
+
+fn command(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_checker"))
-        .arg("check")
         .args(arguments)
         .stdin(Stdio::null())
         .output()

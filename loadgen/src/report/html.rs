@@ -8,6 +8,9 @@ pub(crate) mod tables;
 
 use std::fmt::{self, Write};
 
+use rusd_checker::report::page;
+pub(crate) use rusd_checker::report::page::escape;
+
 use super::{Outcome, RunReport};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -23,14 +26,8 @@ pub fn render(report: &RunReport) -> String {
 
 /// A page around its content.
 pub(crate) fn whole(title: &str, content: &str) -> String {
-    let title = escape(title);
-    // An empty icon of its own, so that a browser asks for none.
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n<main>\n<h1>{title}</h1>\n{content}</main>\n</body>\n</html>\n"
-    )
+    let page::Frame { before, after } = page::frame(title, STYLE);
+    format!("{before}{content}{after}")
 }
 
 fn write_to(page: &mut String, report: &RunReport) -> fmt::Result {
@@ -104,9 +101,4 @@ fn write_details(page: &mut String, report: &RunReport) -> fmt::Result {
     writeln!(page, "<details><summary>Workload and command line</summary>")?;
     writeln!(page, "<pre>{}</pre>", escape(&report.command.join(" ")))?;
     writeln!(page, "<pre>{}</pre>\n</details>", escape(&config))
-}
-
-/// Text as markup.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,13 +1,16 @@
-//! `cargo xtask pages`: what loadgen shows people, opened in a browser.
+//! `cargo xtask pages`: what loadgen and the checker show people, opened in a browser.
 //!
-//! Three pages are made: of a run with faults, of a run whose history is invalid, of a comparison.
-//! Each is opened in light and dark, 1280 and 400 pixels wide. Nothing may be said on the console or
-//! loaded from elsewhere, nothing may be wider than the window, every text must be readable and stand
-//! clear of the others (`scripts/pages/look.mjs`). The pictures stay, for whoever wants to judge what a
-//! program cannot.
+//! Pages are made: of a run with faults, of a run whose history is invalid, of a comparison; and the
+//! timelines of both histories, of transactions, of a history full of markup, and of a million
+//! operations. Each is opened in light and dark, 1280 and 400 pixels wide. Nothing may be said on the
+//! console or loaded from elsewhere, nothing may be wider than the window, every text must be readable
+//! and stand clear of the others; a timeline must open at the violation, and draw quickly, and only what
+//! can be seen, while somebody moves through it (`scripts/pages/look.mjs`). The pictures stay, for
+//! whoever wants to judge what a program cannot.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -17,7 +20,7 @@ use crate::steps::{Outcome, Steps};
 use crate::workspace::Binaries;
 use crate::{pinned, report, run_folder, workspace};
 
-/// Open the pages of a run, of an invalid run and of a comparison in a headless browser
+/// Open the pages of runs, of a comparison and of histories in a headless browser
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The browser, instead of the one that npm installs: any Chromium
@@ -62,12 +65,62 @@ type Pages = Vec<(String, PathBuf)>;
 
 /// One page of each sort.
 fn made(binaries: &Binaries, with_faults: PathBuf) -> Result<Pages> {
-    let pages = [
-        ("with-faults", with_faults),
-        ("invalid", invalid(binaries)?),
-        ("compared", compared(binaries)?),
+    let invalid = invalid(binaries)?;
+    let beside = |page: &Path| page.with_file_name(HISTORY);
+    let in_tree = |path| workspace::root().join(path);
+    let million = million(binaries)?;
+    let timelines = [
+        ("timeline-with-faults", beside(&with_faults), Ended::Valid),
+        ("timeline-invalid", beside(&invalid), Ended::Invalid),
+        ("timeline-transactions", in_tree(WRITE_SKEW), Ended::Invalid),
+        ("timeline-hostile", in_tree("scripts/pages/hostile.jsonl"), Ended::Invalid),
+        ("timeline-million", million.clone(), Ended::Valid),
     ];
-    Ok(pages.into_iter().map(|(name, path)| (name.to_owned(), path)).collect())
+    let mut pages = vec![
+        ("with-faults".to_owned(), with_faults),
+        ("invalid".to_owned(), invalid),
+        ("compared".to_owned(), compared(binaries)?),
+    ];
+    for (name, history, verdict) in timelines {
+        pages.push((name.to_owned(), timeline(binaries, name, &history, verdict)?));
+    }
+    // Ten times as large as its page.
+    fs::remove_file(million)?;
+    Ok(pages)
+}
+
+/// The history in a folder of loadgen's.
+const HISTORY: &str = "history.jsonl";
+
+/// Two transactions each of which comes before the other.
+const WRITE_SKEW: &str = "checker/testdata/transactions/invalid/write_skew.edn";
+
+/// A page that is larger is not sent to anybody.
+const PAGE_BYTES_MAX: u64 = 60_000_000;
+
+/// The timeline of a history that has this verdict.
+fn timeline(binaries: &Binaries, name: &str, history: &Path, verdict: Ended) -> Result<PathBuf> {
+    let page = folder("timelines").join(format!("{name}.html"));
+    let mut command = Command::new(binaries.checker());
+    command.arg("check").arg(history).arg("--timeline").arg(&page).stdout(Stdio::null());
+    let wanted = i32::from(verdict == Ended::Invalid);
+    let status = workspace::status(&mut command)?;
+    ensure!(status.code() == Some(wanted), "{name} is not {}: {status}", verdict.name());
+    let bytes = fs::metadata(&page).with_context(|| format!("no {}", page.display()))?.len();
+    ensure!(bytes <= PAGE_BYTES_MAX, "{}: {bytes} bytes", page.display());
+    report::progress(&format!("{name}: {bytes} bytes"));
+    Ok(page)
+}
+
+/// A history of a million operations.
+fn million(binaries: &Binaries) -> Result<PathBuf> {
+    let folder = folder("timelines");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let history = folder.join("million.jsonl");
+    let mut command = Command::new(binaries.checker());
+    command.arg("generate").arg(&history).args(["--operations", "1000000", "--seed", "1"]);
+    workspace::must(&mut command)?;
+    Ok(history)
 }
 
 fn missing_tool() -> Option<&'static str> {
@@ -129,7 +182,7 @@ fn invalid(binaries: &Binaries) -> Result<PathBuf> {
 fn compared(binaries: &Binaries) -> Result<PathBuf> {
     let out = folder("compared");
     if out.exists() {
-        std::fs::remove_dir_all(&out)?;
+        fs::remove_dir_all(&out)?;
     }
     let system = format!("rusd={}", binaries.server().display());
     let mut command = Command::new(binaries.loadgen());
@@ -138,8 +191,8 @@ fn compared(binaries: &Binaries) -> Result<PathBuf> {
     command.args(["--rate", "200", "--seed", "1", "--fail-if", "p50>1.5,cpu>100"]);
     workspace::must(command.arg("--out").arg(&out).current_dir(workspace::root()))?;
     let mut found = Vec::new();
-    for workload in std::fs::read_dir(&out)? {
-        for comparison in std::fs::read_dir(workload?.path())? {
+    for workload in fs::read_dir(&out)? {
+        for comparison in fs::read_dir(workload?.path())? {
             found.push(comparison?.path().join(PAGE));
         }
     }

@@ -1,11 +1,13 @@
-//! The answer on calls in three forms: text for people, JSON for programs, JUnit for CI.
+//! The answer on calls in four forms: text for people, JSON for programs, JUnit for CI, a graph for
+//! Graphviz.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 
-use super::CallsReport;
+use super::{CallCounts, CallsReport};
+use crate::report::graphviz::Graph;
 
 impl CallsReport {
     /// For people.
@@ -47,11 +49,35 @@ impl CallsReport {
         junit.to_string().expect("plain text is valid XML once escaped")
     }
 
+    /// For Graphviz: why there is no order, as a graph. The calls that have one follow each other;
+    /// those without a place stand beside.
+    pub fn to_graphviz(&self) -> String {
+        let Some(why) = &self.counterexample else { return String::new() };
+        let mut graph = Graph::new(&format!("no order of the calls on {}", why.object));
+        let calls = [&why.ordered[..], &why.unplaced].concat();
+        for call in &calls {
+            let returned = call.returned.map_or("?".to_owned(), |returned| returned.to_string());
+            let title = format!("process {} [{}, {returned}]", call.process, call.invoked);
+            graph.node(&title, &call.call);
+        }
+        for place in 1..why.ordered.len() {
+            graph.arrow(place - 1, place, "label=\"then\"");
+        }
+        let last = why.ordered.len().checked_sub(1);
+        for place in why.ordered.len()..calls.len() {
+            if let Some(last) = last {
+                graph.arrow(last, place, "label=\"no place\", style=dashed, color=\"#c0392b\"");
+            }
+        }
+        graph.note(&[format!("the state is then {}", why.states.join(" or "))]);
+        graph.finish()
+    }
+
     fn time(&self) -> Duration {
         Duration::from_nanos(self.check_nanoseconds)
     }
 
-    fn headline(&self) -> String {
+    pub(crate) fn headline(&self) -> String {
         match (&self.reason, &self.counterexample) {
             (Some(reason), _) => format!("UNKNOWN: {reason}"),
             (None, Some(why)) => format!("INVALID: no order of the calls on {}", why.object),
@@ -59,17 +85,19 @@ impl CallsReport {
         }
     }
 
+    /// What the history has.
+    pub(crate) fn facts(&self) -> String {
+        let CallCounts { calls, objects, unknown, .. } = self.counts;
+        format!("{}: {calls} calls on {objects} objects; {unknown} of unknown outcome", self.model)
+    }
+
     fn write(&self, text: &mut String) -> fmt::Result {
         writeln!(text, "{}", self.headline())?;
         if let Some(why) = &self.counterexample {
             writeln!(text, "\n{}", why.text)?;
         }
+        writeln!(text, "{}", self.facts())?;
         let counts = &self.counts;
-        writeln!(
-            text,
-            "{}: {} calls on {} objects; {} of unknown outcome",
-            self.model, counts.calls, counts.objects, counts.unknown
-        )?;
         writeln!(
             text,
             "engine {}: {} objects by zones, {} by wgl in {} steps; checked in {:.3} s",

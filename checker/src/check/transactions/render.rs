@@ -1,4 +1,5 @@
-//! The answer on transactions in three forms: text for people, JSON for programs, JUnit for CI.
+//! The answer on transactions in four forms: text for people, JSON for programs, JUnit for CI, graphs
+//! for Graphviz.
 
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
@@ -63,7 +64,12 @@ impl TransactionsReport {
         junit.to_string().expect("plain text is valid XML once escaped")
     }
 
-    fn headline(&self) -> String {
+    /// For Graphviz: a graph of each case that is listed.
+    pub fn to_graphviz(&self) -> String {
+        self.explanations.iter().map(|case| case.graph.as_str()).collect()
+    }
+
+    pub(crate) fn headline(&self) -> String {
         let expected = list(&self.expected);
         match self.answer.valid {
             Validity::Valid => format!("VALID: nothing was found that {expected} forbids"),
@@ -79,6 +85,15 @@ impl TransactionsReport {
                 format!("UNKNOWN: {}", reasons.join("; "))
             }
         }
+    }
+
+    /// What the history has.
+    pub(crate) fn facts(&self) -> String {
+        let counts = &self.counts;
+        format!(
+            "{}: {} transactions committed, {} aborted, {} of unknown outcome; {} reads and writes",
+            self.model, counts.committed, counts.aborted, counts.unknown, counts.micro_operations
+        )
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {
@@ -105,12 +120,7 @@ impl TransactionsReport {
         if !self.explanations.is_empty() {
             text.push('\n');
         }
-        let counts = &self.counts;
-        writeln!(
-            text,
-            "{}: {} transactions committed, {} aborted, {} of unknown outcome; {} reads and writes",
-            self.model, counts.committed, counts.aborted, counts.unknown, counts.micro_operations
-        )?;
+        writeln!(text, "{}", self.facts())?;
         writeln!(text, "expected {}; checked in {:.3} s", list(&self.expected), self.check_seconds)
     }
 }

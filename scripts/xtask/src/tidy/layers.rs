@@ -93,7 +93,7 @@ pub(super) const PACKAGES: &[Package] = &[
         tiers: &[
             &["calls_command", "main"],
             &["cli"],
-            &["check", "synthetic", "synthetic_calls"],
+            &["check", "synthetic", "synthetic_calls", "timeline_page"],
             &["elle", "finals", "linear", "watch"],
             &["formats", "render", "report"],
             &["findings", "model", "search"],
