@@ -69,6 +69,9 @@ pub enum Rule {
     /// No event is missing up to where the watch has come.
     #[serde(rename = "watch/complete")]
     WatchComplete,
+    /// What a progress response says has arrived does not come later.
+    #[serde(rename = "watch/bookmarkable")]
+    WatchBookmarkable,
     /// A resumed watch goes on where it was asked to.
     #[serde(rename = "watch/resumable")]
     WatchResumable,
@@ -103,7 +106,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the order of blame.
-    pub const ALL: [Rule; 28] = [
+    pub const ALL: [Rule; 29] = [
         Rule::TxnAtomic,
         Rule::LostWrite,
         Rule::StaleRead,
@@ -122,6 +125,7 @@ impl Rule {
         Rule::WatchUnique,
         Rule::WatchAtomic,
         Rule::WatchComplete,
+        Rule::WatchBookmarkable,
         Rule::WatchResumable,
         Rule::WatchFilter,
         Rule::WatchContent,
@@ -155,6 +159,7 @@ impl Rule {
             Rule::WatchUnique => "watch/unique",
             Rule::WatchAtomic => "watch/atomic",
             Rule::WatchComplete => "watch/complete",
+            Rule::WatchBookmarkable => "watch/bookmarkable",
             Rule::WatchResumable => "watch/resumable",
             Rule::WatchFilter => "watch/filter",
             Rule::WatchContent => "watch/content",

@@ -16,7 +16,7 @@ const SEEDS: u64 = 6;
 /// Damages the records, or says that there is nothing to damage.
 type Damage = fn(&mut Vec<Record>) -> Option<()>;
 
-const DAMAGES: [(&str, Damage, Rule); 21] = [
+const DAMAGES: [(&str, Damage, Rule); 22] = [
     ("a read shows another value", wrong_value, Rule::ContentResponse),
     ("a read shows another version", wrong_version, Rule::ContentResponse),
     ("a read lacks a key", missing_key, Rule::ContentResponse),
@@ -33,6 +33,7 @@ const DAMAGES: [(&str, Damage, Rule); 21] = [
     ("an event comes twice", repeated_event, Rule::WatchUnique),
     ("two responses change places", swapped_events, Rule::WatchOrdered),
     ("a revision is torn apart", torn_revision, Rule::WatchAtomic),
+    ("progress is told ahead of an event", early_progress, Rule::WatchBookmarkable),
     ("an event shows another value", wrong_event, Rule::WatchContent),
     ("an event shows another predecessor", wrong_event_prev, Rule::WatchPrevKv),
     ("an event is of the future", future_event, Rule::WatchNoFuture),
@@ -274,6 +275,33 @@ fn torn_revision(records: &mut Vec<Record>) -> Option<()> {
     }
     records.insert(place + 1, rest);
     Some(())
+}
+
+/// A progress response that says what the first events from the middle on bring.
+fn progress(records: &[Record]) -> Option<(usize, Record)> {
+    let place = *event_places(records, |_| true).first()?;
+    let Record::Watch(response) = &records[place] else { return None };
+    let WatchBody::Events { events, .. } = &response.body else { return None };
+    let revision = events.last()?.kv.mod_revision;
+    let body = WatchBody::Progress;
+    Some((place, Record::Watch(WatchResponse { revision, body, ..response.clone() })))
+}
+
+fn early_progress(records: &mut Vec<Record>) -> Option<()> {
+    let (place, progress) = progress(records)?;
+    records.insert(place, progress);
+    Some(())
+}
+
+#[test]
+fn progress_after_its_events_is_as_it_should_be() {
+    for seed in 0..SEEDS {
+        let mut records = good(seed);
+        let (place, progress) = progress(&records).expect("there are events");
+        records.insert(place + 1, progress);
+        let history = History::collect(records).expect("well-formed");
+        assert_eq!(check(&history, &Options::default()).verdict, Verdict::Valid, "seed {seed}");
+    }
 }
 
 fn wrong_event(records: &mut Vec<Record>) -> Option<()> {

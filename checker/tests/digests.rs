@@ -101,13 +101,14 @@ fn dropped_events_are_missed() {
 /// Damages the responses of one watch, told in full; or says that there is nothing to damage.
 type Damage = fn(&mut Vec<Record>, &[usize]) -> Option<()>;
 
-const DAMAGES: [(&str, Damage, Rule); 10] = [
+const DAMAGES: [(&str, Damage, Rule); 11] = [
     ("an event is dropped", dropped, Rule::WatchComplete),
     ("one of several events is dropped", dropped_one, Rule::WatchComplete),
     ("an event comes twice", repeated, Rule::WatchUnique),
     ("two responses change places", swapped, Rule::WatchOrdered),
     ("two events of a revision change places", swapped_within, Rule::WatchOrdered),
     ("a revision is torn apart", torn, Rule::WatchAtomic),
+    ("progress is told ahead of an event", early_progress, Rule::WatchBookmarkable),
     ("an event shows another value", wrong, Rule::WatchContent),
     ("an event forgets its predecessor", forgotten, Rule::WatchPrevKv),
     ("events show predecessors that nobody asked for", unasked, Rule::WatchPrevKv),
@@ -187,6 +188,16 @@ fn torn(records: &mut Vec<Record>, places: &[usize]) -> Option<()> {
     let mut rest = records[place].clone();
     *events(&mut rest) = events(&mut records[place]).split_off(1);
     records.insert(place + 1, rest);
+    Some(())
+}
+
+fn early_progress(records: &mut Vec<Record>, places: &[usize]) -> Option<()> {
+    let place = *places.first()?;
+    let mut progress = records[place].clone();
+    if let Record::Watch(response) = &mut progress {
+        response.body = WatchBody::Progress;
+    }
+    records.insert(place, progress);
     Some(())
 }
 

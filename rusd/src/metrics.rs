@@ -1,5 +1,8 @@
 //! Metrics in the text form of Prometheus, under etcd's names where etcd has one.
 
+#[cfg(target_os = "linux")]
+mod process;
+
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +81,8 @@ impl Metrics {
         text.counter("rusd_engine_fold_seconds_total", self.engine.fold_cpu().as_secs_f64());
         text.gauge("etcd_debugging_mvcc_watcher_total", watches.watchers);
         text.counter("rusd_watch_lost_total", watches.times_lost);
+        #[cfg(target_os = "linux")]
+        text.process();
         text.0
     }
 }
@@ -92,6 +97,23 @@ impl Text {
 
     fn counter(&mut self, name: &str, value: impl Display) {
         self.labelled(name, "counter", "", value);
+    }
+
+    /// As Prometheus' client libraries have it. Of what the system does not tell there is nothing.
+    #[cfg(target_os = "linux")]
+    fn process(&mut self) {
+        let used = match process::ProcessUse::now() {
+            Ok(used) => used,
+            Err(error) => return tracing::warn!(%error, "the system does not tell what is used"),
+        };
+        self.counter("process_cpu_seconds_total", used.cpu.as_secs_f64());
+        self.gauge("process_open_fds", used.open_fds);
+        if let Some(most) = used.max_fds {
+            self.gauge("process_max_fds", most);
+        }
+        self.gauge("process_resident_memory_bytes", used.resident_bytes);
+        self.gauge("process_virtual_memory_bytes", used.virtual_bytes);
+        self.gauge("process_start_time_seconds", used.started.as_secs_f64());
     }
 
     fn labelled(&mut self, name: &str, kind: &str, labels: &str, value: impl Display) {

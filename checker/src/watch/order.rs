@@ -1,5 +1,5 @@
-//! The order in which the events of a watch arrive: by revision, once, and all events of a revision
-//! together.
+//! The order in which the events of a watch arrive: by revision, once, all events of a revision
+//! together, and before the word that they have arrived.
 
 use crate::findings::{Broken, Findings};
 use crate::history::WatchLine;
@@ -18,6 +18,8 @@ pub(super) struct Order<'h> {
     is_same_response: bool,
     /// The response before was a fragment.
     may_continue: bool,
+    /// The progress response of the highest revision: everything up to there has arrived.
+    promise: Option<&'h WatchLine>,
 }
 
 impl<'h> Order<'h> {
@@ -29,6 +31,15 @@ impl<'h> Order<'h> {
             of_last: Vec::new(),
             is_same_response: false,
             may_continue: false,
+            promise: None,
+        }
+    }
+
+    /// A progress response.
+    pub(super) fn promise(&mut self, line: &'h WatchLine) {
+        let revision = |line: &WatchLine| line.response.revision;
+        if self.promise.is_none_or(|promise| revision(promise) < revision(line)) {
+            self.promise = Some(line);
         }
     }
 
@@ -64,6 +75,11 @@ impl<'h> Order<'h> {
         } else if !self.is_same_response && !self.may_continue {
             findings
                 .add(Rule::WatchAtomic, || broken("all events of a revision together", last_line));
+        }
+        if let Some(promise) = self.promise.filter(|promise| revision <= promise.response.revision)
+        {
+            findings
+                .add(Rule::WatchBookmarkable, || broken("nothing more that has arrived", promise));
         }
         self.last = revision;
         self.last_line = line;

@@ -129,6 +129,25 @@ async fn health_tells_of_alarms() {
     assert_eq!(member.kv().await.put(request).await.map_err(row).unwrap_err(), corrupt);
 }
 
+/// As etcd's, so that what looks at it looks at ours.
+#[tokio::test]
+async fn metrics_tell_what_the_process_uses() {
+    let member = Member::start(&[]);
+    let (line, metrics) = Operator::of(&member.endpoint).await.http("/metrics").await;
+    assert_eq!(line, OK);
+    for (name, kind) in [
+        ("cpu_seconds_total", "counter"),
+        ("max_fds", "gauge"),
+        ("open_fds", "gauge"),
+        ("resident_memory_bytes", "gauge"),
+        ("start_time_seconds", "gauge"),
+        ("virtual_memory_bytes", "gauge"),
+    ] {
+        let told = format!("# TYPE process_{name} {kind}\nprocess_{name} ");
+        assert!(metrics.contains(&told), "{name}: {metrics}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn leadership_goes_where_it_is_told_to() {
     if std::env::var("RUSD_E2E_ENDPOINT").is_ok() {

@@ -1,6 +1,7 @@
 //! The newest entries, in memory.
 //!
-//! A contiguous run that ends with the log's last entry, bounded by the bytes of its data.
+//! A contiguous run that ends with the log's last entry, bounded by the bytes of its data; of what the
+//! log has forgotten it holds nothing.
 
 use std::collections::VecDeque;
 
@@ -40,6 +41,14 @@ impl EntryCache {
         while self.bytes > self.bytes_max && self.entries.len() > 1 {
             let dropped = self.entries.pop_front().expect("there is a first one");
             self.bytes -= cost(&dropped);
+        }
+    }
+
+    /// Forgets the entries up to this index, as the log does.
+    pub(super) fn forget(&mut self, until: u64) {
+        while self.entries.front().is_some_and(|first| first.index() <= until) {
+            let forgotten = self.entries.pop_front().expect("there is a first one");
+            self.bytes -= cost(&forgotten);
         }
     }
 
@@ -88,5 +97,20 @@ mod tests {
         cache.push(entry(2, 3));
         assert_eq!(cache.first_index(), 2);
         assert_eq!(cache.bytes, 100 + ENTRY_OVERHEAD_BYTES);
+    }
+
+    #[test]
+    fn forgets_what_the_log_forgets() {
+        let mut cache = EntryCache::new(usize::MAX);
+        (1..=5).for_each(|index| cache.push(entry(index, 1)));
+        cache.forget(0);
+        assert_eq!(cache.first_index(), 1);
+        cache.forget(3);
+        assert_eq!((cache.first_index(), cache.get(3)), (4, None));
+        assert_eq!(cache.bytes, 2 * (100 + ENTRY_OVERHEAD_BYTES));
+        cache.forget(9);
+        assert_eq!((cache.first_index(), cache.bytes), (u64::MAX, 0));
+        cache.push(entry(10, 1));
+        assert_eq!(cache.first_index(), 10);
     }
 }

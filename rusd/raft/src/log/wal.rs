@@ -422,6 +422,7 @@ impl LogStore for Wal {
         }
         let term = self.term(base).expect("the log is cut at an entry that it holds");
         self.index.raise_base(base.0, term.0);
+        self.cache.forget(base.0);
         let removed = self.remove_segments().inspect_err(|_error| self.has_failed = true);
         rusd_failpoint::hit("raftAfterWALRelease");
         removed
@@ -481,4 +482,25 @@ fn clear_tail(last: &OpenSegment, replayed: &Replayed, segment_bytes: u64) -> Re
     }
     // Also what an earlier process wrote and did not live to sync.
     last.file.sync_all().map_err(Fatal::io("sync", &last.path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A member came to hold 64 MiB of entries, nearly all of which its log had forgotten.
+    #[test]
+    fn memory_holds_nothing_that_the_log_has_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, metadata) = (dir.path().join("wal"), Metadata { node_id: 7, cluster_id: 9 });
+        let mut wal = Wal::create(&dir, metadata, WalOptions::default()).unwrap();
+        for index in 1..=20 {
+            let entry = Entry { index: Some(index), term: Some(1), ..Entry::default() };
+            wal.append(&[entry], None).unwrap();
+        }
+        assert_eq!(wal.cache.first_index(), 1);
+        wal.cut(Index(15)).unwrap();
+        assert_eq!(wal.cache.first_index(), 16);
+        assert_eq!(wal.entries(Index(16), Index(21), u64::MAX).unwrap().len(), 5);
+    }
 }
