@@ -130,6 +130,7 @@ pub fn check(history: &History, options: &Options) -> Report {
     counts.hashes_compared = finals::members::check(history, &mut findings);
     finals::late::check(history, &mut findings);
     diagnose(history, &mut findings);
+    finals::agreement::check(history, &mut findings);
     Report {
         verdict: findings.verdict(),
         engine: match options.engine {

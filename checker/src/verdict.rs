@@ -18,6 +18,9 @@ pub enum Rule {
     /// The writes of one transaction took effect at one revision.
     #[serde(rename = "txn/atomic")]
     TxnAtomic,
+    /// Nothing is told before somebody asks for it to be written.
+    #[serde(rename = "linearizable/future-read")]
+    FutureRead,
     /// An acknowledged write stays.
     #[serde(rename = "linearizable/lost-write")]
     LostWrite,
@@ -69,6 +72,9 @@ pub enum Rule {
     /// No event is missing up to where the watch has come.
     #[serde(rename = "watch/complete")]
     WatchComplete,
+    /// After a watch was told that it has come to a revision, nothing up to there arrives.
+    #[serde(rename = "watch/bookmarkable")]
+    WatchBookmarkable,
     /// A resumed watch goes on where it was asked to.
     #[serde(rename = "watch/resumable")]
     WatchResumable,
@@ -99,12 +105,16 @@ pub enum Rule {
     /// A lease that nobody renews ends, and its keys with it.
     #[serde(rename = "lease/late-expiry")]
     LeaseLateExpiry,
+    /// All that tells of one key at one mod revision tells the same.
+    #[serde(rename = "content/agreement")]
+    ContentAgreement,
 }
 
 impl Rule {
     /// Every rule, in the order of blame.
-    pub const ALL: [Rule; 28] = [
+    pub const ALL: [Rule; 31] = [
         Rule::TxnAtomic,
+        Rule::FutureRead,
         Rule::LostWrite,
         Rule::StaleRead,
         Rule::RealTimeOrder,
@@ -122,6 +132,7 @@ impl Rule {
         Rule::WatchUnique,
         Rule::WatchAtomic,
         Rule::WatchComplete,
+        Rule::WatchBookmarkable,
         Rule::WatchResumable,
         Rule::WatchFilter,
         Rule::WatchContent,
@@ -132,12 +143,14 @@ impl Rule {
         Rule::FinalState,
         Rule::FinalHash,
         Rule::LeaseLateExpiry,
+        Rule::ContentAgreement,
     ];
 
     /// The stable identifier: "linearizable/stale-read".
     pub fn id(self) -> &'static str {
         match self {
             Rule::TxnAtomic => "txn/atomic",
+            Rule::FutureRead => "linearizable/future-read",
             Rule::LostWrite => "linearizable/lost-write",
             Rule::StaleRead => "linearizable/stale-read",
             Rule::RealTimeOrder => "linearizable/real-time-order",
@@ -155,6 +168,7 @@ impl Rule {
             Rule::WatchUnique => "watch/unique",
             Rule::WatchAtomic => "watch/atomic",
             Rule::WatchComplete => "watch/complete",
+            Rule::WatchBookmarkable => "watch/bookmarkable",
             Rule::WatchResumable => "watch/resumable",
             Rule::WatchFilter => "watch/filter",
             Rule::WatchContent => "watch/content",
@@ -165,6 +179,7 @@ impl Rule {
             Rule::FinalState => "final/state",
             Rule::FinalHash => "final/hash",
             Rule::LeaseLateExpiry => "lease/late-expiry",
+            Rule::ContentAgreement => "content/agreement",
         }
     }
 }

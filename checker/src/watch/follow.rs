@@ -87,7 +87,10 @@ impl<'h> Watch<'h> {
     ) -> bool {
         match &line.response.body {
             WatchBody::Created(_) => {}
-            WatchBody::Progress => self.reach(line.response.revision, line),
+            WatchBody::Progress => {
+                self.reach(line.response.revision, line);
+                order.progress(line.response.revision, line);
+            }
             WatchBody::Events { events, fragment } => {
                 let newest = line.response.revision;
                 for event in events {

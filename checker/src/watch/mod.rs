@@ -3,6 +3,7 @@
 //! - *created*: nothing comes before the response that says so;
 //! - *ordered*, *unique*, *atomic*: by revision, once, and all events of a revision together;
 //! - *complete*, *resumable*: nothing is missing from the start to where the watch has come;
+//! - *bookmarkable*: where it was told that it has come, nothing comes any more;
 //! - *filter*, *content*, *prev-kv*: what was asked for, as it happened;
 //! - *no-future*, *compacted-cancel*, *closed*.
 //!

@@ -1,5 +1,5 @@
-//! The order in which the events of a watch arrive: by revision, once, and all events of a revision
-//! together.
+//! The order in which the events of a watch arrive: by revision, once, all events of a revision
+//! together, and none after the watch was told that it had come.
 
 use crate::findings::{Broken, Findings};
 use crate::history::WatchLine;
@@ -18,6 +18,8 @@ pub(super) struct Order<'h> {
     is_same_response: bool,
     /// The response before was a fragment.
     may_continue: bool,
+    /// Up to here everything had come, said this line.
+    told_up_to: (i64, &'h WatchLine),
 }
 
 impl<'h> Order<'h> {
@@ -29,6 +31,14 @@ impl<'h> Order<'h> {
             of_last: Vec::new(),
             is_same_response: false,
             may_continue: false,
+            told_up_to: (i64::MIN, created),
+        }
+    }
+
+    /// Everything up to a revision has come.
+    pub(super) fn progress(&mut self, revision: i64, line: &'h WatchLine) {
+        if revision > self.told_up_to.0 {
+            self.told_up_to = (revision, line);
         }
     }
 
@@ -58,6 +68,11 @@ impl<'h> Order<'h> {
         }
         if revision > self.last {
             self.of_last.clear();
+            let (told, told_by) = self.told_up_to;
+            if revision <= told {
+                let expected = format!("only revisions above {told} after that progress");
+                findings.add(Rule::WatchBookmarkable, || broken(&expected, told_by));
+            }
         } else if self.of_last.iter().any(|other| told.repeats(other)) {
             findings.add(Rule::WatchUnique, || broken("each event once", last_line));
             return false;
