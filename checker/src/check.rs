@@ -160,6 +160,7 @@ fn judge(history: &History, options: &Options) -> (Report, Option<Replayed>) {
     counts.hashes_compared = finals::members::check(history, &mut findings);
     finals::late::check(history, &mut findings);
     diagnose(history, &mut findings);
+    finals::agreement::check(history, &mut findings);
     let report = Report {
         verdict: findings.verdict(),
         engine: match options.engine {

@@ -74,6 +74,11 @@ impl Findings {
         !self.counts.is_empty()
     }
 
+    /// Whether something could not be decided.
+    pub(crate) fn is_undecided(&self) -> bool {
+        !self.undecided.is_empty()
+    }
+
     /// One violation is proof, whatever else stayed undecided.
     pub(crate) fn verdict(mut self) -> Verdict {
         if !self.violations.is_empty() {

@@ -18,6 +18,9 @@ pub enum Rule {
     /// The writes of one transaction took effect at one revision.
     #[serde(rename = "txn/atomic")]
     TxnAtomic,
+    /// Nothing is told before somebody asks for it to be written.
+    #[serde(rename = "linearizable/future-read")]
+    FutureRead,
     /// An acknowledged write stays.
     #[serde(rename = "linearizable/lost-write")]
     LostWrite,
@@ -102,12 +105,16 @@ pub enum Rule {
     /// A lease that nobody renews ends, and its keys with it.
     #[serde(rename = "lease/late-expiry")]
     LeaseLateExpiry,
+    /// All that tells of one key at one mod revision tells the same.
+    #[serde(rename = "content/agreement")]
+    ContentAgreement,
 }
 
 impl Rule {
     /// Every rule, in the order of blame.
-    pub const ALL: [Rule; 29] = [
+    pub const ALL: [Rule; 31] = [
         Rule::TxnAtomic,
+        Rule::FutureRead,
         Rule::LostWrite,
         Rule::StaleRead,
         Rule::RealTimeOrder,
@@ -136,12 +143,14 @@ impl Rule {
         Rule::FinalState,
         Rule::FinalHash,
         Rule::LeaseLateExpiry,
+        Rule::ContentAgreement,
     ];
 
     /// The stable identifier: "linearizable/stale-read".
     pub fn id(self) -> &'static str {
         match self {
             Rule::TxnAtomic => "txn/atomic",
+            Rule::FutureRead => "linearizable/future-read",
             Rule::LostWrite => "linearizable/lost-write",
             Rule::StaleRead => "linearizable/stale-read",
             Rule::RealTimeOrder => "linearizable/real-time-order",
@@ -170,6 +179,7 @@ impl Rule {
             Rule::FinalState => "final/state",
             Rule::FinalHash => "final/hash",
             Rule::LeaseLateExpiry => "lease/late-expiry",
+            Rule::ContentAgreement => "content/agreement",
         }
     }
 }

@@ -165,6 +165,7 @@ pub(crate) fn range_matches(keys: &Keyspace, range: &Range, got: &RangeResponse)
                 && stored.mod_revision == kv.mod_revision
                 && stored.create_revision == kv.create_revision
                 && stored.version == kv.version
+                && execute::same_lease_of_key(stored.lease, kv.lease)
         } else {
             stored.is(kv)
         };

@@ -2,11 +2,12 @@
 //!
 //! A transaction that a store applied in two steps shows as a gap that nothing explains and as
 //! answers with odd revisions; an acknowledged write that was lost, as a revision that holds
-//! something else. Values tell: one that only a single operation wrote names that operation.
+//! something else; what was read before it was asked for, as a revision taken again. Values tell: one
+//! that only a single operation wrote names that operation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::pins::{each_key_value, each_put};
+use super::pins::{each_key_value, each_key_value_of, each_put};
 use crate::findings::{Broken, Findings};
 use crate::history::record::{
     EventKind, KeyValue, Outcome, Put, Request, ResponseBody, Txn, TxnOp, WatchBody,
@@ -18,7 +19,8 @@ use crate::render;
 use crate::verdict::Rule;
 
 /// Rules whose violation may have one of the causes looked for here.
-const SYMPTOMS: [Rule; 9] = [
+const SYMPTOMS: [Rule; 10] = [
+    Rule::LostWrite,
     Rule::WatchComplete,
     Rule::RevisionGap,
     Rule::NoOrder,
@@ -42,13 +44,14 @@ pub(crate) fn diagnose(history: &History, findings: &mut Findings) {
             Request::Put(put) => seen.check_replaced(line, put, findings),
             _ => {}
         }
+        seen.check_future(line, findings);
     }
 }
 
 /// Which values were seen where.
 struct Seen<'h> {
-    /// Operations that put this value under this key.
-    writers: HashMap<(&'h Text, &'h Text), usize>,
+    /// Operations that put this value under this key: one of them, and how many.
+    writers: HashMap<(&'h Text, &'h Text), (&'h OperationLine, usize)>,
     /// Revisions at which a put of the value was seen.
     revisions: HashMap<(Text, Text), BTreeSet<i64>>,
     /// The first put seen at a revision.
@@ -57,14 +60,20 @@ struct Seen<'h> {
 
 impl<'h> Seen<'h> {
     fn collect(history: &'h History) -> Seen<'h> {
-        let mut writers: HashMap<(&Text, &Text), usize> = HashMap::new();
-        let mut count = |put: &'h Put| *writers.entry((&put.key, &put.value)).or_default() += 1;
+        let mut writers: HashMap<(&Text, &Text), (&OperationLine, usize)> = HashMap::new();
         for line in &history.operations {
+            let mut count = |put: &'h Put| {
+                writers.entry((&put.key, &put.value)).or_insert((line, 0)).1 += 1;
+            };
             match &line.operation.request {
                 Request::Put(put) => count(put),
                 Request::Txn(txn) => each_put(txn, &mut count),
                 _ => {}
             }
+        }
+        for kv in &history.header.initial {
+            // Nobody wrote it, so it names nobody.
+            writers.remove(&(&kv.key, &kv.value));
         }
         let mut seen = Seen { writers, revisions: HashMap::new(), at: BTreeMap::new() };
         each_key_value(history, &mut |kv, whole| {
@@ -89,10 +98,34 @@ impl<'h> Seen<'h> {
 
     /// Revisions at which a value of only one writer was seen.
     fn revisions_of(&self, put: &Put) -> impl Iterator<Item = i64> {
-        let only = self.writers.get(&(&put.key, &put.value)) == Some(&1) && !put.ignore_value;
+        let only = self.only_writer(&put.key, &put.value).filter(|_| !put.ignore_value);
         let value = (put.key.clone(), put.value.clone());
-        let revisions = only.then(|| self.revisions.get(&value)).flatten();
+        let revisions = only.and_then(|_| self.revisions.get(&value));
         revisions.into_iter().flatten().copied()
+    }
+
+    /// The operation that wrote a value, if no other did.
+    fn only_writer(&self, key: &Text, value: &Text) -> Option<&'h OperationLine> {
+        let (line, count) = self.writers.get(&(key, value))?;
+        (*count == 1).then_some(*line)
+    }
+
+    /// An answer shows what was asked for only after it had come.
+    fn check_future(&self, line: &OperationLine, findings: &mut Findings) {
+        let Some(returned) = line.operation.return_ns else { return };
+        each_key_value_of(line, &mut |kv, whole| {
+            let Some(writer) = self.only_writer(&kv.key, &kv.value).filter(|_| whole) else {
+                return;
+            };
+            if writer.operation.call_ns <= returned {
+                return;
+            }
+            findings.add(Rule::FutureRead, || Broken {
+                operations: vec![render::operation(line), render::operation(writer)],
+                expected: "nothing that nobody had asked for yet".into(),
+                got: render::key_value(kv),
+            });
+        });
     }
 
     /// The puts of one branch of a transaction were seen at different revisions.
@@ -107,13 +140,19 @@ impl<'h> Seen<'h> {
         };
         for succeeded in branches {
             let mut places: Vec<(i64, &Put)> = Vec::new();
+            // Where all puts that were seen were seen: one that an answer shows elsewhere as well
+            // splits nothing.
+            let mut common: Option<BTreeSet<i64>> = None;
             for op in branch(txn, *succeeded) {
-                if let TxnOp::Put(put) = op {
-                    places.extend(self.revisions_of(put).map(|revision| (revision, put)));
+                let TxnOp::Put(put) = op else { continue };
+                let own: BTreeSet<i64> = self.revisions_of(put).collect();
+                if own.is_empty() {
+                    continue;
                 }
+                places.extend(own.iter().map(|revision| (*revision, put)));
+                common = Some(common.map_or(own.clone(), |common| &common & &own));
             }
-            let revisions: BTreeSet<i64> = places.iter().map(|(revision, _)| *revision).collect();
-            if revisions.len() < 2 {
+            if common.is_none_or(|common| !common.is_empty()) {
                 continue;
             }
             findings.add(Rule::TxnAtomic, || Broken {
@@ -130,9 +169,18 @@ impl<'h> Seen<'h> {
         }
     }
 
-    /// An acknowledged put was never seen, and its revision holds another key's put.
+    /// An acknowledged put was never seen, and its revision holds another key's put; or it was seen
+    /// at another revision than its answer says.
     fn check_replaced(&self, line: &OperationLine, put: &Put, findings: &mut Findings) {
         let Outcome::Ok(response) = &line.operation.outcome else { return };
+        let seen_at: Vec<i64> = self.revisions_of(put).collect();
+        if !seen_at.is_empty() && !seen_at.contains(&response.revision) {
+            findings.add(Rule::ContentResponse, || Broken {
+                operations: vec![render::operation(line)],
+                expected: format!("revision {}, at which it was seen", seen_at[0]),
+                got: format!("revision {}", response.revision),
+            });
+        }
         let Some(kv) = self.at.get(&response.revision) else { return };
         let own = (put.key.clone(), put.value.clone());
         if kv.key == put.key || self.revisions.contains_key(&own) || put.ignore_value {

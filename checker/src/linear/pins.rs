@@ -12,7 +12,7 @@ use crate::history::record::{
     TxnOpResponse, TxnResponse, WatchBody, WatchRequest,
 };
 use crate::history::text::Text;
-use crate::history::{History, WatchLine};
+use crate::history::{History, OperationLine, WatchLine};
 use crate::model::execute::branch;
 use crate::model::keyspace::{Change, Span};
 
@@ -239,20 +239,9 @@ pub(crate) fn each_put<'a>(txn: &'a Txn, see: &mut impl FnMut(&'a Put)) {
 }
 
 /// Every key-value that an answer holds, and whether value and lease are told too.
-pub(crate) fn each_key_value(history: &History, see: &mut impl FnMut(&KeyValue, bool)) {
+pub(crate) fn each_key_value<'h>(history: &'h History, see: &mut impl FnMut(&'h KeyValue, bool)) {
     for line in &history.operations {
-        let Outcome::Ok(response) = &line.operation.outcome else { continue };
-        match (&line.operation.request, &response.body) {
-            (Request::Range(range), ResponseBody::Range(body)) => {
-                body.kvs.iter().for_each(|kv| see(kv, is_whole(range)));
-            }
-            (_, ResponseBody::Put(put)) => put.prev_kv.iter().for_each(|kv| see(kv, true)),
-            (_, ResponseBody::DeleteRange(delete)) => {
-                delete.prev_kvs.iter().for_each(|kv| see(kv, true));
-            }
-            (Request::Txn(txn), ResponseBody::Txn(body)) => txn_key_values(txn, body, see),
-            _ => {}
-        }
+        each_key_value_of(line, see);
     }
     for line in &history.finals {
         line.state.kvs.iter().for_each(|kv| see(kv, true));
@@ -263,11 +252,30 @@ pub(crate) fn each_key_value(history: &History, see: &mut impl FnMut(&KeyValue, 
     }
 }
 
+/// Every key-value that the answer to one operation holds, and whether value and lease are told too.
+pub(crate) fn each_key_value_of<'h>(
+    line: &'h OperationLine,
+    see: &mut impl FnMut(&'h KeyValue, bool),
+) {
+    let Outcome::Ok(response) = &line.operation.outcome else { return };
+    match (&line.operation.request, &response.body) {
+        (Request::Range(range), ResponseBody::Range(body)) => {
+            body.kvs.iter().for_each(|kv| see(kv, is_whole(range)));
+        }
+        (_, ResponseBody::Put(put)) => put.prev_kv.iter().for_each(|kv| see(kv, true)),
+        (_, ResponseBody::DeleteRange(delete)) => {
+            delete.prev_kvs.iter().for_each(|kv| see(kv, true));
+        }
+        (Request::Txn(txn), ResponseBody::Txn(body)) => txn_key_values(txn, body, see),
+        _ => {}
+    }
+}
+
 fn is_whole(range: &Range) -> bool {
     !range.keys_only
 }
 
-fn txn_key_values(txn: &Txn, body: &TxnResponse, see: &mut impl FnMut(&KeyValue, bool)) {
+fn txn_key_values<'h>(txn: &Txn, body: &'h TxnResponse, see: &mut impl FnMut(&'h KeyValue, bool)) {
     for (op, response) in branch(txn, body.succeeded).iter().zip(&body.responses) {
         match (op, response) {
             (TxnOp::Range(range), TxnOpResponse::Range(body)) => {

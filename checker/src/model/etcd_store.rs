@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::validate::validate;
 use crate::history::record::{
     Compact, Header, LeaseGrant, Outcome, Put, Range, RangeResponse, Request, Response,
-    ResponseBody, Txn,
+    ResponseBody, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 use crate::history::text::Text;
 
@@ -127,6 +127,19 @@ impl EtcdStore {
 
     /// Does what `request` asks, and answers as etcd does.
     pub fn apply(&mut self, request: &Request) -> Outcome {
+        let mut outcome = self.answer(request);
+        if let Outcome::Ok(response) = &mut outcome {
+            match (request, &mut response.body) {
+                (Request::Range(range), ResponseBody::Range(got)) => leave_out_leases(range, got),
+                (Request::Txn(txn), ResponseBody::Txn(got)) => leave_out_leases_in(txn, got),
+                _ => {}
+            }
+        }
+        outcome
+    }
+
+    /// As [`Self::apply`], with the leases of keys whose values nobody asked for.
+    fn answer(&mut self, request: &Request) -> Outcome {
         match self.execute(request) {
             Ok(body) => Outcome::Ok(Response { revision: self.past.revision, body }),
             Err(refusal) => Outcome::Fail(refusal.failure()),
@@ -237,8 +250,25 @@ impl SequentialSpec for EtcdStore {
     }
 
     fn is_valid_step(&mut self, request: &Request, outcome: &Outcome) -> bool {
-        let expected = self.apply(request);
+        let expected = self.answer(request);
         is_same(request, &expected, outcome, self.past.known_from)
+    }
+}
+
+/// etcd answers a range for keys only from its index, which knows no leases.
+fn leave_out_leases(range: &Range, got: &mut RangeResponse) {
+    if range.keys_only {
+        got.kvs.iter_mut().for_each(|kv| kv.lease = 0);
+    }
+}
+
+fn leave_out_leases_in(txn: &Txn, got: &mut TxnResponse) {
+    for (op, got) in execute::branch(txn, got.succeeded).iter().zip(&mut got.responses) {
+        match (op, got) {
+            (TxnOp::Range(range), TxnOpResponse::Range(got)) => leave_out_leases(range, got),
+            (TxnOp::Txn(txn), TxnOpResponse::Txn(got)) => leave_out_leases_in(txn, got),
+            _ => {}
+        }
     }
 }
 

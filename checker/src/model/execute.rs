@@ -40,8 +40,6 @@ pub(crate) fn answer(range: &Range, found: impl Iterator<Item = KeyValue>) -> Ra
         }
         if range.keys_only {
             kv.value = crate::history::text::Text::default();
-            // etcd answers from its index, which knows no leases.
-            kv.lease = 0;
         }
         response.kvs.push(kv);
     }
@@ -211,8 +209,7 @@ pub(crate) fn txn(
     response
 }
 
-/// Whether two answers to a range say the same. Servers differ in whether a keys-only answer
-/// carries leases (etcd 3.7 leaves them out, older ones do not), and both keep the promise.
+/// Whether an answer to a range says what is expected, which tells leases.
 pub(crate) fn same_range(range: &Range, expected: &RangeResponse, got: &RangeResponse) -> bool {
     if !range.keys_only {
         return expected == got;
@@ -221,8 +218,16 @@ pub(crate) fn same_range(range: &Range, expected: &RangeResponse, got: &RangeRes
         && expected.more == got.more
         && expected.kvs.len() == got.kvs.len()
         && expected.kvs.iter().zip(&got.kvs).all(|(expected, got)| {
-            KeyValue { lease: 0, ..expected.clone() } == KeyValue { lease: 0, ..got.clone() }
+            let same = KeyValue { lease: got.lease, ..expected.clone() } == *got;
+            same && same_lease_of_key(expected.lease, got.lease)
         })
+}
+
+/// Whether an answer that was to tell keys only may tell this lease: servers differ in whether it
+/// carries leases at all (etcd 3.7 answers from its index, which knows none, older ones do not), and
+/// both keep the promise.
+pub(crate) fn same_lease_of_key(expected: i64, got: i64) -> bool {
+    got == 0 || got == expected
 }
 
 /// Whether two answers to a transaction say the same; reads of the past are left to `past`.

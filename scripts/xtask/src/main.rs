@@ -27,6 +27,7 @@ mod generate;
 mod golden;
 mod guard;
 mod membership;
+mod mutants;
 mod omission;
 mod oracle;
 mod pages;
@@ -92,6 +93,7 @@ enum Verb {
     Omission(omission::Args),
     Presets(presets::Args),
     Pages(pages::Args),
+    Mutants(mutants::Args),
     Oracle(oracle::Args),
     Porcupine(porcupine::Args),
     #[command(name = guard::VERB, hide = true)]
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         Verb::Omission(args) => omission::run(&args),
         Verb::Presets(args) => presets::run(&args),
         Verb::Pages(args) => pages::run(&args),
+        Verb::Mutants(args) => mutants::run(&args),
         Verb::Oracle(args) => oracle::run(&args),
         Verb::Porcupine(args) => porcupine::run(&args),
         Verb::BecomeServer(args) => guard::run(&args),
