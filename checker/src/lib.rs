@@ -15,6 +15,7 @@ pub mod history;
 pub mod model;
 pub mod report;
 pub mod search;
+pub mod stream;
 pub mod synthetic;
 pub mod synthetic_calls;
 pub mod verdict;
@@ -24,6 +25,7 @@ mod finals;
 mod findings;
 mod linear;
 mod render;
+mod shrink;
 mod watch;
 
 pub use check::calls::{CallCounts, CallsOptions, CallsReport, NoOrder, ShownCall, check_calls};
@@ -34,4 +36,5 @@ pub use check::{
     Options, check, check_file, check_file_with, check_input, check_records, check_report_folder,
 };
 pub use history::error::InputError;
+pub use shrink::{Shrunk, shrink};
 pub use verdict::{Engine, Report, Rule, Verdict, Violation};

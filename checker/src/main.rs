@@ -1,4 +1,4 @@
-//! The command line: `checker check HISTORY`, `checker convert IN OUT`.
+//! The command line: `checker check HISTORY`, `checker convert IN OUT`, `checker shrink IN`.
 //!
 //! Exit codes: 0 valid, 1 invalid, 2 unknown, 3 bad input (a file or an argument).
 
@@ -30,6 +30,8 @@ enum Command {
     Check(cli::check::Arguments),
     /// Tell a history in another format.
     Convert(cli::convert::Arguments),
+    /// Find the shortest history that breaks the same rule: exit 1 written, 3 bad input.
+    Shrink(cli::shrink::Arguments),
     /// Write a valid history, for measuring.
     #[command(hide = true)]
     Generate(Generate),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Convert(arguments) => cli::convert::run(&arguments),
+        Command::Shrink(arguments) => cli::shrink::run(&arguments),
         Command::Generate(arguments) => generate(&arguments),
         Command::Calls(arguments) => calls_command::run(&arguments),
     };

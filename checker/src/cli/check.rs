@@ -13,12 +13,14 @@ use rusd_checker::formats::interpret::{FailedCas, Interpreted, Model, interpret,
 use rusd_checker::formats::jepsen::Events;
 use rusd_checker::formats::{Format, FormatError, LeftOut, Linted, Remarks, Source, events};
 use rusd_checker::report::{json, junit, text};
+use rusd_checker::stream::StreamOptions;
 use rusd_checker::{
     CallsOptions, CallsReport, Engine, InputError, Options, Report, TransactionsReport,
     check_calls, check_file_with, check_input, check_list_append, check_report_folder,
     check_rw_register, search,
 };
 
+use super::follow;
 use super::input::{self, Name};
 
 /// Judge a history: exit 0 valid, 1 invalid, 2 unknown, 3 bad input.
@@ -30,6 +32,14 @@ pub(crate) struct Arguments {
     /// The format of the history. By default its content tells.
     #[arg(long, value_enum)]
     from: Option<Name>,
+    /// Judge a history with revisions while it is still being written: until its end, the first
+    /// violation, or until its writer is gone. Memory is bounded; leases, compactions and refusals
+    /// are left to a check without this, so with any of them the answer is unknown at best.
+    #[arg(long, conflicts_with_all = ["engine", "from", "steps_max"])]
+    follow: bool,
+    /// Revisions below the newest that are remembered, for what comes late.
+    #[arg(long, value_name = "REVISIONS", requires = "follow")]
+    window: Option<usize>,
     /// How to report.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
@@ -126,6 +136,11 @@ fn named_model(name: &str) -> Result<Model, String> {
 /// Judges, and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let path = &arguments.history;
+    if arguments.follow {
+        let mut options = StreamOptions::default();
+        options.revisions_kept = arguments.window.unwrap_or(options.revisions_kept);
+        return arguments.tell(&Judged::Store(follow::judge(path, options)?));
+    }
     let judged = match input::open(path, arguments.from)? {
         Source::Folder(folder) => {
             let options = arguments.options()?;
@@ -143,35 +158,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let (judged, remarks, left_out) = judged.map_err(|error| named(error, path))?;
     input::tell(&remarks, &left_out, path);
-    let name = path.display().to_string();
-    let (rendered, code) = match &judged {
-        Judged::Store(report) => {
-            let rendered = match arguments.format {
-                Form::Text => text::render(report),
-                Form::Json => json::render(report),
-                Form::Junit => junit::render(report, &name),
-            };
-            (rendered, report.verdict.exit_code())
-        }
-        Judged::Transactions(report) => {
-            let rendered = match arguments.format {
-                Form::Text => report.to_text(),
-                Form::Json => report.to_json(),
-                Form::Junit => report.to_junit(&name),
-            };
-            (rendered, report.exit_code())
-        }
-        Judged::Calls(report) => {
-            let rendered = match arguments.format {
-                Form::Text => report.to_text(),
-                Form::Json => report.to_json(),
-                Form::Junit => report.to_junit(&name),
-            };
-            (rendered, report.exit_code())
-        }
-    };
-    std::io::stdout().write_all(rendered.as_bytes())?;
-    Ok(code)
+    arguments.tell(&judged)
 }
 
 enum Judged {
@@ -184,6 +171,39 @@ enum Judged {
 }
 
 impl Arguments {
+    /// Prints the report; says what to exit with.
+    fn tell(&self, judged: &Judged) -> anyhow::Result<u8> {
+        let name = self.history.display().to_string();
+        let (rendered, code) = match judged {
+            Judged::Store(report) => {
+                let rendered = match self.format {
+                    Form::Text => text::render(report),
+                    Form::Json => json::render(report),
+                    Form::Junit => junit::render(report, &name),
+                };
+                (rendered, report.verdict.exit_code())
+            }
+            Judged::Transactions(report) => {
+                let rendered = match self.format {
+                    Form::Text => report.to_text(),
+                    Form::Json => report.to_json(),
+                    Form::Junit => report.to_junit(&name),
+                };
+                (rendered, report.exit_code())
+            }
+            Judged::Calls(report) => {
+                let rendered = match self.format {
+                    Form::Text => report.to_text(),
+                    Form::Json => report.to_json(),
+                    Form::Junit => report.to_junit(&name),
+                };
+                (rendered, report.exit_code())
+            }
+        };
+        std::io::stdout().write_all(rendered.as_bytes())?;
+        Ok(code)
+    }
+
     /// For a history with revisions.
     fn options(&self) -> Result<Options, FormatError> {
         let engine = match self.engine {

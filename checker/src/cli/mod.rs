@@ -2,5 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod convert;
+mod follow;
+pub(crate) mod shrink;
 
 mod input;

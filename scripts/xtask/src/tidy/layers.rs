@@ -93,6 +93,7 @@ pub(super) const PACKAGES: &[Package] = &[
         tiers: &[
             &["calls_command", "main"],
             &["cli"],
+            &["shrink", "stream"],
             &["check", "synthetic", "synthetic_calls"],
             &["elle", "finals", "linear", "watch"],
             &["formats", "render", "report"],
