@@ -12,6 +12,7 @@ use rusd_checker::history::jsonl::Writer;
 use rusd_checker::synthetic;
 
 mod calls_command;
+mod stream_command;
 
 /// What an argument or a file that makes no sense ends with.
 const BAD_INPUT: u8 = 3;
@@ -38,6 +39,9 @@ enum Command {
     /// Make and judge histories without revisions, for comparing engines.
     #[command(hide = true)]
     Calls(calls_command::Arguments),
+    /// Make up a long history and judge it as a stream, for measuring.
+    #[command(hide = true)]
+    Stream(stream_command::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
         Command::Shrink(arguments) => cli::shrink::run(&arguments),
         Command::Generate(arguments) => generate(&arguments),
         Command::Calls(arguments) => calls_command::run(&arguments),
+        Command::Stream(arguments) => stream_command::run(&arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -84,8 +89,10 @@ fn generate(arguments: &Generate) -> anyhow::Result<u8> {
     let file = std::io::BufWriter::new(std::fs::File::create(&arguments.history)?);
     let mut run = synthetic::Run::new(arguments.seed);
     let mut writer = Writer::new(file, &run.header())?;
-    for record in run.records(arguments.operations) {
-        writer.write(&record)?;
+    while let Some(records) = run.next_records(arguments.operations) {
+        for record in records {
+            writer.write(&record)?;
+        }
     }
     writer.finish()?;
     Ok(0)

@@ -45,7 +45,7 @@ impl Default for StreamOptions {
             revisions_kept: 500_000,
             waiting_max: 200_000,
             unknown_max: 100_000,
-            patience: 10_000,
+            patience: 1_000,
         }
     }
 }

@@ -97,7 +97,8 @@ fn bugs_are_found_soon_after_they_show() {
                 |violation: &Violation| violation.operations.iter().map(|own| own.line).max();
             let shown = whole.violations().iter().filter_map(last).min().expect("it names lines");
             let mut taken = 1;
-            let report = stream_with(&records, StreamOptions::default(), |stream| {
+            let options = StreamOptions { patience: 50, ..StreamOptions::default() };
+            let report = stream_with(&records, options, |stream| {
                 taken += u64::from(stream.violation().is_none());
             });
             let found = report.verdict.rule().expect("it is found");
