@@ -1,6 +1,10 @@
 //! What is held depends on what is under way, not on the length of the history.
 
 use rusd_checker::Verdict;
+use rusd_checker::history::record::{
+    Operation, Outcome, Range, RangeResponse, Record, Request, Response, ResponseBody,
+};
+use rusd_checker::history::text::Text;
 use rusd_checker::stream::{Held, StreamOptions};
 use rusd_checker::synthetic::{Dice, Shape};
 
@@ -60,4 +64,35 @@ fn beyond_the_bounds_it_is_unknown() {
         assert!(reason.contains(why), "{reason}");
         assert!(most <= options.waiting_max + 200, "{most} waited");
     }
+}
+
+/// A read of a revision that has left the window is not compared, and so nothing is called valid.
+#[test]
+fn a_read_of_what_is_forgotten_is_not_taken_for_right() {
+    let shape = Shape { observed: false, unknown_per_mille: 0, ..plain() };
+    let mut records = records(5, shape, 500);
+    let last = records.iter().filter_map(|record| match record {
+        Record::Op(operation) => match &operation.outcome {
+            Outcome::Ok(response) => Some((operation.return_ns?, response.revision)),
+            Outcome::Fail(_) | Outcome::Unknown(_) => None,
+        },
+        _ => None,
+    });
+    let (now, revision) = last.max().expect("somebody was answered");
+    let everything = Text::from("\0");
+    let range =
+        Range { key: everything.clone(), range_end: everything, revision: 2, ..Range::default() };
+    let wrong = ResponseBody::Range(RangeResponse { count: 1000, ..RangeResponse::default() });
+    records.push(Record::Op(Operation {
+        process: 1_000_000,
+        member: 0,
+        call_ns: now + 1,
+        return_ns: Some(now + 2),
+        request: Request::Range(range),
+        outcome: Outcome::Ok(Response { revision, body: wrong }),
+    }));
+    assert_eq!(stream(&records, StreamOptions::default()).name(), "invalid");
+    let verdict = stream(&records, StreamOptions { revisions_kept: 50, ..OPTIONS });
+    let Verdict::Unknown { reason } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(reason, "1 answers and events came too late, or too far ahead");
 }
