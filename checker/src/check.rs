@@ -14,7 +14,7 @@ use crate::formats::native::Records;
 use crate::formats::{FormatError, LeftOut, compressed, robustness};
 use crate::history::History;
 use crate::history::error::{InputError, Position};
-use crate::history::record::{NemesisPhase, Outcome, Record, Request, WatchBody};
+use crate::history::record::{NemesisPhase, Operation, Outcome, Record, Request, WatchBody};
 use crate::linear::diagnose::diagnose;
 use crate::linear::oracle;
 use crate::linear::pins::Watches;
@@ -178,39 +178,43 @@ fn judge(history: &History, options: &Options) -> (Report, Option<Replayed>) {
 
 fn count(history: &History) -> Counts {
     let mut counts = Counts::default();
-    for line in &history.operations {
-        counts.operations += 1;
-        match line.operation.request {
-            Request::Put(_) => counts.puts += 1,
-            Request::Range(_) => counts.ranges += 1,
-            Request::DeleteRange(_) => counts.delete_ranges += 1,
-            Request::Txn(_) => counts.txns += 1,
-            Request::LeaseGrant(_) | Request::LeaseRevoke(_) | Request::LeaseKeepAlive(_) => {
-                counts.lease_operations += 1;
-            }
-            Request::Compact(_) => counts.compactions += 1,
-        }
-        match line.operation.outcome {
-            Outcome::Ok(_) => {}
-            Outcome::Fail(_) => counts.failed += 1,
-            Outcome::Unknown(_) => counts.unknown += 1,
-        }
-    }
-    for line in &history.watches {
-        match &line.response.body {
-            WatchBody::Created(_) => counts.watches += 1,
-            WatchBody::Events { events, .. } => counts.events += wide(events.len()),
-            WatchBody::Digests(short) => counts.events += wide(short.count()),
-            WatchBody::Canceled { compact_revision, .. } if *compact_revision > 0 => {
-                counts.watches_compacted += 1;
-            }
-            WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
-        }
-    }
+    history.operations.iter().for_each(|line| count_operation(&mut counts, &line.operation));
+    history.watches.iter().for_each(|line| count_watch(&mut counts, &line.response.body));
     let begun = |phase| phase == NemesisPhase::Start;
     counts.faults = wide(history.nemeses.iter().filter(|line| begun(line.nemesis.phase)).count());
     counts.finals = wide(history.finals.len());
     counts
+}
+
+pub(crate) fn count_operation(counts: &mut Counts, operation: &Operation) {
+    counts.operations += 1;
+    match operation.request {
+        Request::Put(_) => counts.puts += 1,
+        Request::Range(_) => counts.ranges += 1,
+        Request::DeleteRange(_) => counts.delete_ranges += 1,
+        Request::Txn(_) => counts.txns += 1,
+        Request::LeaseGrant(_) | Request::LeaseRevoke(_) | Request::LeaseKeepAlive(_) => {
+            counts.lease_operations += 1;
+        }
+        Request::Compact(_) => counts.compactions += 1,
+    }
+    match operation.outcome {
+        Outcome::Ok(_) => {}
+        Outcome::Fail(_) => counts.failed += 1,
+        Outcome::Unknown(_) => counts.unknown += 1,
+    }
+}
+
+pub(crate) fn count_watch(counts: &mut Counts, body: &WatchBody) {
+    match body {
+        WatchBody::Created(_) => counts.watches += 1,
+        WatchBody::Events { events, .. } => counts.events += wide(events.len()),
+        WatchBody::Digests(short) => counts.events += wide(short.count()),
+        WatchBody::Canceled { compact_revision, .. } if *compact_revision > 0 => {
+            counts.watches_compacted += 1;
+        }
+        WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
+    }
 }
 
 fn wide(count: usize) -> u64 {

@@ -34,6 +34,12 @@ impl Findings {
         }
     }
 
+    /// What was found first.
+    pub(crate) fn into_first(self) -> Option<(Rule, Broken)> {
+        let Violation { rule, operations, expected, got } = self.violations.into_iter().next()?;
+        Some((rule, Broken { operations, expected, got }))
+    }
+
     /// Findings of a part of the rules, to be merged later.
     pub(crate) fn empty(&self) -> Findings {
         Findings::new(self.per_rule_max)

@@ -17,6 +17,7 @@ pub mod history;
 pub mod model;
 pub mod report;
 pub mod search;
+pub mod stream;
 pub mod synthetic;
 pub mod synthetic_calls;
 pub mod timeline_page;
@@ -27,6 +28,7 @@ mod finals;
 mod findings;
 mod linear;
 mod render;
+mod shrink;
 mod watch;
 
 pub use check::calls::{CallCounts, CallsOptions, CallsReport, NoOrder, ShownCall, check_calls};
@@ -35,4 +37,5 @@ pub use check::transactions::{
 };
 pub use check::{Checked, Options, check, check_file, check_records};
 pub use history::error::InputError;
+pub use shrink::{Shrunk, shrink};
 pub use verdict::{Engine, Report, Rule, Verdict, Violation};

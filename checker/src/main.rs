@@ -1,4 +1,4 @@
-//! The command line: `checker check HISTORY`, `checker convert IN OUT`.
+//! The command line: `checker check HISTORY`, `checker convert IN OUT`, `checker shrink IN`.
 //!
 //! Exit codes: 0 valid, 1 invalid, 2 unknown, 3 bad input (a file or an argument).
 
@@ -12,6 +12,7 @@ use rusd_checker::history::jsonl::Writer;
 use rusd_checker::synthetic;
 
 mod calls_command;
+mod stream_command;
 
 /// What an argument or a file that makes no sense ends with.
 const BAD_INPUT: u8 = 3;
@@ -30,12 +31,17 @@ enum Command {
     Check(cli::check::Arguments),
     /// Tell a history in another format.
     Convert(cli::convert::Arguments),
+    /// Find the shortest history that breaks the same rule: exit 1 written, 3 bad input.
+    Shrink(cli::shrink::Arguments),
     /// Write a valid history, for measuring.
     #[command(hide = true)]
     Generate(Generate),
     /// Make and judge histories without revisions, for comparing engines.
     #[command(hide = true)]
     Calls(calls_command::Arguments),
+    /// Make up a long history and judge it as a stream, for measuring.
+    #[command(hide = true)]
+    Stream(stream_command::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,8 +71,10 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Convert(arguments) => cli::convert::run(&arguments),
+        Command::Shrink(arguments) => cli::shrink::run(&arguments),
         Command::Generate(arguments) => generate(&arguments),
         Command::Calls(arguments) => calls_command::run(&arguments),
+        Command::Stream(arguments) => stream_command::run(&arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -81,8 +89,10 @@ fn generate(arguments: &Generate) -> anyhow::Result<u8> {
     let file = std::io::BufWriter::new(std::fs::File::create(&arguments.history)?);
     let mut run = synthetic::Run::new(arguments.seed);
     let mut writer = Writer::new(file, &run.header())?;
-    for record in run.records(arguments.operations) {
-        writer.write(&record)?;
+    while let Some(records) = run.next_records(arguments.operations) {
+        for record in records {
+            writer.write(&record)?;
+        }
     }
     writer.finish()?;
     Ok(0)

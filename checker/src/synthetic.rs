@@ -22,6 +22,10 @@ const QUIET_NS: u64 = 100 * NS_PER_SECOND;
 const MEMBERS: u64 = 3;
 /// Calls whose effects a power cut takes back.
 const LOST_CALLS: u64 = 40;
+/// Records that come at a time, about.
+const RECORDS_AT_A_TIME: usize = 4096;
+/// Revisions that the simulated store remembers: nothing reads further back.
+const REMEMBERED: i64 = 20_000;
 /// Of more keys, reading all would take all the time.
 const OPEN_RANGE_KEYS_MAX: u64 = 100;
 
@@ -217,7 +221,10 @@ pub struct Run {
     /// Deadlines of leases that live.
     deadlines: BTreeMap<i64, u64>,
     moments: BinaryHeap<Reverse<(u64, Moment)>>,
-    pending: Vec<Option<Pending>>,
+    /// Calls that have not taken effect, by their number.
+    pending: BTreeMap<usize, Pending>,
+    has_begun: bool,
+    has_ended: bool,
     records: Vec<Record>,
     /// The first watch that is open, and the first revision that it and its fellows are due.
     watches: (u64, i64),
@@ -246,7 +253,9 @@ impl Run {
             next_lease: 1,
             deadlines: BTreeMap::new(),
             moments: BinaryHeap::new(),
-            pending: Vec::new(),
+            pending: BTreeMap::new(),
+            has_begun: false,
+            has_ended: false,
             records: Vec::new(),
             watches: (0, 1),
             earlier: None,
@@ -270,13 +279,28 @@ impl Run {
 
     /// Runs that many operations. Everything but the header.
     pub fn records(&mut self, operations: u64) -> Vec<Record> {
-        if self.shape.observed {
-            self.record_watches(&WatchBody::Created(everything()));
+        let mut all = Vec::new();
+        while let Some(mut some) = self.next_records(operations) {
+            all.append(&mut some);
         }
-        for client in 0..self.clients.len() {
-            self.call(client, operations);
+        all
+    }
+
+    /// The next records of a run of that many operations, some thousand at a time and in bounded
+    /// memory; `None` after the last. `operations` must always be the same.
+    pub fn next_records(&mut self, operations: u64) -> Option<Vec<Record>> {
+        if !self.has_begun {
+            self.has_begun = true;
+            if self.shape.observed {
+                self.record_watches(&WatchBody::Created(everything()));
+            }
+            for client in 0..self.clients.len() {
+                self.call(client, operations);
+            }
         }
-        while let Some(Reverse((at, moment))) = self.moments.pop() {
+        while self.records.len() < RECORDS_AT_A_TIME
+            && let Some(Reverse((at, moment))) = self.moments.pop()
+        {
             self.now = at;
             match moment {
                 Moment::Effect(index) => self.take_effect(index, operations),
@@ -284,10 +308,14 @@ impl Run {
                 Moment::Deadline(lease) => self.run_out(lease),
             }
         }
-        if self.shape.observed {
-            self.observe_end();
+        self.store.forget(self.store.revision() - REMEMBERED);
+        if self.moments.is_empty() && !self.has_ended {
+            self.has_ended = true;
+            if self.shape.observed {
+                self.observe_end();
+            }
         }
-        std::mem::take(&mut self.records)
+        (!self.records.is_empty()).then(|| std::mem::take(&mut self.records))
     }
 
     fn call(&mut self, client: usize, operations: u64) {
@@ -303,13 +331,13 @@ impl Run {
         if abandoned {
             effect += self.dice.below(4 * self.shape.step_ns_max);
         }
-        let index = self.pending.len();
+        let index = usize::try_from(self.called).expect("u64 fits usize");
         let pending = Pending { client, call_ns, return_ns, request, abandoned };
         self.moments.push(Reverse((effect, Moment::Effect(index))));
         if abandoned {
             self.give_up(&pending);
         }
-        self.pending.push(Some(pending));
+        self.pending.insert(index, pending);
     }
 
     /// The client goes on under a new name, and the operation is on its own.
@@ -324,7 +352,7 @@ impl Run {
     }
 
     fn take_effect(&mut self, index: usize, operations: u64) {
-        let pending = self.pending[index].take().expect("takes effect once");
+        let pending = self.pending.remove(&index).expect("takes effect once");
         if pending.abandoned && self.dice.per_mille(400) {
             return;
         }

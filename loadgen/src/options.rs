@@ -76,6 +76,9 @@ pub(crate) struct Running {
     /// Keep the members' data even if all went well.
     #[arg(long)]
     keep_data: bool,
+    /// Judge the history while it is being written, and end the load at the first violation.
+    #[arg(long, conflicts_with = "no_record")]
+    stop_on_violation: bool,
 }
 
 impl From<Overriding> for Overrides {
@@ -106,7 +109,19 @@ impl Running {
     ) -> Result<Settings, String> {
         let slo = self.slo.as_deref().map_or(Ok(Vec::new()), conditions)?;
         let settings = settings(file, text, overrides, self.endpoints, &self.leaving)?;
-        Ok(Settings { keep_data: self.keep_data, slo, telling: Telling::Live, ..settings })
+        if self.stop_on_violation && !settings.workload.record {
+            return Err(format!(
+                "{file}: --stop-on-violation needs a history, and this workload writes none: say \
+                 --record too"
+            ));
+        }
+        Ok(Settings {
+            keep_data: self.keep_data,
+            slo,
+            telling: Telling::Live,
+            stop_on_violation: self.stop_on_violation,
+            ..settings
+        })
     }
 }
 
@@ -131,6 +146,7 @@ pub(crate) fn settings(
         overrides,
         slo: Vec::new(),
         telling: Telling::Quiet,
+        stop_on_violation: false,
     })
 }
 

@@ -14,12 +14,14 @@ use rusd_checker::formats::interpret::{FailedCas, Interpreted, Model, interpret,
 use rusd_checker::formats::jepsen::Events;
 use rusd_checker::formats::{Format, FormatError, LeftOut, Linted, Remarks, Source, events};
 use rusd_checker::report::{graphviz, json, junit, text};
+use rusd_checker::stream::StreamOptions;
 use rusd_checker::timeline_page::{self, Kept, Recording};
 use rusd_checker::{
-    CallsOptions, CallsReport, Checked, Engine, InputError, Options, TransactionsReport,
+    CallsOptions, CallsReport, Checked, Engine, InputError, Options, Report, TransactionsReport,
     check_calls, check_list_append, check_rw_register, search,
 };
 
+use super::follow;
 use super::input::{self, Name};
 use super::output;
 
@@ -32,6 +34,14 @@ pub(crate) struct Arguments {
     /// The format of the history. By default its content tells.
     #[arg(long, value_enum)]
     from: Option<Name>,
+    /// Judge a history with revisions while it is still being written: until its end, the first
+    /// violation, or until its writer is gone. Memory is bounded; leases, compactions and refusals
+    /// are left to a check without this, so with any of them the answer is unknown at best.
+    #[arg(long, conflicts_with_all = ["engine", "from", "steps_max", "timeline"])]
+    follow: bool,
+    /// Revisions below the newest that are remembered, for what comes late.
+    #[arg(long, value_name = "REVISIONS", requires = "follow")]
+    window: Option<usize>,
     /// How to report.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
@@ -108,6 +118,17 @@ enum Form {
     Graphviz,
 }
 
+impl Form {
+    fn of_store(self, report: &Report, name: &str) -> String {
+        match self {
+            Form::Text => text::render(report),
+            Form::Json => json::render(report),
+            Form::Junit => junit::render(report, name),
+            Form::Graphviz => graphviz::render(report),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum KeyArgument {
     /// What a transaction writes follows what it read
@@ -136,6 +157,14 @@ fn named_model(name: &str) -> Result<Model, String> {
 /// Judges, and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let path = &arguments.history;
+    let name = path.display().to_string();
+    if arguments.follow {
+        let mut options = StreamOptions::default();
+        options.revisions_kept = arguments.window.unwrap_or(options.revisions_kept);
+        let report = follow::judge(path, options)?;
+        std::io::stdout().write_all(arguments.format.of_store(&report, &name).as_bytes())?;
+        return Ok(report.verdict.exit_code());
+    }
     let read = match input::open(path, arguments.from)? {
         Source::Folder(folder) => {
             let options = arguments.options()?;
@@ -153,7 +182,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let Read { judged, remarks, left_out, kept } = read.map_err(|error| named(error, path))?;
     input::tell(&remarks, &left_out, path);
-    let name = path.display().to_string();
     let rendered = judged.rendered(arguments.format, &name);
     if let Some(page) = &arguments.timeline {
         write_timeline(&judged, kept, &name, page)
@@ -195,10 +223,7 @@ enum Judged {
 impl Judged {
     fn rendered(&self, form: Form, name: &str) -> String {
         match (self, form) {
-            (Judged::Store(checked), Form::Text) => text::render(&checked.report),
-            (Judged::Store(checked), Form::Json) => json::render(&checked.report),
-            (Judged::Store(checked), Form::Junit) => junit::render(&checked.report, name),
-            (Judged::Store(checked), Form::Graphviz) => graphviz::render(&checked.report),
+            (Judged::Store(checked), form) => form.of_store(&checked.report, name),
             (Judged::Transactions(report, _), Form::Text) => report.to_text(),
             (Judged::Transactions(report, _), Form::Json) => report.to_json(),
             (Judged::Transactions(report, _), Form::Junit) => report.to_junit(name),

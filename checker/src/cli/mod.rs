@@ -2,6 +2,8 @@
 
 pub(crate) mod check;
 pub(crate) mod convert;
+mod follow;
+pub(crate) mod shrink;
 
 mod input;
 mod output;

@@ -5,7 +5,7 @@ use super::record::Record;
 
 /// Follows a history to its end.
 #[derive(Debug, Default)]
-pub(super) struct Ending {
+pub(crate) struct Ending {
     records: u64,
     last_line: u64,
     ended: bool,
@@ -13,7 +13,7 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Takes note of the next record. Nothing may follow the end.
-    pub(super) fn see(&mut self, line: u64, record: &Record) -> Result<(), InputError> {
+    pub(crate) fn see(&mut self, line: u64, record: &Record) -> Result<(), InputError> {
         if self.ended {
             return Err(InputError::malformed(line, "a record after the end"));
         }
@@ -32,8 +32,13 @@ impl Ending {
         Ok(())
     }
 
+    /// Line of the last record.
+    pub(crate) fn line(&self) -> u64 {
+        self.last_line
+    }
+
     /// Refuses a file that stops before its end.
-    pub(super) fn check(&self) -> Result<(), InputError> {
+    pub(crate) fn check(&self) -> Result<(), InputError> {
         if self.ended {
             return Ok(());
         }

@@ -2,28 +2,32 @@
 
 use std::collections::HashMap;
 
-use super::collected::History;
+use super::collected::{FinalLine, History};
 use super::error::InputError;
-use super::record::{Operation, Outcome, Request, ResponseBody, WatchBody};
+use super::record::{Header, Operation, Outcome, Request, ResponseBody, WatchBody, WatchResponse};
 
 /// Leaves room to count on.
 const FIRST_REVISION_MAX: i64 = i64::MAX / 2;
 
 /// Refuses a history that breaks the format's own rules.
 pub(super) fn lint(history: &History) -> Result<(), InputError> {
-    lint_initial(history)?;
+    lint_header(&history.header)?;
     lint_operations(history)?;
-    lint_watches(history)?;
-    for line in &history.finals {
-        if line.state.call_ns > line.state.return_ns {
-            return Err(InputError::malformed(line.line, "a final state returned before its call"));
-        }
+    let mut watches = WatchLint::default();
+    history.watches.iter().try_for_each(|line| watches.see(line.line, &line.response))?;
+    history.finals.iter().try_for_each(lint_final)
+}
+
+/// Refuses a final state that breaks the format's rules.
+pub(crate) fn lint_final(line: &FinalLine) -> Result<(), InputError> {
+    if line.state.call_ns > line.state.return_ns {
+        return Err(InputError::malformed(line.line, "a final state returned before its call"));
     }
     Ok(())
 }
 
-fn lint_initial(history: &History) -> Result<(), InputError> {
-    let header = &history.header;
+/// Refuses a header that breaks the format's rules.
+pub(crate) fn lint_header(header: &Header) -> Result<(), InputError> {
     if !(1..=FIRST_REVISION_MAX).contains(&header.first_revision) {
         let reason = format!("first_revision must be from 1 to {FIRST_REVISION_MAX}");
         return Err(InputError::malformed(1, reason));
@@ -115,38 +119,42 @@ fn answers(request: &Request, body: &ResponseBody) -> bool {
     )
 }
 
-fn lint_watches(history: &History) -> Result<(), InputError> {
-    let mut members: HashMap<u64, u32> = HashMap::new();
-    for line in &history.watches {
-        let response = &line.response;
+/// Follows the responses of all watches, in file order.
+#[derive(Debug, Default)]
+pub(crate) struct WatchLint {
+    members: HashMap<u64, u32>,
+}
+
+impl WatchLint {
+    /// Refuses a response that breaks the format's rules.
+    pub(crate) fn see(&mut self, line: u64, response: &WatchResponse) -> Result<(), InputError> {
         if let WatchBody::Digests(short) = &response.body
             && let Some(reason) = short.misfit()
         {
-            return Err(InputError::malformed(line.line, reason));
+            return Err(InputError::malformed(line, reason));
         }
-        let known = members.get(&response.watch).copied();
+        let known = self.members.get(&response.watch).copied();
         match (&response.body, known) {
             (WatchBody::Created(request), None) => {
                 if let Some(resumed) = request.resumes
-                    && !members.contains_key(&resumed)
+                    && !self.members.contains_key(&resumed)
                 {
                     let reason = format!("watch {} resumes unknown {resumed}", response.watch);
-                    return Err(InputError::malformed(line.line, reason));
+                    return Err(InputError::malformed(line, reason));
                 }
+                self.members.insert(response.watch, response.member);
             }
             (WatchBody::Created(_), Some(_)) => {
                 let reason = format!("watch {} is created twice", response.watch);
-                return Err(InputError::malformed(line.line, reason));
+                return Err(InputError::malformed(line, reason));
             }
-            // Whether a server may say this before `created` is for the rules to judge.
-            (_, None) => continue,
             (_, Some(member)) if member != response.member => {
                 let reason = format!("watch {} moved to another member", response.watch);
-                return Err(InputError::malformed(line.line, reason));
+                return Err(InputError::malformed(line, reason));
             }
-            (_, Some(_)) => {}
+            // Whether a server may say anything before `created` is for the rules to judge.
+            (_, _) => {}
         }
-        members.insert(response.watch, response.member);
+        Ok(())
     }
-    Ok(())
 }

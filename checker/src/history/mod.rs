@@ -17,7 +17,7 @@ mod line;
 
 mod blocks;
 mod collected;
-mod ending;
+pub(crate) mod ending;
 pub(crate) mod lint;
 
 pub use collected::{FinalLine, History, NemesisLine, OperationLine, WatchLine};

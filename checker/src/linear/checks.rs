@@ -6,12 +6,14 @@
 
 use super::timeline::{Place, Rank, Timeline};
 use crate::findings::{Broken, Findings};
+use crate::history::OperationLine;
 use crate::history::record::{
-    DeleteRange, DeleteRangeResponse, Outcome, Range, RangeResponse, Request, ResponseBody, Txn,
-    TxnOp, TxnOpResponse, TxnResponse,
+    DeleteRange, DeleteRangeResponse, Operation, Outcome, Range, RangeResponse, Request,
+    ResponseBody, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
+use crate::history::text::Text;
 use crate::model::execute;
-use crate::model::keyspace::{Keyspace, Span};
+use crate::model::keyspace::Stored;
 use crate::render;
 use crate::verdict::Rule;
 
@@ -49,52 +51,15 @@ impl<'h> Checks<'h> {
     pub(crate) fn collect(timeline: &Timeline<'h>, findings: &mut Findings) -> Checks<'h> {
         let mut all: Vec<(Rank, u32, Check<'h>)> = Vec::new();
         for (index, line) in timeline.history.operations.iter().enumerate() {
-            let Outcome::Ok(response) = &line.operation.outcome else { continue };
             let narrow = u32::try_from(index).expect("under 4 billion operations");
-            let mut add = |rank, check| all.push((rank, narrow, check));
-            let mut read_past = |range: &'h Range, got: &'h RangeResponse, newest: i64| {
-                if range.revision > newest {
-                    findings.add(Rule::ContentResponse, || Broken {
-                        operations: vec![render::operation(line)],
-                        expected: "a refusal: the revision is in the future".into(),
-                        got: format!("an answer at revision {newest}"),
-                    });
-                } else if let Some(rank) = timeline.rank(range.revision) {
-                    add(rank, Check::Range(range, got));
+            each_look(&line.operation, timeline.places[index], &mut |look| match look {
+                Look::At(revision, check) => {
+                    if let Some(rank) = timeline.rank(revision) {
+                        all.push((rank, narrow, check));
+                    }
                 }
-            };
-            match (&line.operation.request, &response.body) {
-                (Request::Range(range), ResponseBody::Range(got)) if range.revision > 0 => {
-                    read_past(range, got, response.revision);
-                }
-                (Request::Txn(txn), ResponseBody::Txn(got)) => {
-                    let wrote = matches!(timeline.places[index], Place::Write(_));
-                    let newest = response.revision.saturating_sub(i64::from(wrote));
-                    each_past_read(txn, got, &mut |range, got| read_past(range, got, newest));
-                }
-                (Request::Compact(compact), _) if compact.revision > response.revision => {
-                    findings.add(Rule::ContentResponse, || Broken {
-                        operations: vec![render::operation(line)],
-                        expected: "a refusal: the revision is in the future".into(),
-                        got: format!("a compaction at revision {}", response.revision),
-                    });
-                }
-                _ => {}
-            }
-            let (Place::Slot(rank) | Place::Revoke(rank)) = timeline.places[index] else {
-                continue;
-            };
-            match (&line.operation.request, &response.body) {
-                (Request::Range(range), ResponseBody::Range(got)) if range.revision <= 0 => {
-                    add(rank, Check::Range(range, got));
-                }
-                (Request::Txn(txn), ResponseBody::Txn(got)) => add(rank, Check::Txn(txn, got)),
-                (Request::DeleteRange(delete), ResponseBody::DeleteRange(got)) => {
-                    add(rank, Check::NothingDeleted(delete, got));
-                }
-                (Request::LeaseRevoke(lease), _) => add(rank, Check::Revoked(lease.id)),
-                _ => {}
-            }
+                Look::Future(got) => findings.add(Rule::ContentResponse, || got.broken(line)),
+            });
         }
         for (index, line) in timeline.history.finals.iter().enumerate() {
             if let Some(rank) = timeline.rank(line.state.revision) {
@@ -125,6 +90,77 @@ impl<'h> Checks<'h> {
     }
 }
 
+/// Where an operation looked at the keys.
+pub(crate) enum Look<'h> {
+    /// At this revision.
+    At(i64, Check<'h>),
+    /// At one that was not there yet: there is no such answer.
+    Future(Future),
+}
+
+/// What an answer of the future said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Future {
+    compacts: bool,
+    newest: i64,
+}
+
+impl Future {
+    pub(crate) fn broken(self, line: &OperationLine) -> Broken {
+        let answer = if self.compacts { "a compaction" } else { "an answer" };
+        Broken {
+            operations: vec![render::operation(line)],
+            expected: "a refusal: the revision is in the future".into(),
+            got: format!("{answer} at revision {}", self.newest),
+        }
+    }
+}
+
+/// Every look that an answered operation took at the keys, but for what its write tells.
+pub(crate) fn each_look<'h>(
+    operation: &'h Operation,
+    place: Place,
+    see: &mut impl FnMut(Look<'h>),
+) {
+    let Outcome::Ok(response) = &operation.outcome else { return };
+    let mut read_past = |range: &'h Range, got: &'h RangeResponse, newest: i64| {
+        see(if range.revision > newest {
+            Look::Future(Future { compacts: false, newest })
+        } else {
+            Look::At(range.revision, Check::Range(range, got))
+        });
+    };
+    match (&operation.request, &response.body) {
+        (Request::Range(range), ResponseBody::Range(got)) if range.revision > 0 => {
+            read_past(range, got, response.revision);
+        }
+        (Request::Txn(txn), ResponseBody::Txn(got)) => {
+            let wrote = matches!(place, Place::Write(_));
+            let newest = response.revision.saturating_sub(i64::from(wrote));
+            each_past_read(txn, got, &mut |range, got| read_past(range, got, newest));
+        }
+        (Request::Compact(compact), _) if compact.revision > response.revision => {
+            see(Look::Future(Future { compacts: true, newest: response.revision }));
+        }
+        _ => {}
+    }
+    if !matches!(place, Place::Slot(_) | Place::Revoke(_)) {
+        return;
+    }
+    let check = match (&operation.request, &response.body) {
+        (Request::Range(range), ResponseBody::Range(got)) if range.revision <= 0 => {
+            Check::Range(range, got)
+        }
+        (Request::Txn(txn), ResponseBody::Txn(got)) => Check::Txn(txn, got),
+        (Request::DeleteRange(delete), ResponseBody::DeleteRange(got)) => {
+            Check::NothingDeleted(delete, got)
+        }
+        (Request::LeaseRevoke(lease), _) => Check::Revoked(lease.id),
+        _ => return,
+    };
+    see(Look::At(response.revision, check));
+}
+
 /// Every read of the past that a transaction did, with its answer.
 pub(crate) fn each_past_read<'h>(
     txn: &'h Txn,
@@ -144,12 +180,16 @@ pub(crate) fn each_past_read<'h>(
 }
 
 /// Compares a range without building the answer.
-pub(crate) fn range_matches(keys: &Keyspace, range: &Range, got: &RangeResponse) -> bool {
+pub(crate) fn range_matches<'k>(
+    found: impl Iterator<Item = (&'k Text, &'k Stored)>,
+    range: &Range,
+    got: &RangeResponse,
+) -> bool {
     let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
     let mut count = 0_i64;
     let mut more = false;
     let mut kvs = got.kvs.iter();
-    for (key, stored) in keys.span(Span::new(&range.key, &range.range_end)) {
+    for (key, stored) in found {
         let beyond = limit.is_some_and(|limit| usize::try_from(count).is_ok_and(|n| n >= limit));
         count += 1;
         if range.count_only {

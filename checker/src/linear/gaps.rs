@@ -286,7 +286,12 @@ impl Surroundings for KeysOnly {
 }
 
 /// Does what an operation of unknown outcome would have done at `revision`, if it is not refused.
-fn run_unknown(request: &Request, revision: i64, keys: &mut Keyspace, changes: &mut Vec<Change>) {
+pub(crate) fn run_unknown(
+    request: &Request,
+    revision: i64,
+    keys: &mut Keyspace,
+    changes: &mut Vec<Change>,
+) {
     let surroundings = KeysOnly { current: revision - 1 };
     match request {
         Request::Put(put) => {

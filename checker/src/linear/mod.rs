@@ -35,6 +35,7 @@
 //!
 //! Left out: what other clients do. The history must hold everything that changes the keys.
 
+pub(crate) mod answer;
 pub(crate) mod assign;
 pub(crate) mod checks;
 pub(crate) mod diagnose;

@@ -7,14 +7,14 @@
 //!
 //! Invariant: `log` holds the changes of ranks 1 ..= `done`, and `keys` is their sum.
 
-use super::checks::{Check, Checks, range_matches};
+use super::answer;
+use super::checks::{Check, Checks};
 use super::gaps::{Effect, Makers, Matching, leases_needed};
 use super::pins::{Pin, Pins};
 use super::timeline::{Rank, Timeline};
 use crate::findings::{Broken, Findings};
-use crate::history::record::{Outcome, Range, RangeResponse, Request, ResponseBody};
-use crate::model::execute::{self, Path, Surroundings};
-use crate::model::keyspace::{Change, Keyspace, Span, Stored};
+use crate::history::record::{Outcome, Request};
+use crate::model::keyspace::{Change, Keyspace, Stored};
 use crate::render;
 use crate::verdict::Rule;
 
@@ -217,61 +217,9 @@ impl<'h, 'a> Replay<'h, 'a> {
         let Outcome::Ok(response) = &line.operation.outcome else {
             unreachable!("a writer has an answer")
         };
-        let surroundings = Unchecked { current: revision - 1 };
-        let wrong = |rule, expected: String| Disagreement {
-            rank,
-            rule,
-            broken: Broken {
-                operations: vec![render::operation(line)],
-                expected,
-                got: render::outcome(&line.operation.outcome),
-            },
-        };
-        match (&line.operation.request, &response.body) {
-            (Request::Put(put), ResponseBody::Put(got)) => {
-                let refused = execute::check_put(&self.keys, &surroundings, put);
-                let expected = execute::put(&mut self.keys, put, revision, changes);
-                if let Err(refusal) = refused {
-                    return Err(wrong(Rule::ContentResponse, refusal.failure().message));
-                }
-                if expected != *got {
-                    let before = expected.prev_kv.as_ref().map_or("none".into(), render::key_value);
-                    return Err(wrong(Rule::ContentResponse, format!("previous key: {before}")));
-                }
-            }
-            (Request::DeleteRange(delete), ResponseBody::DeleteRange(got)) => {
-                let expected = execute::delete_range(&mut self.keys, delete, changes);
-                if expected != *got {
-                    let text = format!(
-                        "{} deleted, previous keys {}",
-                        expected.deleted,
-                        render::list(&expected.prev_kvs, render::key_value)
-                    );
-                    return Err(wrong(Rule::ContentResponse, text));
-                }
-            }
-            (Request::Txn(txn), ResponseBody::Txn(got)) => {
-                let path = Path::choose(&self.keys, txn);
-                let claimed = Path::claimed(txn, got);
-                let refused =
-                    execute::check_txn(&self.keys, &surroundings, txn, &path, revision - 1);
-                let expected =
-                    execute::txn(&mut self.keys, &surroundings, txn, &claimed, revision, changes);
-                if path != claimed {
-                    let text =
-                        format!("the {} branch", if path.succeeded { "then" } else { "else" });
-                    return Err(wrong(Rule::TxnBranch, text));
-                }
-                if let Err(refusal) = refused {
-                    return Err(wrong(Rule::ContentResponse, refusal.failure().message));
-                }
-                if !execute::same_txn(txn, &expected, got, &mut |_, _, _| true) {
-                    return Err(wrong(Rule::ContentResponse, render::txn_response(&expected)));
-                }
-            }
-            _ => unreachable!("only puts, deletes and transactions are placed as writes"),
-        }
-        Ok(())
+        let request = &line.operation.request;
+        answer::write(&mut self.keys, request, &response.body, revision, changes)
+            .map_err(|wrong| Disagreement { rank, rule: wrong.rule, broken: wrong.broken(line) })
     }
 
     /// Fills a gap with the first thing that can have happened and that someone is left to do.
@@ -368,85 +316,15 @@ impl<'h, 'a> Replay<'h, 'a> {
     }
 
     fn compare(&mut self, rank: Rank, index: usize, check: Check<'h>) -> Result<(), Disagreement> {
-        let revision = self.timeline.revision(rank);
-        let (rule, expected) = match check {
-            Check::Range(range, got) => {
-                if range_matches(&self.keys, range, got) {
-                    return Ok(());
-                }
-                let expected = execute::range(&self.keys, range);
-                (Rule::ContentResponse, render::range_response(&expected))
-            }
-            Check::Txn(txn, got) => {
-                let path = Path::choose(&self.keys, txn);
-                if path == Path::claimed(txn, got) {
-                    let surroundings = Unchecked { current: revision };
-                    // It wrote nothing, or so it says: run it, and take back what it writes.
-                    let (keys, mut changes) = (&mut self.keys, Vec::new());
-                    let expected =
-                        execute::txn(keys, &surroundings, txn, &path, revision + 1, &mut changes);
-                    keys.undo(&changes);
-                    if execute::same_txn(txn, &expected, got, &mut |_, _, _| true) {
-                        return Ok(());
-                    }
-                    (Rule::ContentResponse, render::txn_response(&expected))
-                } else {
-                    let branch = if path.succeeded { "then" } else { "else" };
-                    (Rule::TxnBranch, format!("the {branch} branch"))
-                }
-            }
-            Check::NothingDeleted(delete, got) => {
-                let span = Span::new(&delete.key, &delete.range_end);
-                let found = self.keys.span(span).count();
-                if found == 0 && got.prev_kvs.is_empty() {
-                    return Ok(());
-                }
-                (Rule::ContentResponse, format!("{found} deleted"))
-            }
-            Check::Revoked(lease) => {
-                let Some(key) = self.keys.attached(lease).next() else { return Ok(()) };
-                let text = format!("no key of lease {lease}; {} is left", render::short(key));
-                (Rule::LeaseLifecycle, text)
-            }
-            Check::Final => return self.compare_final(rank, index),
-        };
-        let line = self.timeline.operation(index);
-        let broken = Broken {
-            operations: vec![render::operation(line)],
-            expected: format!("at revision {revision}: {expected}"),
-            got: render::outcome(&line.operation.outcome),
-        };
-        Err(Disagreement { rank, rule, broken })
-    }
-
-    fn compare_final(&self, rank: Rank, index: usize) -> Result<(), Disagreement> {
-        let line = &self.timeline.history.finals[index];
-        let kvs = &line.state.kvs;
-        let same = self.keys.len() == kvs.len()
-            && self.keys.iter().zip(kvs).all(|((key, stored), kv)| *key == kv.key && stored.is(kv));
-        if same {
-            return Ok(());
+        if matches!(check, Check::Final) {
+            let line = &self.timeline.history.finals[index];
+            let broken = answer::final_state(&self.keys, line);
+            let disagreement = |broken| Disagreement { rank, rule: Rule::FinalState, broken };
+            return broken.map_or(Ok(()), |broken| Err(disagreement(broken)));
         }
-        let expected = self.keys.iter().map(|(key, stored)| stored.key_value(key));
-        let expected: Vec<_> = expected.filter(|kv| !kvs.contains(kv)).take(4).collect();
-        let only = kvs.iter().filter(|kv| self.keys.get(&kv.key).is_none_or(|own| !own.is(kv)));
-        let only: Vec<_> = only.take(4).cloned().collect();
-        Err(Disagreement {
-            rank,
-            rule: Rule::FinalState,
-            broken: Broken {
-                operations: vec![render::final_state(line)],
-                expected: format!(
-                    "{} keys, among them {}",
-                    self.keys.len(),
-                    render::list(&expected, render::key_value)
-                ),
-                got: format!(
-                    "{} keys, among them {}",
-                    kvs.len(),
-                    render::list(&only, render::key_value)
-                ),
-            },
+        answer::look(&mut self.keys, self.timeline.revision(rank), check).map_err(|wrong| {
+            let (rule, line) = (wrong.rule, self.timeline.operation(index));
+            Disagreement { rank, rule, broken: wrong.broken(line) }
         })
     }
 
@@ -498,25 +376,5 @@ impl Choice {
             }
         }
         None
-    }
-}
-
-/// Leases and compactions float; they are not checked here.
-struct Unchecked {
-    current: i64,
-}
-
-impl Surroundings for Unchecked {
-    fn lease_exists(&self, _lease: i64) -> bool {
-        true
-    }
-
-    fn compact_revision(&self) -> i64 {
-        -1
-    }
-
-    fn range_then(&self, range: &Range) -> RangeResponse {
-        debug_assert!(range.revision > 0 || self.current > 0, "reads of the past have a revision");
-        RangeResponse::default()
     }
 }

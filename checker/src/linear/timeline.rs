@@ -158,15 +158,9 @@ impl<'h> Timeline<'h> {
     }
 
     fn place_of(&self, operation: &Operation, response: &Response) -> Place {
-        let Some(rank) = self.rank(response.revision) else { return Place::Floating };
-        match &response.body {
-            ResponseBody::LeaseKeepAlive { .. } => Place::Floating,
-            ResponseBody::LeaseRevoke => Place::Revoke(rank),
-            _ if writes(&response.body) => Place::Write(rank),
-            _ => {
-                debug_assert!(!matches!(operation.request, Request::Put(_)), "a put writes");
-                Place::Slot(rank)
-            }
+        match self.rank(response.revision) {
+            Some(rank) => place_at(rank, operation, response),
+            None => Place::Floating,
         }
     }
 
@@ -420,6 +414,19 @@ impl<'h> Timeline<'h> {
     }
 }
 
+/// The place of an operation whose answer tells of this rank.
+pub(crate) fn place_at(rank: Rank, operation: &Operation, response: &Response) -> Place {
+    match &response.body {
+        ResponseBody::LeaseKeepAlive { .. } => Place::Floating,
+        ResponseBody::LeaseRevoke => Place::Revoke(rank),
+        _ if writes(&response.body) => Place::Write(rank),
+        _ => {
+            debug_assert!(!matches!(operation.request, Request::Put(_)), "a put writes");
+            Place::Slot(rank)
+        }
+    }
+}
+
 /// Whether an answer tells of a write.
 pub(crate) fn writes(body: &ResponseBody) -> bool {
     match body {
@@ -456,7 +463,8 @@ pub(crate) fn may_be_stale(request: &Request) -> bool {
     }
 }
 
-fn reads(request: &Request) -> bool {
+/// Whether a request only reads.
+pub(crate) fn reads(request: &Request) -> bool {
     match request {
         Request::Range(_) => true,
         Request::Txn(txn) => {

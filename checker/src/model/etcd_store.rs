@@ -125,6 +125,15 @@ impl EtcdStore {
         &self.last
     }
 
+    /// Nothing below this revision will be asked for: lets go of what only that would show.
+    pub(crate) fn forget(&mut self, revision: i64) {
+        self.past.versions.retain(|_, versions| {
+            let newer = versions.partition_point(|(own, _)| *own <= revision);
+            versions.drain(..newer.saturating_sub(1));
+            !matches!(versions.as_slice(), [(own, None)] if *own <= revision)
+        });
+    }
+
     /// Does what `request` asks, and answers as etcd does.
     pub fn apply(&mut self, request: &Request) -> Outcome {
         let mut outcome = self.answer(request);

@@ -11,6 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Bound;
+use std::sync::LazyLock;
 
 use crate::history::record::{Compare, CompareResult, CompareTarget, KeyValue, Put};
 use crate::history::text::Text;
@@ -89,6 +90,12 @@ impl<'a> Span<'a> {
         Span { key, range_end }
     }
 
+    /// One key.
+    pub(crate) fn key(key: &'a Text) -> Span<'a> {
+        static NO_END: LazyLock<Text> = LazyLock::new(Text::default);
+        Span { key, range_end: &NO_END }
+    }
+
     /// The one key of a span without an end.
     pub fn single(&self) -> Option<&'a Text> {
         self.range_end.is_empty().then_some(self.key)
@@ -163,6 +170,15 @@ impl Keyspace {
         keyspace
     }
 
+    /// Keys copied from elsewhere.
+    pub(crate) fn copied<'k>(keys: impl Iterator<Item = (&'k Text, &'k Stored)>) -> Keyspace {
+        let mut keyspace = Keyspace::default();
+        for (key, stored) in keys {
+            keyspace.set(key, Some(stored.clone()));
+        }
+        keyspace
+    }
+
     /// The key, if it lives.
     pub fn get(&self, key: &Text) -> Option<&Stored> {
         self.stored.get(key)
@@ -198,6 +214,11 @@ impl Keyspace {
     /// Keys attached to `lease`, ascending.
     pub fn attached(&self, lease: i64) -> impl Iterator<Item = &Text> {
         self.leased.get(&lease).into_iter().flatten()
+    }
+
+    /// Whether any key is attached to a lease.
+    pub(crate) fn has_leases(&self) -> bool {
+        !self.leased.is_empty()
     }
 
     /// Writes a key at `revision`. With `ignore_value` or `ignore_lease` the key must live.

@@ -5,4 +5,5 @@ pub mod graphviz;
 pub mod json;
 pub mod junit;
 pub mod page;
+pub mod records;
 pub mod text;

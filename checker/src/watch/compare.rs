@@ -2,7 +2,7 @@
 
 use crate::findings::{Broken, Findings};
 use crate::history::WatchLine;
-use crate::history::record::Event;
+use crate::history::record::{Event, WatchRequest};
 use crate::model::keyspace::Change;
 use crate::render;
 use crate::verdict::{Named, Rule};
@@ -61,7 +61,7 @@ impl<'h> Watch<'h> {
     }
 
     /// Compares the events of one revision with what was due.
-    fn compare(
+    pub(crate) fn compare(
         &self,
         revision: i64,
         due: &[Due<'_>],
@@ -115,28 +115,13 @@ impl<'h> Watch<'h> {
     fn is_as_due(&self, due: &[Due<'_>], came: &[Arrived<'h>]) -> bool {
         due.len() == came.len()
             && due.iter().zip(came).all(|(due, arrived)| {
-                let change = due.change;
-                let event = match arrived.told {
-                    Told::Whole(event) => event,
-                    Told::Short { digest, .. } => {
-                        let expected = digest_of(due.revision, change, self.request.prev_kv);
-                        return digest == expected && self.wants(change);
-                    }
-                };
-                let same_before = match (&change.before, &event.prev_kv) {
-                    (Some(before), Some(prev)) => before.is(prev) && prev.key == change.key,
-                    (_, None) => !self.request.prev_kv || change.before.is_none(),
-                    (None, Some(_)) => false,
-                };
-                says(event, change)
-                    && same_before
-                    && event.kv.key == change.key
-                    && self.wants(change)
+                self.wants(due.change)
+                    && is_as_due(self.request, due.revision, due.change, arrived.told)
             })
     }
 
     fn wants(&self, change: &Change) -> bool {
-        if change.after.is_some() { !self.request.no_put } else { !self.request.no_delete }
+        wants(self.request, change)
     }
 
     fn missing(&self, revision: i64, change: &Change) -> (Rule, Broken) {
@@ -261,6 +246,32 @@ impl<'h> Watch<'h> {
             findings.add(Rule::WatchComplete, || self.missing_between(next, "(unknown)"));
         }
     }
+}
+
+/// Whether a watch of this request is to be told of a change of its span.
+pub(crate) fn wants(request: &WatchRequest, change: &Change) -> bool {
+    if change.after.is_some() { !request.no_put } else { !request.no_delete }
+}
+
+/// Whether an event says all of a change of `revision` that was asked for.
+pub(crate) fn is_as_due(
+    request: &WatchRequest,
+    revision: i64,
+    change: &Change,
+    told: Told<'_>,
+) -> bool {
+    let event = match told {
+        Told::Whole(event) => event,
+        Told::Short { digest, .. } => {
+            return digest == digest_of(revision, change, request.prev_kv);
+        }
+    };
+    let same_before = match (&change.before, &event.prev_kv) {
+        (Some(before), Some(prev)) => before.is(prev) && prev.key == change.key,
+        (_, None) => !request.prev_kv || change.before.is_none(),
+        (None, Some(_)) => false,
+    };
+    says(event, change) && same_before && event.kv.key == change.key
 }
 
 /// Whether an event is about a change's key; one told in short is if it says what the change was.

@@ -13,18 +13,18 @@ use super::order::Order;
 use super::told::{Arrived, Told};
 
 /// A watch, as far as it tells of itself.
-pub(super) struct Watch<'h> {
-    pub(super) created: &'h WatchLine,
-    pub(super) request: &'h WatchRequest,
+pub(crate) struct Watch<'h> {
+    pub(crate) created: &'h WatchLine,
+    pub(crate) request: &'h WatchRequest,
     /// First revision whose events are due.
-    pub(super) start: i64,
+    pub(crate) start: i64,
     /// Last revision whose events must all have arrived.
-    pub(super) reached: i64,
+    pub(crate) reached: i64,
     /// Who says so.
-    pub(super) reached_by: &'h WatchLine,
+    pub(crate) reached_by: &'h WatchLine,
     /// By revision; within one, as they arrived.
-    pub(super) events: Vec<Arrived<'h>>,
-    pub(super) canceled: Option<(&'h WatchLine, i64)>,
+    pub(crate) events: Vec<Arrived<'h>>,
+    pub(crate) canceled: Option<(&'h WatchLine, i64)>,
 }
 
 impl<'h> Watch<'h> {
@@ -181,7 +181,7 @@ impl<'h> Watch<'h> {
 
     /// What can be said of an event told in short by itself; whether it was asked for shows when
     /// it is compared with what was due.
-    fn check_early(&self, line: &WatchLine, told: Told<'_>, findings: &mut Findings) {
+    pub(crate) fn check_early(&self, line: &WatchLine, told: Told<'_>, findings: &mut Findings) {
         if told.revision() < self.start {
             findings.add(Rule::WatchFilter, || Broken {
                 operations: vec![render::watch(self.created), render::watch(line)],
@@ -192,7 +192,7 @@ impl<'h> Watch<'h> {
     }
 
     /// What can be said of an event told in full by itself.
-    fn check_event(&self, line: &WatchLine, event: &Event, findings: &mut Findings) {
+    pub(crate) fn check_event(&self, line: &WatchLine, event: &Event, findings: &mut Findings) {
         let span = Span::new(&self.request.key, &self.request.range_end);
         let filtered = match event.kind {
             EventKind::Put => self.request.no_put,
@@ -219,7 +219,7 @@ impl<'h> Watch<'h> {
         }
     }
 
-    pub(super) fn check_cancel(
+    pub(crate) fn check_cancel(
         &self,
         history: &History,
         compactions: &[i64],

@@ -10,9 +10,9 @@ use crate::model::keyspace::{Change, Span};
 
 /// A change that a watch is due.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Due<'r> {
-    pub(super) revision: i64,
-    pub(super) change: &'r Change,
+pub(crate) struct Due<'r> {
+    pub(crate) revision: i64,
+    pub(crate) change: &'r Change,
 }
 
 /// What happened, by what is watched. Many watches share a span.

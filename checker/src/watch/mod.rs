@@ -11,11 +11,11 @@
 //! that made it. A watch has come to a revision if an event or progress response says so, or if
 //! the client closed it after everything was to have arrived.
 
-mod compare;
-mod follow;
-mod happened;
+pub(crate) mod compare;
+pub(crate) mod follow;
+pub(crate) mod happened;
 mod order;
-mod told;
+pub(crate) mod told;
 
 use crate::findings::Findings;
 use crate::history::History;

@@ -8,7 +8,7 @@ use crate::render;
 
 /// What a history tells of an event.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Told<'h> {
+pub(crate) enum Told<'h> {
     /// All of it.
     Whole(&'h Event),
     /// Its revision, and a digest of all of it.
@@ -22,14 +22,14 @@ pub(super) enum Told<'h> {
 
 /// An event, with the line of the response that brought it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrived<'h> {
-    pub(super) line: &'h WatchLine,
-    pub(super) told: Told<'h>,
+pub(crate) struct Arrived<'h> {
+    pub(crate) line: &'h WatchLine,
+    pub(crate) told: Told<'h>,
 }
 
 impl Told<'_> {
     /// The event's mod revision.
-    pub(super) fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         match self {
             Told::Whole(event) => event.kv.mod_revision,
             Told::Short { revision, .. } => *revision,
@@ -37,7 +37,7 @@ impl Told<'_> {
     }
 
     /// The digest that the event has, or would have.
-    pub(super) fn digest(&self) -> u32 {
+    pub(crate) fn digest(&self) -> u32 {
         match self {
             Told::Whole(event) => digests::digest(event),
             Told::Short { digest, .. } => *digest,
@@ -46,7 +46,7 @@ impl Told<'_> {
 
     /// Whether both are of one revision and one key. Two events told in short are if they say the
     /// same.
-    pub(super) fn repeats(&self, other: &Told<'_>) -> bool {
+    pub(crate) fn repeats(&self, other: &Told<'_>) -> bool {
         self.revision() == other.revision()
             && match (self, other) {
                 (Told::Whole(event), Told::Whole(other)) => event.kv.key == other.kv.key,
@@ -55,7 +55,7 @@ impl Told<'_> {
     }
 
     /// For people.
-    pub(super) fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         match self {
             Told::Whole(event) => render::event(event),
             Told::Short { revision, digest } => {
@@ -66,7 +66,7 @@ impl Told<'_> {
 }
 
 /// The digest that an event of this change has, with the key-value before or without.
-pub(super) fn digest_of(revision: i64, change: &Change, with_before: bool) -> u32 {
+pub(crate) fn digest_of(revision: i64, change: &Change, with_before: bool) -> u32 {
     let key = change.key.as_bytes();
     let content = |stored| content(key, stored);
     let before = change.before.as_ref().filter(|_| with_before).map(content);
@@ -85,7 +85,7 @@ fn content<'a>(key: &'a [u8], stored: &'a Stored) -> Content<'a> {
 }
 
 /// Whether an event told in full says what a change was, but for the key-value before.
-pub(super) fn says(event: &Event, change: &Change) -> bool {
+pub(crate) fn says(event: &Event, change: &Change) -> bool {
     match (&change.after, event.kind) {
         (Some(after), EventKind::Put) => after.is(&event.kv),
         (None, EventKind::Delete) => true,

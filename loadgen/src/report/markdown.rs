@@ -61,6 +61,9 @@ fn write_to(page: &mut String, report: &RunReport) -> std::fmt::Result {
     if report.interrupted {
         writeln!(page, "| interrupted | by the user |")?;
     }
+    if let Some(violation) = &report.stopped_by {
+        writeln!(page, "| load ended at | {} |", cell(violation))?;
+    }
     writeln!(page)?;
     write_slo(page, report)?;
     if let Some(judgement) = &report.judgement {

@@ -90,6 +90,8 @@ pub struct RunReport {
     pub incidents: Vec<String>,
     /// Whether the run was cut short by the user.
     pub interrupted: bool,
+    /// The violation at which the load was ended, of a run that was to end so.
+    pub stopped_by: Option<String>,
     /// What the checker said; `None` if the run was not recorded, or did not come that far.
     #[schemars(schema_with = "schema::judgement")]
     pub judgement: Option<Judgement>,

@@ -60,6 +60,7 @@ pub(crate) fn report(judgement: Option<Verdict>, incidents: &[&str]) -> RunRepor
         history_lines: None,
         incidents: incidents.iter().map(|text| (*text).to_owned()).collect(),
         interrupted: false,
+        stopped_by: None,
         judgement: judgement.map(|verdict| Judgement {
             verdict,
             engine: Engine::Revision,

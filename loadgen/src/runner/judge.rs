@@ -13,7 +13,16 @@ impl Run {
         let checked =
             tokio::task::spawn_blocking(move || check_file(path, &Options::default())).await;
         match checked {
-            Ok(Ok(judgement)) => self.report.judgement = Some(judgement),
+            Ok(Ok(judgement)) => {
+                if let Some(early) = &self.report.stopped_by
+                    && judgement.verdict.violations().is_empty()
+                {
+                    let verdict = judgement.verdict.name();
+                    let text = format!("the load was ended for {early}, but it is {verdict}");
+                    self.report.incidents.push(text);
+                }
+                self.report.judgement = Some(judgement);
+            }
             Ok(Err(error)) => {
                 self.report.incidents.push(format!("the history is malformed: {error}"));
             }

@@ -195,7 +195,7 @@ impl Run {
         loop {
             tokio::select! {
                 biased;
-                () = self.interrupt.cancelled() => return,
+                () = self.cut_short() => return,
                 () = tokio::time::sleep_until(end) => return,
                 _ = second.tick() => {
                     elapsed_s += 1;

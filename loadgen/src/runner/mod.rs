@@ -8,6 +8,7 @@
 //! The report is saved after every phase. A phase that fails ends the run, but what was recorded
 //! up to then is still judged: a broken promise matters more than a broken run.
 
+mod early;
 mod judge;
 mod load;
 mod metering;
@@ -35,6 +36,7 @@ use crate::report::live::{Live, Telling};
 use crate::report::{self, Phase, RunReport, Watched};
 use crate::watcher;
 use crate::workload::{Overrides, Workload};
+use early::Early;
 
 /// Name of the history in a run's folder.
 pub const HISTORY: &str = "history.jsonl";
@@ -64,6 +66,8 @@ pub struct Settings {
     pub slo: Vec<Condition>,
     /// How it is told while it goes on.
     pub telling: Telling,
+    /// Judge the history while it is being written, and end the load at the first violation.
+    pub stop_on_violation: bool,
 }
 
 /// Why a run could not begin, or could not go on.
@@ -114,6 +118,8 @@ struct Run {
     live: Live,
     report: RunReport,
     interrupt: CancellationToken,
+    /// The history was seen to be invalid.
+    violated: CancellationToken,
 }
 
 /// What is there once the members serve.
@@ -121,6 +127,7 @@ struct Started {
     cluster: Arc<Cluster>,
     recorder: Recorder,
     writing: Option<Writing>,
+    early: Option<Early>,
     /// What further watches share with those that there are.
     watching: watcher::Shared,
     watches: Vec<watcher::Watcher>,
@@ -192,11 +199,13 @@ impl Run {
             history_lines: None,
             incidents: Vec::new(),
             interrupted: false,
+            stopped_by: None,
             judgement: None,
             recorded: workload.record,
         };
         let live = Live::new(settings.telling, &report, *workload.duration.get_ref());
-        Ok(Run { folder, clock: Clock::start(), live, report, interrupt, settings })
+        let violated = CancellationToken::new();
+        Ok(Run { folder, clock: Clock::start(), live, report, interrupt, violated, settings })
     }
 
     async fn go(&mut self) -> Result<(), RunError> {
@@ -207,6 +216,14 @@ impl Run {
         }
         cluster.stop().await;
         result
+    }
+
+    /// Waits until the load is to end before its time.
+    async fn cut_short(&self) {
+        tokio::select! {
+            () = self.interrupt.cancelled() => {}
+            () = self.violated.cancelled() => {}
+        }
     }
 
     /// Everything that needs the members.

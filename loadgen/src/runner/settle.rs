@@ -131,6 +131,18 @@ impl Run {
         let lines = tokio::task::spawn_blocking(|| writing.finish()).await;
         let lines = lines.expect("the writer does not panic");
         self.report.history_lines = Some(lines.map_err(folder_error(&self.folder))?);
+        let Some(early) = started.early else { return Ok(()) };
+        let judged = tokio::task::spawn_blocking(|| early.end()).await;
+        match judged.expect("the check does not panic") {
+            Ok(report) => {
+                let violation = report.verdict.violations().first();
+                self.report.stopped_by = violation.map(|violation| {
+                    let lines = violation.operations.iter().map(|own| own.line.to_string());
+                    format!("{}, line {}", violation.rule, lines.collect::<Vec<_>>().join(" and "))
+                });
+            }
+            Err(error) => self.report.incident(format!("the history is malformed: {error}")),
+        }
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use rusd_checker::history::record::{FORMAT_VERSION, Header};
 use tokio::sync::watch;
 
+use super::early::Early;
 use super::{HISTORY, Run, RunError, Started, folder_error, refused};
 use crate::client::etcd::Client;
 use crate::cluster::{Cluster, ClusterError, Needs, failpoints, readiness};
@@ -61,7 +62,7 @@ impl Run {
             cluster.endpoints().join(" ")
         ));
         let (first_revision, initial) = self.first_state(&cluster).await?;
-        let (recorder, writing) = if self.report.recorded {
+        let (recorder, writing, early) = if self.report.recorded {
             let header = Header {
                 version: FORMAT_VERSION,
                 workload: self.report.workload.clone(),
@@ -73,9 +74,11 @@ impl Run {
             let path = self.folder.join(HISTORY);
             let (recorder, writing) =
                 Recorder::start(&path, &header).map_err(folder_error(&path))?;
-            (recorder, Some(writing))
+            let early = self.settings.stop_on_violation;
+            let early = early.then(|| Early::start(&path, self.violated.clone())).transpose();
+            (recorder, Some(writing), early.map_err(folder_error(&path))?)
         } else {
-            (Recorder::off(), None)
+            (Recorder::off(), None, None)
         };
         let (phase, receiver) = watch::channel(watcher::Phase::Running);
         let watching = watcher::Shared {
@@ -93,6 +96,7 @@ impl Run {
             cluster,
             recorder,
             writing,
+            early,
             watching,
             watches,
             phase,

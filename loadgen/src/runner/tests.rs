@@ -18,5 +18,6 @@ pub(crate) fn settings() -> Settings {
         overrides: Overrides::default(),
         slo: Vec::new(),
         telling: Telling::Quiet,
+        stop_on_violation: false,
     }
 }

@@ -43,6 +43,7 @@ mod server;
 mod sim;
 mod soak;
 mod steps;
+mod stream;
 mod stress;
 mod test;
 mod tidy;
@@ -90,6 +91,7 @@ enum Verb {
     Versus(versus::Args),
     #[command(name = "watch-stress")]
     WatchStress(stress::Args),
+    Stream(stream::Args),
     Omission(omission::Args),
     Presets(presets::Args),
     Pages(pages::Args),
@@ -126,6 +128,7 @@ fn main() -> ExitCode {
         Verb::Membership(args) => membership::run(&args),
         Verb::Versus(args) => versus::run(&args),
         Verb::WatchStress(args) => stress::run(&args),
+        Verb::Stream(args) => stream::run(&args),
         Verb::Omission(args) => omission::run(&args),
         Verb::Presets(args) => presets::run(&args),
         Verb::Pages(args) => pages::run(&args),

@@ -31,12 +31,11 @@ impl Run {
         }
         let is_steady_wanted = self.settings.workload.phases.warm_up == WarmUp::Steady;
         self.live.step(&format!("warming up for {max:?} at most"));
-        let interrupt = self.interrupt.clone();
         let waited = async {
             if is_steady_wanted { until_steady(stats).await } else { std::future::pending().await }
         };
         let waited = tokio::select! {
-            () = interrupt.cancelled() => return,
+            () = self.cut_short() => return,
             waited = tokio::time::timeout(max, waited) => waited,
         };
         if is_steady_wanted && waited.is_err() {
@@ -48,7 +47,7 @@ impl Run {
     pub(super) async fn cool_down(&self) {
         let lasts = self.settings.workload.phases.cool_down;
         tokio::select! {
-            () = self.interrupt.cancelled() => {}
+            () = self.cut_short() => {}
             () = tokio::time::sleep(lasts) => {}
         }
     }

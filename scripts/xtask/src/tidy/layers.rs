@@ -91,8 +91,9 @@ pub(super) const PACKAGES: &[Package] = &[
         may_use: &["rusd-proto"],
         is_pure: false,
         tiers: &[
-            &["calls_command", "main"],
+            &["calls_command", "main", "stream_command"],
             &["cli"],
+            &["shrink", "stream"],
             &["check", "synthetic", "synthetic_calls", "timeline_page"],
             &["elle", "finals", "linear", "watch"],
             &["formats", "render", "report"],
