@@ -29,7 +29,8 @@ use short::Short;
 
 /// Pause before a broken stream is opened again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often a watch asks how far it has come.
+/// How often a watch asks how far it has come, whatever else it is told meanwhile: an answer must not
+/// overtake events.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The same at the end of the run, when somebody waits for the answer.
 const PROGRESS_EVERY_AT_END: Duration = Duration::from_millis(50);
@@ -165,6 +166,7 @@ impl Task {
         let mut phase = self.shared.phase.clone();
         // A slow watch reads nothing before this.
         let mut rests_until = Instant::now();
+        let mut asked = Instant::now();
         loop {
             let current = *phase.borrow_and_update();
             let ask_after = match current {
@@ -190,6 +192,10 @@ impl Task {
             tokio::select! {
                 biased;
                 _ = phase.changed() => {}
+                () = tokio::time::sleep_until(asked + ask_after) => {
+                    asked = Instant::now();
+                    stream.ask_progress();
+                }
                 message = stream.responses.message() => match message {
                     Ok(Some(response)) => {
                         rests_until = Instant::now() + self.rest_after(response.events.len());
@@ -199,7 +205,6 @@ impl Task {
                     }
                     Ok(None) | Err(_) => return self.broken(created).await,
                 },
-                () = tokio::time::sleep(ask_after) => stream.ask_progress(),
             }
         }
     }

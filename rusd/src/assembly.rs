@@ -314,6 +314,7 @@ impl Shared {
             self.transport.clone(),
             config.features.lease_checkpoint.then(|| proposer.clone()),
             timeout,
+            plant,
         );
         let times = TransferTimes { election_timeout: config.election_timeout, timeout };
         let space_alarm = SpaceAlarm {

@@ -31,6 +31,10 @@ pub enum Plant {
     ReadContextReused,
     /// A member that led once goes on expiring leases, and the next leader is not asked.
     DeposedLeaderExpires,
+    /// Progress is told at once, up to what is applied, and overtakes events that are on their way.
+    ProgressAhead,
+    /// A lease that was renewed ends when it would have ended anyhow.
+    RenewalForgotten,
     /// The state machine breaks a promise of the API.
     State(Bug),
 }
@@ -52,6 +56,11 @@ impl Plant {
             "learner-counted" => Plant::LearnerCounted,
             "read-context-reused" => Plant::ReadContextReused,
             "deposed-leader-expires" => Plant::DeposedLeaderExpires,
+            "progress-ahead" => Plant::ProgressAhead,
+            "renewal-forgotten" => Plant::RenewalForgotten,
+            "create-revision-survives-delete" => Plant::State(Bug::CreateRevisionSurvivesDelete),
+            "delete-range-leaves-last" => Plant::State(Bug::DeleteRangeLeavesLast),
+            "prev-lost-by-lease" => Plant::State(Bug::PrevLostByLease),
             "version-survives-delete" => Plant::State(Bug::VersionSurvivesDelete),
             "count-up-to-limit" => Plant::State(Bug::CountUpToLimit),
             "missing-value-compares" => Plant::State(Bug::MissingValueCompares),

@@ -24,6 +24,7 @@ use super::header;
 use super::kv::run_blocking;
 use super::status::{self, Rejection, WATCH_ID_DUPLICATE, WATCH_RANGE_EMPTY};
 use crate::member::Member;
+use crate::plant::Plant;
 use crate::watch::hub::Interest;
 use crate::watch::progress::Promises;
 use crate::watch::range_index::RangeEnd;
@@ -257,6 +258,12 @@ impl Stream {
             }
             RequestUnion::ProgressRequest(_) => {
                 let revision = self.member.view.revision();
+                if self.member.hub.plant == Some(Plant::ProgressAhead) {
+                    let header = Some(header::at(&self.member, revision));
+                    let watch_id = NO_WATCH_ID;
+                    let promise = WatchResponse { header, watch_id, ..WatchResponse::default() };
+                    return self.send(promise).await;
+                }
                 if self.set.may_promise(revision) {
                     self.promises.request(revision);
                 }

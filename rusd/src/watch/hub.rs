@@ -38,6 +38,8 @@ pub struct Hub {
     pub(crate) core: Arc<Core>,
     pub(crate) view: View,
     pub(crate) scans: Arc<Semaphore>,
+    /// A bug planted on purpose.
+    pub(crate) plant: Option<Plant>,
 }
 
 impl Hub {
@@ -52,7 +54,7 @@ impl Hub {
         let (dispatcher, revisions) = Dispatcher::new(first_revision, plant);
         let core = Arc::clone(&dispatcher.core);
         let scans = Arc::new(Semaphore::new(SCANS_AT_ONCE_MAX));
-        (Hub { core, view, scans }, dispatcher, revisions)
+        (Hub { core, view, scans, plant }, dispatcher, revisions)
     }
 
     /// Watchers there are.

@@ -26,6 +26,8 @@ use crate::mvcc::key_range::KeyRange;
 use crate::mvcc::read::header;
 use crate::mvcc::write::{WriteTxn, Written};
 use crate::options::Options;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::{Bug, is_planted};
 use crate::recovery;
 use crate::shared::{Shared, State};
 use crate::storage::Backend;
@@ -419,6 +421,10 @@ impl Run<'_> {
         let outcome = self.write(|write| {
             for key in &keys {
                 write.delete_range(&KeyRange::One(key.as_slice()));
+            }
+            #[cfg(feature = "planted-bugs")]
+            if is_planted(Bug::PrevLostByLease) {
+                write.forget_prevs();
             }
             let header = Some(header(write.current()));
             Ok(Response::LeaseRevoke(LeaseRevokeResponse { header }))

@@ -16,6 +16,12 @@ pub enum Bug {
     LeaseStays,
     /// The compact revision itself cannot be read any more.
     CompactRevisionUnreadable,
+    /// A key that is made again says that it was created when it was deleted.
+    CreateRevisionSurvivesDelete,
+    /// A delete of a range of several keys leaves the last of them, and counts it.
+    DeleteRangeLeavesLast,
+    /// Events of keys that a lease takes with it have no previous key-value.
+    PrevLostByLease,
     /// What the engine wrote is called durable before it is synced.
     EngineNotSynced,
 }

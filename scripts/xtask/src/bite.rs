@@ -1,12 +1,14 @@
 //! `cargo xtask bite`: bugs planted on purpose are caught, each by the right rule.
 //!
 //! rusd is built with the feature `planted-bugs`, which no default build has, into a target folder
-//! of its own. Each bug is run under a workload made to bring it out; the run must be judged
-//! invalid, with the right rule to blame. The control runs the same workload without a bug and must
-//! be valid: a check that flags everything catches nothing. It is the default build, or, where the
-//! fault needs what only the other build writes, that build with no bug named.
+//! of its own. Each bug is run under a preset of `workloads/`, or, where none brings it out, under a
+//! workload made for it; the run must be judged invalid, with the right rule to blame. The control
+//! runs the same workload without a bug and must be valid: a check that flags everything catches
+//! nothing. It is the default build, or, where the fault needs what only the other build writes, that
+//! build with no bug named.
 //!
-//! Bugs that are seen in a single answer are the generator's to find: [`generate`].
+//! Bugs that are seen in a single answer are the generator's to find: [`generate`]. Releases of etcd
+//! with bugs that nobody planted: [`known_bad`].
 //!
 //! Invariant: a run counts only if every fault of it was done as planned; otherwise neither the
 //! bug nor the control has shown anything.
@@ -22,6 +24,7 @@ use crate::workspace::Binaries;
 use crate::{report, workspace};
 
 mod generate;
+mod known_bad;
 
 /// Plant bugs in rusd: each must be caught, by the right rule
 #[derive(clap::Args)]
@@ -32,15 +35,29 @@ pub(crate) struct Args {
     /// Only the bugs that single answers show, which the generator of requests must find
     #[arg(long)]
     answers: bool,
+    /// Only the releases of etcd that are known to be wrong
+    #[arg(long)]
+    known_bad: bool,
+    /// With how many seeds a release is tried, at most
+    #[arg(long, default_value_t = 5)]
+    tries: u64,
     /// Seed of the runs
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The folder with builds of loadgen, checker and rusd, instead of building them
+    #[arg(long)]
+    built: Option<PathBuf>,
+    /// The rusd with planted bugs, instead of building it
+    #[arg(long)]
+    planted: Option<PathBuf>,
 }
 
 /// A bug, and what must be said of it.
 struct Plant {
-    /// Value of [`PLANT_VARIABLE`]; its workload is `scripts/bite/NAME.toml`.
+    /// Value of [`PLANT_VARIABLE`].
     name: &'static str,
+    /// What brings it out.
+    workload: &'static str,
     /// What it does, for people.
     what: &'static str,
     /// The rule that must be blamed first: any of these says what went wrong.
@@ -70,29 +87,75 @@ struct Subject<'a> {
 /// Names the bug that a rusd built for this is to have.
 pub(crate) const PLANT_VARIABLE: &str = "RUSD_PLANT";
 
-const PLANTS: [Plant; 4] = [
+const PLANTS: [Plant; 10] = [
     Plant {
         name: "stale-read",
+        workload: "workloads/mixed-faults.toml",
         what: "reads are served without ReadIndex",
         rules: &["linearizable/stale-read"],
         control: Control::Default,
     },
     Plant {
         name: "ack-before-sync",
+        workload: "scripts/bite/ack-before-sync.toml",
         what: "writes are acknowledged before the log is synced",
         rules: &["linearizable/lost-write"],
         control: Control::Unplanted,
     },
     Plant {
         name: "drop-watch-event",
+        workload: "workloads/lock-storm.toml",
         what: "one watch event in a thousand is dropped",
         rules: &["watch/complete"],
         control: Control::Default,
     },
     Plant {
         name: "split-txn",
+        workload: "workloads/quickstart.toml",
         what: "a transaction's puts are applied in two revisions",
         rules: &["txn/atomic"],
+        control: Control::Default,
+    },
+    Plant {
+        name: "progress-ahead",
+        workload: "workloads/config-fanout.toml",
+        what: "progress is told ahead of events on their way",
+        rules: &["watch/bookmarkable"],
+        control: Control::Default,
+    },
+    Plant {
+        name: "version-survives-delete",
+        workload: "workloads/jepsen-watch.toml",
+        what: "a key made again after its deletion goes on counting versions",
+        rules: &["content/response"],
+        control: Control::Default,
+    },
+    Plant {
+        name: "renewal-forgotten",
+        workload: "workloads/lease-churn.toml",
+        what: "a lease that was renewed ends at its old time",
+        rules: &["lease/early-expiry"],
+        control: Control::Default,
+    },
+    Plant {
+        name: "create-revision-survives-delete",
+        workload: "workloads/jepsen-lock.toml",
+        what: "a key made again says that it was created when it was deleted",
+        rules: &["content/response"],
+        control: Control::Default,
+    },
+    Plant {
+        name: "delete-range-leaves-last",
+        workload: "workloads/mixed-faults.toml",
+        what: "a delete of a range leaves its last key",
+        rules: &["content/response"],
+        control: Control::Default,
+    },
+    Plant {
+        name: "prev-lost-by-lease",
+        workload: "workloads/service-discovery.toml",
+        what: "events of keys whose lease ended have no previous value",
+        rules: &["watch/prev-kv"],
         control: Control::Default,
     },
 ];
@@ -110,17 +173,28 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             names.chain(generate::PLANTS.iter().map(|plant| plant.name)).collect();
         bail!("no such bug; there are {}", names.join(", "));
     }
-    let binaries = Binaries::release()?;
-    let broken = build_broken(&binaries)?;
+    let binaries = match &args.built {
+        Some(folder) => Binaries::in_folder(folder.clone()),
+        None => Binaries::release()?,
+    };
+    if args.known_bad {
+        return known_bad::run(&binaries, args.seed, args.tries);
+    }
+    let broken = match &args.planted {
+        Some(server) => binaries.with_server(server.clone()),
+        None => build_broken(&binaries)?,
+    };
     let mut code = ExitCode::SUCCESS;
     if !histories.is_empty() && !args.answers {
-        let mut steps = Steps::default();
-        for plant in histories {
-            bite(&mut steps, plant, &binaries, &broken, args.seed);
-        }
+        let commit = workspace::commit();
+        let steps = bite(&histories, &binaries, &broken, args.seed);
         code = steps.finish("cargo xtask bite: what histories show");
         if only.is_none() {
-            report::keep("bite.md", &steps.table())?;
+            let mut lines =
+                vec![format!("rusd at {commit}, seed {}: `cargo xtask bite`.", args.seed)];
+            lines.push(String::new());
+            lines.extend(steps.table());
+            report::keep("bite.md", &lines)?;
         }
     }
     if !answers.is_empty() {
@@ -137,15 +211,25 @@ fn is_wanted(only: Option<&str>, name: &str) -> bool {
     only.is_none_or(|only| only == name)
 }
 
-fn bite(steps: &mut Steps, plant: &Plant, sound: &Binaries, broken: &Binaries, seed: u64) {
+/// Every bug, and every control once.
+fn bite(plants: &[&Plant], sound: &Binaries, broken: &Binaries, seed: u64) -> Steps {
+    let mut steps = Steps::default();
+    let mut controlled = Vec::new();
     let planted = Subject { binaries: broken, name: "broken", has_bug: true };
-    let control = match plant.control {
-        Control::Default => Subject { binaries: sound, name: "default", has_bug: false },
-        Control::Unplanted => Subject { binaries: broken, name: "unplanted", has_bug: false },
-    };
-    steps.run(&format!("{}: caught", plant.name), || caught(plant, &planted, seed));
-    let name = format!("{}: {} build without it is not flagged", plant.name, control.name);
-    steps.run(&name, || not_flagged(plant, &control, seed));
+    for plant in plants {
+        steps.run(&format!("{}: caught", plant.name), || caught(plant, &planted, seed));
+        let control = match plant.control {
+            Control::Default => Subject { binaries: sound, name: "default", has_bug: false },
+            Control::Unplanted => Subject { binaries: broken, name: "unplanted", has_bug: false },
+        };
+        let now = (plant.workload, control.name);
+        if !controlled.contains(&now) {
+            controlled.push(now);
+            let name = format!("{}: {} build is not flagged", plant.workload, control.name);
+            steps.run(&name, || not_flagged(plant, &control, seed));
+        }
+    }
+    steps
 }
 
 /// Builds a rusd that can have bugs.
@@ -164,7 +248,13 @@ fn caught(plant: &Plant, planted: &Subject<'_>, seed: u64) -> Result<Outcome> {
 
 fn judge_caught(plant: &Plant, run: &Run) -> Outcome {
     let rules = run.rules();
-    let note = format!("{}: {} {}", plant.what, run.ended.name(), rules.join(", "));
+    let note = format!(
+        "{}, under {}: {} {}",
+        plant.what,
+        plant.workload,
+        run.ended.name(),
+        rules.join(", ")
+    );
     let is_right = rules.first().is_some_and(|rule| plant.rules.contains(&rule.as_str()));
     let wanted = plant.rules.join(" or ");
     match fault_that_failed(run) {
@@ -203,7 +293,7 @@ fn fault_that_failed(run: &Run) -> Option<String> {
 }
 
 fn run_workload(plant: &Plant, subject: &Subject<'_>, seed: u64) -> Result<Run> {
-    let workload = PathBuf::from(format!("scripts/bite/{}.toml", plant.name));
+    let workload = PathBuf::from(plant.workload);
     let folder = format!("{}-{}", plant.name, subject.name);
     let out = workspace::target().join("bite-runs").join(folder);
     Run::of(subject.binaries, &workload, &out, |command| {

@@ -179,6 +179,22 @@ impl Run {
         Some(lacks)
     }
 
+    /// The first violation, for people.
+    pub(crate) fn first_violation(&self) -> Option<String> {
+        let violation = self.report.pointer("/judgement/violations/0")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let operations = violation["operations"].as_array().map_or(&[][..], Vec::as_slice);
+        let operations: Vec<String> =
+            operations.iter().map(|operation| format!("`{}`", text(&operation["text"]))).collect();
+        Some(format!(
+            "{}: {}; expected: `{}`; got: `{}`",
+            text(&violation["rule"]),
+            operations.join(", "),
+            text(&violation["expected"]),
+            text(&violation["got"])
+        ))
+    }
+
     /// The rules that broke, the likeliest cause first.
     pub(crate) fn rules(&self) -> Vec<String> {
         let violations = self.report.pointer("/judgement/violations").and_then(Value::as_array);

@@ -95,10 +95,16 @@ impl<'a> WriteTxn<'a> {
                 lease = lease_before;
             }
             let is_made_again = entry.is_some() && before.is_none();
+            let mut created = before.map_or(revision.main, |newest| newest.create_revision);
+            if let Some(deleted) = entry.filter(|_| before.is_none())
+                && is_planted(Bug::CreateRevisionSurvivesDelete)
+            {
+                created = deleted.newest().revision.main;
+            }
             let survived = i64::from(is_made_again && is_planted(Bug::VersionSurvivesDelete));
             let kv = Arc::new(KeyValue {
                 key: key_bytes,
-                create_revision: before.map_or(revision.main, |newest| newest.create_revision),
+                create_revision: created,
                 mod_revision: revision.main,
                 version: before.map_or(survived, |newest| newest.version) + 1,
                 value: value_bytes,
@@ -121,7 +127,8 @@ impl<'a> WriteTxn<'a> {
             .filter(|(_, entry)| entry.at(now) != At::Absent)
             .map(|(key, _)| key.clone())
             .collect();
-        for key in &found {
+        let left = usize::from(found.len() > 1 && is_planted(Bug::DeleteRangeLeavesLast));
+        for key in &found[..found.len() - left] {
             self.delete(key.as_slice());
         }
         i64::try_from(found.len()).expect("keys fit in memory")
@@ -196,9 +203,16 @@ impl<'a> WriteTxn<'a> {
     }
 }
 
-/// The planted bug: a transaction that is not one.
+/// Planted bugs.
 #[cfg(feature = "planted-bugs")]
 impl WriteTxn<'_> {
+    /// Tells watchers nothing of what was there before.
+    pub(crate) fn forget_prevs(&mut self) {
+        for prev in self.prev_first.iter_mut().chain(&mut self.prevs_more) {
+            *prev = Prev::Absent;
+        }
+    }
+
     /// Ends the revision after the first change; the rest goes into the next.
     pub(crate) fn split(&mut self) {
         if self.changes.len() == 1 && self.split_off.is_empty() {

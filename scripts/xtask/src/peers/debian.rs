@@ -105,7 +105,7 @@ impl Program {
 }
 
 /// Its stdout. What it says on stderr is told only when it fails, as the reason.
-fn quiet(command: &mut Command) -> Result<String> {
+pub(super) fn quiet(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;

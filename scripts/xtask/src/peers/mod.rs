@@ -2,7 +2,8 @@
 //!
 //! The versions are pinned by the Go modules in `scripts/peers`; a program is built again only
 //! when its pin or the Go toolchain changes. Go is needed for nothing else but a client of etcd,
-//! and without it everything but the comparisons works. An older etcd comes from [`debian`].
+//! and without it everything but the comparisons works. Older ones come from [`debian`] and, for
+//! `bite`, from [`pypi`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use crate::steps::Outcome;
 use crate::{report, workspace};
 
 mod debian;
+mod pypi;
+
+pub(crate) use pypi::NAME as OF_PYPI;
 
 /// Build etcd, etcdctl, etcdutl, etcd-dump-logs and Porcupine (needs Go), fetch Debian's etcd 3.4
 #[derive(clap::Args)]
@@ -76,6 +80,11 @@ pub(crate) fn step() -> Result<Outcome> {
 /// Makes sure that `etcd-3.4` and `etcdctl-3.4` are there; an error says why they cannot be had.
 pub(crate) fn old() -> Result<()> {
     debian::fetch(false)
+}
+
+/// Makes sure that [`OF_PYPI`] is there; an error says why it cannot be had.
+pub(crate) fn of_pypi() -> Result<()> {
+    pypi::fetch()
 }
 
 /// Whether the peers are there or can be built.
