@@ -67,20 +67,18 @@ fn damage_answer(response: &mut Response, dice: &mut Dice) -> bool {
     }
     match &mut response.body {
         ResponseBody::Put(put) => put.prev_kv.take().is_some(),
-        ResponseBody::Range(range) => match range.kvs.first_mut() {
-            Some(kv) => {
+        ResponseBody::Range(range) => {
+            if let Some(kv) = range.kvs.first_mut() {
                 match dice.below(3) {
                     0 => kv.value = Text::from("nobody wrote this"),
                     1 => kv.version += 1,
                     _ => kv.create_revision -= 1,
                 }
-                true
-            }
-            None => {
+            } else {
                 range.count += 1;
-                true
             }
-        },
+            true
+        }
         ResponseBody::DeleteRange(delete) => {
             delete.deleted += 1;
             true
