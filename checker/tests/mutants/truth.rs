@@ -86,7 +86,9 @@ impl Truth {
             kvs.truncate(limit);
         }
         if range.keys_only {
-            kvs.iter_mut().for_each(|kv| kv.value = Text::default());
+            for kv in &mut kvs {
+                kv.value = Text::default();
+            }
         }
         let more = !range.count_only && kvs.len() < count;
         RangeResponse { kvs, count: i64::try_from(count).expect("few keys"), more }

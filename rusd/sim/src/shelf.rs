@@ -190,7 +190,7 @@ mod tests {
         for seed in 0..50 {
             let fuse = Arc::new(Fuse::default());
             let shelf = Arc::new(SimShelf::new(Arc::clone(&fuse), false));
-            let open = || Generations::open_on(Arc::clone(&shelf) as Arc<dyn Shelf>, false);
+            let open = || Generations::open_on(shelf.clone(), false);
             let generations = open().unwrap();
             let fresh = generations.begin().unwrap();
             fuse.set(2);

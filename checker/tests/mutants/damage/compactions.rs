@@ -58,24 +58,37 @@ pub(crate) fn compacted_beyond_a_read(mutant: &mut Mutant<'_>) -> Option<()> {
 }
 
 /// The newest revision is refused as compacted.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of many damages, of which most may find no place"
+)]
 pub(crate) fn newest_refused(mutant: &mut Mutant<'_>) -> Option<()> {
-    refuse(mutant, mutant.truth.newest, Refusal::Compacted)
-}
-
-/// A revision that had been told is refused as one of the future.
-pub(crate) fn past_refused(mutant: &mut Mutant<'_>) -> Option<()> {
-    let back = mutant.below(3);
-    refuse(mutant, (mutant.truth.newest - back).max(mutant.truth.first), Refusal::FutureRevision)
-}
-
-fn refuse(mutant: &mut Mutant<'_>, revision: i64, refusal: Refusal) -> Option<()> {
-    let end = mutant.end_ns();
-    let range = Range { revision, ..everything() };
-    mutant.add((end + 1, end + 2), Request::Range(range), Outcome::Fail(refusal.failure()));
+    refuse(mutant, mutant.truth.newest, Refusal::Compacted);
     Some(())
 }
 
+/// A revision that had been told is refused as one of the future.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of many damages, of which most may find no place"
+)]
+pub(crate) fn past_refused(mutant: &mut Mutant<'_>) -> Option<()> {
+    let back = mutant.below(3);
+    refuse(mutant, (mutant.truth.newest - back).max(mutant.truth.first), Refusal::FutureRevision);
+    Some(())
+}
+
+fn refuse(mutant: &mut Mutant<'_>, revision: i64, refusal: Refusal) {
+    let end = mutant.end_ns();
+    let range = Range { revision, ..everything() };
+    mutant.add((end + 1, end + 2), Request::Range(range), Outcome::Fail(refusal.failure()));
+}
+
 /// History is compacted up to a revision that is not there yet.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of many damages, of which most may find no place"
+)]
 pub(crate) fn future_compacted(mutant: &mut Mutant<'_>) -> Option<()> {
     let (end, revision) = (mutant.end_ns(), mutant.truth.newest);
     let request = Request::Compact(Compact { revision: revision + 1 + mutant.below(3) });

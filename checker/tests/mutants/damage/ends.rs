@@ -96,7 +96,9 @@ pub(crate) fn lost_by_all(mutant: &mut Mutant<'_>) -> Option<()> {
     if revision < mutant.truth.first {
         return None;
     }
-    finals.into_iter().for_each(|(place, _)| go_back(mutant, place, revision));
+    for (place, _) in finals {
+        go_back(mutant, place, revision);
+    }
     Some(())
 }
 

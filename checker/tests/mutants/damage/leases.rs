@@ -220,6 +220,10 @@ pub(crate) fn denied_to_a_keep_alive(mutant: &mut Mutant<'_>) -> Option<()> {
 }
 
 /// A keep-alive renews a lease that nobody ever granted.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of many damages, of which most may find no place"
+)]
 pub(crate) fn kept_alive_though_never_granted(mutant: &mut Mutant<'_>) -> Option<()> {
     let end = mutant.end_ns();
     let outcome =
@@ -229,6 +233,10 @@ pub(crate) fn kept_alive_though_never_granted(mutant: &mut Mutant<'_>) -> Option
 }
 
 /// A grant of a lease that nobody has is refused: it is said to be there.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of many damages, of which most may find no place"
+)]
 pub(crate) fn refused_grant(mutant: &mut Mutant<'_>) -> Option<()> {
     let end = mutant.end_ns();
     let outcome = Outcome::Fail(Refusal::LeaseExists.failure());
@@ -238,6 +246,10 @@ pub(crate) fn refused_grant(mutant: &mut Mutant<'_>) -> Option<()> {
 }
 
 /// A put that used no lease is refused for want of one.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of many damages, of which most may find no place"
+)]
 pub(crate) fn refused_without_lease(mutant: &mut Mutant<'_>) -> Option<()> {
     let end = mutant.end_ns();
     let put = Put { key: Text::from("k"), ..Put::default() };
