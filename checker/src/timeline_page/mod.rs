@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A page holds a history of a million operations, so what is drawn goes into it as columns of
-//! numbers ([`columns`]), and what is only read, one operation at a time, as compressed blocks of words
+//! numbers (`columns`), and what is only read, one operation at a time, as compressed blocks of words
 //! that the page opens when somebody asks. It draws what is in view, and of that at most a mark for
 //! each column of pixels (`picture.js`).
 //!

@@ -109,6 +109,12 @@ impl FjallBackend {
         self.trees.iter().filter_map(|tree| tree.tree.get_highest_persisted_seqno()).max()
     }
 
+    /// What was written goes to the system, and may be on disk or not.
+    #[cfg(test)]
+    fn hand_to_system(&self) {
+        self.database.persist(PersistMode::Buffer).expect("a test has a disk");
+    }
+
     fn tree(&self, tree: Tree) -> &Keyspace {
         &self.trees[tree.position()]
     }

@@ -1,3 +1,5 @@
+//! Journals that a loss of power, or a damage, leaves behind.
+
 use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -76,7 +78,7 @@ impl Written {
                 synced_bytes = used(&fs::read(folder.path().join("live/0.jnl")).unwrap());
             }
         }
-        backend.database.persist(fjall::PersistMode::Buffer).unwrap();
+        backend.hand_to_system();
         copy(&folder.path().join("live"), &folder.path().join("image"));
         Written { folder, synced_bytes }
     }
