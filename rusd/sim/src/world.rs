@@ -29,7 +29,9 @@ const ENGINE_MS: u64 = 50;
 const STATES_MS: u64 = 500;
 /// Time between two looks at who was added and removed.
 const TEND_MS: u64 = 100;
-/// How long a member goes on that was removed, as a server does.
+/// How long a member goes on that was removed, as a server does, in which it reaches all others. A leader
+/// of two that is removed and heard by nobody leaves the other one without a quorum for ever, in etcd too;
+/// whoever removes a member has to look after that.
 const REMOVED_MS: u64 = 1000;
 
 /// A schedule that cannot go on.
@@ -228,13 +230,16 @@ impl World {
         }
         for member in 0..self.hosts.len() {
             let stops_ms = self.members[member].stops_ms;
-            if stops_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
+            let is_over = stops_ms.is_some_and(|at_ms| at_ms <= self.now_ms);
+            if is_over && self.reaches_all(member) {
                 self.trace.words(|| format!("{} ms: m{member} was removed", self.now_ms));
                 self.hosts[member].stop(&self.doors);
                 self.hosts[member].is_gone = true;
                 self.members[member].stops_ms = None;
                 self.lost(member, Loss::OfProcess);
-            } else if stops_ms.is_none() && self.hosts[member].is_removed() {
+            } else if self.hosts[member].is_removed()
+                && (stops_ms.is_none() || !self.reaches_all(member))
+            {
                 self.members[member].stops_ms = Some(self.now_ms + REMOVED_MS);
             }
         }
@@ -411,6 +416,14 @@ impl World {
             Fault::Membership(change) => self.change_membership(change),
         }
         self.under_way.push((self.now_ms + for_ms, fault));
+    }
+
+    fn reaches_all(&self, member: usize) -> bool {
+        let mut others = self.hosts.iter().filter(|host| !host.is_gone && host.index != member);
+        others.all(|host| {
+            let is_whole = self.network.is_whole(member, host.index);
+            host.is_up() && is_whole && self.members[host.index].paused == 0
+        })
     }
 
     fn change_membership(&mut self, change: &Change) {
