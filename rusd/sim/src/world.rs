@@ -229,18 +229,17 @@ impl World {
             self.trace.words(|| format!("{} ms: {news}", self.now_ms));
         }
         for member in 0..self.hosts.len() {
-            let stops_ms = self.members[member].stops_ms;
-            let is_over = stops_ms.is_some_and(|at_ms| at_ms <= self.now_ms);
-            if is_over && self.reaches_all(member) {
+            if !self.hosts[member].is_removed() || !self.reaches_all(member) {
+                self.members[member].stops_ms = None;
+                continue;
+            }
+            let stops_ms = *self.members[member].stops_ms.get_or_insert(self.now_ms + REMOVED_MS);
+            if stops_ms <= self.now_ms {
                 self.trace.words(|| format!("{} ms: m{member} was removed", self.now_ms));
                 self.hosts[member].stop(&self.doors);
                 self.hosts[member].is_gone = true;
                 self.members[member].stops_ms = None;
                 self.lost(member, Loss::OfProcess);
-            } else if self.hosts[member].is_removed()
-                && (stops_ms.is_none() || !self.reaches_all(member))
-            {
-                self.members[member].stops_ms = Some(self.now_ms + REMOVED_MS);
             }
         }
         while let Some(id) = self.newcomer() {
