@@ -225,7 +225,9 @@ mod tests {
         let chunk = export.next_chunk(1).unwrap().unwrap();
         for end in 1..chunk.len() {
             let mut installation = Installation::begin(&generations).unwrap();
-            installation.add(chunk.slice(..end)).unwrap_err();
+            installation.add(chunk.slice(..end)).unwrap();
+            let refused = installation.finish().unwrap_err().to_string();
+            assert!(refused.ends_with("its last row is cut"), "{refused}");
         }
         installation.add(chunk).unwrap();
         let refused = installation.finish().unwrap_err();
