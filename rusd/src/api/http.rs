@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ::http::header::{ALLOW, CONTENT_TYPE};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use tonic::Status;
 use tonic::body::Body;
 
 use rusd_proto::etcdserverpb::AlarmType;
 
-use super::kv::wait_for_barrier;
+use super::status;
 use crate::member::Member;
 use crate::metrics::{Metrics, WatchCounts};
 use crate::version;
@@ -87,8 +88,16 @@ impl Plain {
         if self.member.progress.leader() == 0 {
             return Some("RAFT NO LEADER".to_owned());
         }
-        let read = wait_for_barrier(&self.member).await;
-        read.err().map(|status| format!("RANGE ERROR:{}", status.message()))
+        self.linearizable_read()
+            .await
+            .err()
+            .map(|status| format!("RANGE ERROR:{}", status.message()))
+    }
+
+    /// Of a learner too, which asks the leader as a follower does: only its gRPC API refuses, and a
+    /// learner is healthy in etcd.
+    async fn linearizable_read(&self) -> Result<(), Status> {
+        self.member.read_barrier.wait().await.map_err(status::of)
     }
 
     /// The kinds of the raised alarms.
@@ -112,8 +121,7 @@ impl Plain {
                 Err("alarm activated: CORRUPT".to_owned())
             }
             "linearizable_read" => {
-                let read = wait_for_barrier(&self.member).await;
-                read.map_err(|status| status.message().to_owned())
+                self.linearizable_read().await.map_err(|status| status.message().to_owned())
             }
             "non_learner" if self.member.progress.is_learner() => {
                 Err("not supported for learner".to_owned())

@@ -13,10 +13,29 @@ use rusd_proto::etcdserverpb::LeaseGrantRequest;
 use rusd_proto::etcdserverpb::lease_client::LeaseClient;
 use tonic::Code;
 
-use crate::site::{Refusal, Site, not_found, not_ready, refused, row};
+use crate::process::http;
+use crate::site::{Operator, Refusal, Site, not_found, not_ready, refused, row};
 
 fn learner_cannot() -> Refusal {
     refused(Code::FailedPrecondition, "etcdserver: rpc not supported for learner")
+}
+
+/// What a learner serves, and what it refuses; there is one key.
+async fn check_learner(learner: &mut Operator, url: &str) {
+    assert_eq!(learner.put("b").await, Err(learner_cannot()));
+    assert_eq!(learner.count(false).await, Err(learner_cannot()));
+    assert_eq!(learner.count(true).await, Ok(1), "a learner serves serializable ranges");
+    assert_eq!(learner.list(false).await, Err(learner_cannot()));
+    assert!(learner.status().await.is_learner);
+    let healthy = ("HTTP/1.1 200 OK".to_owned(), r#"{"health":"true","reason":""}"#.to_owned());
+    assert_eq!(http(url, "/health", &[], "").await, healthy, "it can read what the leader has");
+    let (status, checks) = http(url, "/readyz?verbose", &[], "").await;
+    assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
+    assert!(checks.contains("[+]linearizable_read ok"), "{checks}");
+    assert!(checks.contains("[-]non_learner failed: not supported for learner"), "{checks}");
+    let grant = LeaseGrantRequest { ttl: 10, id: 7 };
+    let granted = LeaseClient::new(learner.channel.clone()).lease_grant(grant).await;
+    assert_eq!(granted.map(|_| ()).map_err(row), Err(learner_cannot()));
 }
 
 /// A member alone, a second voter, then a learner that is promoted; then the second one is removed.
@@ -63,14 +82,7 @@ async fn a_cluster_grows_and_shrinks_one_member_at_a_time() {
     assert_eq!(first.names().await, "m1 m2 m3*");
 
     let mut third = site.operator(2).await;
-    assert_eq!(third.put("b").await, Err(learner_cannot()));
-    assert_eq!(third.count(false).await, Err(learner_cannot()));
-    assert_eq!(third.count(true).await, Ok(1), "a learner serves serializable ranges");
-    assert_eq!(third.list(false).await, Err(learner_cannot()));
-    assert!(third.status().await.is_learner);
-    let grant = LeaseGrantRequest { ttl: 10, id: 7 };
-    let granted = LeaseClient::new(third.channel.clone()).lease_grant(grant).await;
-    assert_eq!(granted.map(|_| ()).map_err(row), Err(learner_cannot()));
+    check_learner(&mut third, &site.nodes[2].client).await;
 
     assert_eq!(through_second.promote_when_ready(learner.id).await.len(), 3);
     assert_eq!(first.promote(learner.id).await, Err(no_learner));

@@ -51,7 +51,7 @@ pub(crate) struct Site {
 
 pub(crate) struct Node {
     name: String,
-    client: String,
+    pub(crate) client: String,
     pub(crate) peer: String,
     child: Option<Child>,
 }

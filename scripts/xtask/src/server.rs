@@ -72,6 +72,11 @@ impl Addresses {
         self.client.to_string()
     }
 
+    /// Where other members reach it.
+    pub(crate) fn peer_url(&self) -> String {
+        format!("http://{}", self.peer)
+    }
+
     /// The same for several members.
     pub(crate) fn several(members: usize) -> Result<Vec<Self>> {
         // All are held until all are known, so that they differ.
@@ -176,10 +181,10 @@ impl Options {
 
     /// The flags that its ids come from, for a restore that it is to be started on.
     pub(crate) fn founding_flags(&self) -> [String; 3] {
-        let peer = self.members[self.position].peer;
+        let peer = self.members[self.position].peer_url();
         [
             format!("--name={}", member_name(self.position)),
-            format!("--initial-advertise-peer-urls=http://{peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
             format!("--initial-cluster={}", initial_cluster(&self.members)),
         ]
     }
@@ -392,9 +397,9 @@ fn command(options: &Options, data_dir: &Path) -> Command {
         None => guard::command(&options.binary),
     };
     command.envs(options.variables.iter().map(|(name, value)| (name, value)));
-    let Addresses { client, peer } = options.members[options.position];
-    let client = format!("{}://{client}", scheme(options.is_https));
-    let peer = format!("http://{peer}");
+    let own = options.members[options.position];
+    let client = format!("{}://{}", scheme(options.is_https), own.client);
+    let peer = own.peer_url();
     command
         .args(["--name", &member_name(options.position), "--data-dir"])
         .arg(data_dir)
@@ -411,7 +416,7 @@ fn member_name(position: usize) -> String {
 
 fn initial_cluster(members: &[Addresses]) -> String {
     let member = |(position, member): (usize, &Addresses)| {
-        format!("{}=http://{}", member_name(position), member.peer)
+        format!("{}={}", member_name(position), member.peer_url())
     };
     members.iter().enumerate().map(member).collect::<Vec<_>>().join(",")
 }

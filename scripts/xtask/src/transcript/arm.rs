@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use regex::Regex;
 use serde_json::Value;
 
+use super::cluster::Cluster;
 use super::normalize::normalize;
 use super::running::{Running, TIMED_OUT};
 use super::script::{Action, Command, Script};
@@ -37,11 +38,10 @@ impl Exchange {
 pub(super) fn run(
     script: &Script,
     etcdctl: &Path,
-    members: &[Server],
-    certificates: &Path,
+    cluster: &mut Cluster<'_>,
 ) -> Result<(Vec<Exchange>, Ids)> {
     let (ids, started) = (Ids::default(), BTreeMap::new());
-    let mut arm = Arm { etcdctl, members, certificates, is_https: script.is_https, ids, started };
+    let mut arm = Arm { etcdctl, cluster, is_https: script.is_https, ids, started };
     arm.name_members()?;
     let mut exchanges = Vec::new();
     for step in &script.steps {
@@ -81,22 +81,25 @@ impl Ids {
     }
 }
 
-struct Arm<'a> {
+struct Arm<'a, 'c> {
     etcdctl: &'a Path,
-    members: &'a [Server],
-    certificates: &'a Path,
+    cluster: &'a mut Cluster<'c>,
     is_https: bool,
     ids: Ids,
     started: BTreeMap<String, (Command, Running)>,
 }
 
-impl Arm<'_> {
+impl Arm<'_, '_> {
     /// Does a step; returns a command as written, and what it gave.
     fn step(&mut self, action: &Action) -> Result<Option<(String, String)>> {
         let (command, text) = match action {
             Action::Start(name, command) => {
                 let running = self.start(command)?;
                 self.started.insert(name.clone(), (command.clone(), running));
+                return Ok(None);
+            }
+            Action::Join => {
+                self.cluster.join()?;
                 return Ok(None);
             }
             Action::Run(command) => (command.clone(), self.start(command)?.finish()?),
@@ -131,7 +134,7 @@ impl Arm<'_> {
             command.arguments.iter().map(|argument| self.with_ids(argument)).collect();
         if !arguments.iter().any(|argument| argument.starts_with("--endpoints")) {
             let address = if self.is_https { Server::client_url } else { Server::client_address };
-            let all: Vec<String> = self.members.iter().map(address).collect();
+            let all: Vec<String> = self.cluster.members().iter().map(address).collect();
             etcdctl.args(["--endpoints", &all.join(",")]);
         }
         etcdctl.args(arguments);
@@ -150,10 +153,10 @@ impl Arm<'_> {
 
     /// Learns the ids of several members; the first one must lead.
     fn name_members(&mut self) -> Result<()> {
-        if self.members.len() == 1 {
+        if self.cluster.members().len() == 1 {
             return Ok(());
         }
-        for (position, member) in self.members.iter().enumerate() {
+        for (position, member) in self.cluster.members().iter().enumerate() {
             let mut etcdctl = self.etcdctl();
             etcdctl.args(["--endpoints", &member.client_address()]);
             let text = workspace::output(etcdctl.args(["endpoint", "status", "-w", "json"]))?;
@@ -171,18 +174,8 @@ impl Arm<'_> {
     }
 
     fn with_ids(&self, text: &str) -> String {
-        let mut text = with_certificates(text, self.certificates);
-        for (position, member) in self.members.iter().enumerate() {
-            let name = format!("{{m{}.address}}", position + 1);
-            text = text.replace(&name, &member.client_address());
-        }
-        self.ids.put_into(text)
+        self.ids.put_into(self.cluster.put_into(text))
     }
-}
-
-/// The text with the folder of certificates in it.
-pub(super) fn with_certificates(text: &str, folder: &Path) -> String {
-    text.replace("{certificates}", &folder.display().to_string())
 }
 
 /// The id in "lease 694d7c1e9f2b3a11 granted with ...", or in the key "a/694d7c1e9f2b3a11".

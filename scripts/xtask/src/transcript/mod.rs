@@ -14,26 +14,24 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 
 use crate::difference::difference;
-use crate::server::{Addresses, Options, Scratch, Server, System};
+use crate::server::{Addresses, Scratch, System};
 use crate::steps::{Outcome, Steps};
 use crate::workspace::Binaries;
 use crate::{certificates, peers, report, workspace};
 
 mod arm;
+mod cluster;
 mod logs;
 mod normalize;
 mod running;
 mod script;
 
 use arm::Exchange;
+use cluster::{Cluster, Site};
 use script::Script;
 
 /// On as many clusters.
 const SCRIPTS_AT_ONCE: usize = 3;
-
-/// With several members the first one leads at the start: it campaigns long before the others.
-const HEARTBEAT_MS: &str = "100";
-const ELECTION_MS: [&str; 2] = ["1000", "5000"];
 
 /// Compare what etcdctl, of 3.7 and of 3.4, prints against rusd and against etcd
 #[derive(clap::Args)]
@@ -162,12 +160,13 @@ fn compare(
     compared: &mut Compared,
 ) -> Result<()> {
     let script = Script::parse(&fs::read_to_string(path)?)?;
-    let addresses = Addresses::several(script.members)?;
+    let addresses = Addresses::several(script.members + script.joiners)?;
     let certificates = Scratch::new("certificates")?;
     certificates::make(certificates.path())?;
     let run = |system: System, binary: &Path| {
-        let at = Site { addresses: &addresses, certificates: certificates.path() };
-        play(&script, etcdctl, system, binary, &at).with_context(|| format!("on {}", system.name()))
+        let site = Site { addresses: &addresses, certificates: certificates.path() };
+        play(&script, etcdctl, system, binary, &site)
+            .with_context(|| format!("on {}", system.name()))
     };
     let etcd = run(System::Etcd, &workspace::peer("etcd"))?;
     let rusd = run(System::Rusd, binary)?;
@@ -193,69 +192,23 @@ fn compare(
     Ok(())
 }
 
-/// Where a script runs, on either system.
-struct Site<'a> {
-    addresses: &'a [Addresses],
-    certificates: &'a Path,
-}
-
 /// Plays a script to a fresh cluster of a system.
 fn play(
     script: &Script,
     etcdctl: &Path,
     system: System,
     binary: &Path,
-    at: &Site<'_>,
+    site: &Site<'_>,
 ) -> Result<Vec<Exchange>> {
     let data = Scratch::new("data")?;
-    let members = start(script, system, binary, at, data.path())?;
-    let (mut exchanges, ids) = arm::run(script, etcdctl, &members, at.certificates)?;
+    let mut cluster = Cluster::start(script, system, binary, site, data.path())?;
+    let (mut exchanges, ids) = arm::run(script, etcdctl, &mut cluster)?;
     if script.compares_logs {
-        for member in members {
-            member.stop()?;
-        }
-        for position in 0..script.members {
-            exchanges.push(logs::dump(&data_dir(data.path(), position), &ids)?);
+        for folder in cluster.stop()? {
+            exchanges.push(logs::dump(&folder, &ids)?);
         }
     }
     Ok(exchanges)
-}
-
-fn data_dir(parent: &Path, position: usize) -> PathBuf {
-    parent.join(format!("m{}", position + 1))
-}
-
-/// Starts a cluster and waits until it serves.
-fn start(
-    script: &Script,
-    system: System,
-    binary: &Path,
-    at: &Site<'_>,
-    data: &Path,
-) -> Result<Vec<Server>> {
-    let Site { addresses, certificates } = *at;
-    let mut members = Vec::new();
-    for position in 0..addresses.len() {
-        let mut options = Options::new(system, binary)?.member_of(addresses, position);
-        options = options.https(script.is_https).data_dir(&data_dir(data, position));
-        if addresses.len() > 1 {
-            options = options
-                .flag("--heartbeat-interval", HEARTBEAT_MS)
-                .flag("--election-timeout", ELECTION_MS[position.min(1)]);
-            if system == System::Etcd {
-                // It shortens the first wait of a member that has seen the others.
-                options = options.flag("--initial-election-tick-advance", "false");
-            }
-        }
-        for (name, value) in &script.flags {
-            options = options.flag(name, &arm::with_certificates(value, certificates));
-        }
-        members.push(Server::spawn(&options)?);
-    }
-    for member in &mut members {
-        member.wait_until_ready()?;
-    }
-    Ok(members)
 }
 
 #[cfg(test)]

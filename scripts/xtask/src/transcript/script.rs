@@ -3,10 +3,10 @@
 //! ```text
 //! # a comment
 //! ! members 3                   of the cluster; 1 without this line
+//! ! joiners 1                   members that a step starts, after those of the cluster
 //! ! flag --quota-backend-bytes 1    a further flag of the servers
 //! ! https                       clients' links are secured
-//! ! logs                        in the end, what etcd-dump-logs prints of their logs is compared;
-//!                               of several, who leads at the stop would decide what is there
+//! ! logs                        in the end, what etcd-dump-logs prints of their logs is compared
 //! $ put a 1                     a command; the next one starts when it has ended
 //! $ txn --interactive
 //! < value("a") = "1"            lines of its stdin
@@ -19,18 +19,22 @@
 //! &l lock a => K                in the background too, but it goes on:
 //! :l@1                          waits until it has printed 1 line
 //! ^l                            sends it Ctrl-C, and waits for its end
+//! +                             starts the next joiner, which has been added, and waits until it serves
 //! ```
 //!
 //! With several members, `{m1}`, `{m2}` and so on are their ids; the first one leads at the start.
-//! `{m1.address}` is where a member is, `{certificates}` a folder of certificates. Commands go to all members unless they name endpoints.
+//! `{m1.address}` is where a member is, `{m1.peer}` its peer URL, `{certificates}` a folder of
+//! certificates. Commands go to all members of the start unless they name endpoints.
 
 use anyhow::{Context, Result, bail};
 
 /// A parsed script.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Script {
-    /// Members of the cluster.
+    /// Members of the cluster at the start.
     pub(super) members: usize,
+    /// Members that steps start.
+    pub(super) joiners: usize,
     /// Whether clients' links are secured.
     pub(super) is_https: bool,
     /// Whether the members' logs are compared in the end.
@@ -63,6 +67,8 @@ pub(super) enum Action {
     Await(String),
     /// Ends a command that was started, as Ctrl-C does, and waits for it.
     Interrupt(String),
+    /// Starts the next joiner.
+    Join,
 }
 
 /// An etcdctl command.
@@ -85,6 +91,7 @@ impl Script {
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut script = Script {
             members: 1,
+            joiners: 0,
             is_https: false,
             compares_logs: false,
             flags: Vec::new(),
@@ -121,10 +128,13 @@ impl Script {
         }
         match setting.split(' ').collect::<Vec<_>>()[..] {
             ["members", count] => self.members = count.parse().context("a number of members")?,
+            ["joiners", count] => self.joiners = count.parse().context("a number of joiners")?,
             ["flag", name, value] => self.flags.push((name.to_owned(), value.to_owned())),
             ["https"] => self.is_https = true,
             ["logs"] => self.compares_logs = true,
-            _ => bail!("a setting is `members COUNT`, `flag NAME VALUE`, `https` or `logs`"),
+            _ => bail!(
+                "a setting is `members COUNT`, `joiners COUNT`, `flag NAME VALUE`, `https` or `logs`"
+            ),
         }
         Ok(())
     }
@@ -138,6 +148,9 @@ impl Script {
 }
 
 fn parse_action(line: &str) -> Result<Action> {
+    if line == "+" {
+        return Ok(Action::Join);
+    }
     if let Some(name) = line.strip_prefix('.') {
         return Ok(Action::Await(name.to_owned()));
     }
@@ -163,7 +176,7 @@ fn parse_action(line: &str) -> Result<Action> {
     match (mark, mark.strip_prefix('&')) {
         ("$", _) => Ok(Action::Run(command)),
         (_, Some(name)) => Ok(Action::Start(name.to_owned(), command)),
-        _ => bail!("a line begins with `$`, `&`, `.`, `:`, `^`, `<`, `!` or `#`"),
+        _ => bail!("a line begins with `$`, `&`, `.`, `:`, `^`, `+`, `<`, `!` or `#`"),
     }
 }
 
@@ -210,8 +223,11 @@ mod tests {
 
     #[test]
     fn the_servers_are_set_up_before_the_first_command() {
-        let script = Script::parse("! members 3\n! flag --max-txn-ops 2\n$ get a\n").unwrap();
-        assert_eq!(script.members, 3);
+        let script =
+            Script::parse("! members 3\n! joiners 1\n! flag --max-txn-ops 2\n+\n$ get a\n")
+                .unwrap();
+        assert_eq!((script.members, script.joiners), (3, 1));
+        assert_eq!(script.steps[0].action, Action::Join);
         assert_eq!(script.flags, [("--max-txn-ops".to_owned(), "2".to_owned())]);
         assert!(Script::parse("$ get a\n! members 3\n").is_err());
         assert!(Script::parse("! member 3\n").is_err());
