@@ -42,9 +42,9 @@ fn every_error_says_where_and_what() {
 #[test]
 fn the_workloads_of_the_repository_are_right() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads");
-    let files = files(&folder);
-    assert!(files.len() >= 4, "{files:?}");
-    for path in files {
+    let (presets, compared) = (files(&folder), files(&folder.join("compare")));
+    assert!(presets.len() >= 4 && compared.len() >= 4, "{presets:?} {compared:?}");
+    for path in presets.into_iter().chain(compared) {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.to_str().unwrap();
         let workload = Workload::parse(name, &text).unwrap();

@@ -7,6 +7,9 @@
 #[cfg(any(test, feature = "planted-bugs"))]
 mod noted_log;
 
+#[cfg(feature = "planted-bugs")]
+mod slower;
+
 #[cfg(any(test, feature = "planted-bugs"))]
 pub use noted_log::NotedLog;
 
@@ -35,6 +38,8 @@ pub enum Plant {
     ProgressAhead,
     /// A lease that was renewed ends when it would have ended anyhow.
     RenewalForgotten,
+    /// Everything takes a tenth more CPU time.
+    Slower,
     /// The state machine breaks a promise of the API.
     State(Bug),
 }
@@ -58,6 +63,7 @@ impl Plant {
             "deposed-leader-expires" => Plant::DeposedLeaderExpires,
             "progress-ahead" => Plant::ProgressAhead,
             "renewal-forgotten" => Plant::RenewalForgotten,
+            "slower" => Plant::Slower,
             "create-revision-survives-delete" => Plant::State(Bug::CreateRevisionSurvivesDelete),
             "delete-range-leaves-last" => Plant::State(Bug::DeleteRangeLeavesLast),
             "prev-lost-by-lease" => Plant::State(Bug::PrevLostByLease),
@@ -76,4 +82,16 @@ impl Plant {
     pub const fn from_env() -> Option<Plant> {
         None
     }
+
+    /// Begins what is wrong with the whole process rather than with one place.
+    #[cfg(feature = "planted-bugs")]
+    pub fn begin(self) {
+        if self == Plant::Slower {
+            slower::start();
+        }
+    }
+
+    /// There is nothing to begin.
+    #[cfg(not(feature = "planted-bugs"))]
+    pub const fn begin(self) {}
 }

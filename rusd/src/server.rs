@@ -125,6 +125,9 @@ impl Server {
     /// `stop` ends the wait for a leader; stop the server afterwards all the same.
     pub fn start(config: &Config, stop: &CancellationToken) -> Result<Self, ServerError> {
         let plant = Plant::from_env();
+        if let Some(plant) = plant {
+            plant.begin();
+        }
         let peer_runtime = peer_runtime()?;
         let links = Links::open(config)?;
         let asker = PeerAsker::new(links.dialer.clone());

@@ -17,6 +17,7 @@ mod certificates;
 mod check;
 mod client;
 mod clients;
+mod compare;
 mod conform;
 mod cores;
 mod crash;
@@ -89,6 +90,7 @@ enum Verb {
     Soak(soak::Args),
     Membership(membership::Args),
     Versus(versus::Args),
+    Compare(compare::Args),
     #[command(name = "watch-stress")]
     WatchStress(stress::Args),
     Stream(stream::Args),
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::run(&args),
         Verb::Membership(args) => membership::run(&args),
         Verb::Versus(args) => versus::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::WatchStress(args) => stress::run(&args),
         Verb::Stream(args) => stream::run(&args),
         Verb::Omission(args) => omission::run(&args),

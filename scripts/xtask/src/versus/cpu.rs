@@ -100,8 +100,9 @@ fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::trim)
 }
 
-/// Field 14 (user) and 15 (system) of `/proc/PID/stat`, of all threads, dead ones included.
-fn process_seconds(pid: u32) -> Result<f64> {
+/// What a process has used: field 14 (user) and 15 (system) of `/proc/PID/stat`, of all threads, dead
+/// ones included.
+pub(crate) fn process_seconds(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("the server is gone")?;
     let ticks = ticks(&text).context("an unknown form of /proc/PID/stat")?;
     let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;

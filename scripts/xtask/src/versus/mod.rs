@@ -16,7 +16,7 @@ use crate::server::{Options, Server, System};
 use crate::workspace::Binaries;
 use crate::{peers, report, workspace};
 
-mod cpu;
+pub(crate) mod cpu;
 mod load;
 mod table;
 
