@@ -1,6 +1,6 @@
 //! `cargo xtask compare`: `loadgen compare` is put to use, and put to the test.
 //!
-//! [`reference`] compares rusd with etcd, work by work. [`itself`] asks whether a comparison is to be
+//! [`mod@reference`] compares rusd with etcd, work by work. [`itself`] asks whether a comparison is to be
 //! trusted: of rusd with itself it must find nothing, of rusd with one that is a tenth slower it must
 //! find that.
 
