@@ -36,6 +36,11 @@ mod search_verb;
 const BAD_INPUT: u8 = 2;
 const RUN_FAILED: u8 = 4;
 
+/// Histories are written in one thread and dropped in another, connections come and go for hours: with
+/// this one the memory stays what is in use.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(version, about, after_help = EXIT_CODES)]
 struct Arguments {
