@@ -107,6 +107,11 @@ impl Run {
         self.folder.as_ref().map_or_else(|| "no folder".to_owned(), |f| f.display().to_string())
     }
 
+    /// What was run, with its version; `None` if the run never came to know it.
+    pub(crate) fn system(&self) -> Option<&str> {
+        self.report["system"].as_str()
+    }
+
     /// A number of the report, by JSON pointer; 0 if absent.
     pub(crate) fn count(&self, pointer: &str) -> u64 {
         self.report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
