@@ -15,7 +15,7 @@
 //! Our lines are in the order of returns, Jepsen's in the order of calls and returns: memory holds all
 //! events until the last is known.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::edn::{Edn, is_token};
 use super::error::{FormatError, Place};
@@ -178,14 +178,17 @@ impl<S: EventSink> Writer<S> {
     /// one from then on: in one order of events its call comes before that return, so that nothing
     /// else comes between.
     fn processes(&self) -> Vec<u64> {
-        let highest = self.operations.iter().map(|line| line.process).max().unwrap_or(0);
-        let mut fresh = highest.saturating_add(1)..;
+        let used: BTreeSet<u64> = self.operations.iter().map(|line| line.process).collect();
+        let highest = used.last().copied().unwrap_or(0);
+        // Numbers are as long as they like in a file, so there may be none above the highest.
+        let above = (highest..=u64::MAX).chain(0..highest);
+        let mut fresh = above.filter(|process| !used.contains(process));
         let mut busy: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let mut name = |line: &Line| {
             let until = line.return_ns.unwrap_or(line.call_ns);
             let named = match busy.get(&line.process) {
                 Some((named, busy)) if *busy < line.call_ns => *named,
-                Some(_) => fresh.next().unwrap_or(u64::MAX),
+                Some(_) => fresh.next().expect("there are more numbers than operations"),
                 None => line.process,
             };
             busy.insert(line.process, (named, until));
