@@ -220,8 +220,10 @@ impl<L: LogStore> Driver<L> {
 
     /// Lets the log go on after the state that waits. Gives the log.
     pub fn install(self) -> Result<L, DriverError> {
-        let ReceivedSnapshot { mark, term, reply } =
+        let ReceivedSnapshot { mark, term, reply, turn } =
             self.received.expect("asked for when there is one");
+        // Once the log begins after this state, it must be there at the next start.
+        turn.keep();
         tracing::info!(index = mark.index.0, term = mark.term.0, "installing a snapshot");
         let log = self.node.install(&mark, term)?;
         // The leader may have gone.

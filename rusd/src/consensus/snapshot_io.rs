@@ -173,6 +173,18 @@ fn metadata(export: &Export) -> Result<SnapshotMetadata, StorageError> {
     })
 }
 
+/// No other snapshot is taken until this one is given back: the state that comes in would take the
+/// place of the one that waits.
+#[derive(Debug, Clone)]
+pub struct SnapshotTurn(#[expect(dead_code, reason = "it is held")] Arc<OwnedSemaphorePermit>);
+
+impl SnapshotTurn {
+    /// Is never given back: this member takes no snapshot any more, before it starts again.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 /// A state that waits in a generation of its own.
 #[derive(Debug)]
 pub struct ReceivedSnapshot {
@@ -182,6 +194,8 @@ pub struct ReceivedSnapshot {
     pub term: Term,
     /// Told whether it is installed.
     pub reply: oneshot::Sender<bool>,
+    /// So long it waits.
+    pub turn: SnapshotTurn,
 }
 
 /// Takes the state of another member. One at a time.
@@ -222,7 +236,7 @@ impl SnapshotSink {
         let term = Term(first.term);
         let generations = Arc::clone(generations);
         // What has begun goes on if nobody waits for it any more, and has its turn until it ends.
-        let turn = Arc::new(turn);
+        let turn = SnapshotTurn(Arc::new(turn));
         let begin = move || Installation::begin(&generations);
         let mut installation = self.blocking(&turn, begin).await?;
         let mut chunk = first;
@@ -244,16 +258,16 @@ impl SnapshotSink {
         if (incoming.applied_index, incoming.term) != (mark.index.0, mark.term.0) {
             return Err(Status::data_loss("the snapshot is not the one that was announced"));
         }
-        self.install(mark, term).await
+        self.install(mark, term, turn).await
     }
 
     /// Does what may block.
     async fn blocking<T: Send + 'static, E: Into<ImportError> + Send + 'static>(
         &self,
-        turn: &Arc<OwnedSemaphorePermit>,
+        turn: &SnapshotTurn,
         work: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Result<T, Status> {
-        let turn = Arc::clone(turn);
+        let turn = turn.clone();
         let in_turn = move || {
             let done = work();
             drop(turn);
@@ -266,9 +280,14 @@ impl SnapshotSink {
         done.map_err(|error| Status::data_loss(error.into().to_string()))
     }
 
-    async fn install(&self, mark: SnapshotMark, term: Term) -> Result<(), Status> {
+    async fn install(
+        &self,
+        mark: SnapshotMark,
+        term: Term,
+        turn: SnapshotTurn,
+    ) -> Result<(), Status> {
         let (reply, installed) = oneshot::channel();
-        let received = ReceivedSnapshot { mark, term, reply };
+        let received = ReceivedSnapshot { mark, term, reply, turn };
         self.inbox
             .message(PeerInput::Snapshot(received))
             .map_err(|refused| Status::unavailable(refused.to_string()))?;
@@ -301,8 +320,9 @@ fn mark(metadata: Option<&SnapshotMetadata>) -> Result<SnapshotMark, Status> {
 mod tests {
     use rusd_proto::mvccpb::KeyValue;
     use rusd_state::storage::change::{Changes, HistoryEntry};
-    use rusd_state::storage::{EngineKind, HistoryOptions};
+    use rusd_state::storage::{EngineKind, HistoryOptions, SledOptions};
     use rusd_state::{EntryKind, Options, Revision, StateMachine};
+    use tokio::time::timeout;
     use tokio_stream::iter;
     use tonic::Code;
 
@@ -314,19 +334,82 @@ mod tests {
         SnapshotChunk { term: 1, metadata: Some(metadata), ..SnapshotChunk::default() }
     }
 
+    fn generations(folder: &tempfile::TempDir, engine: EngineKind) -> Arc<Generations> {
+        Arc::new(Generations::open(folder.path(), engine, true).unwrap())
+    }
+
+    fn sink(generations: Arc<Generations>, inbox: Inbox) -> SnapshotSink {
+        SnapshotSink {
+            generations: Some(generations),
+            progress: Arc::new(Progress::new(1, 0)),
+            inbox,
+            turn: Arc::new(Semaphore::new(1)),
+            blocking_work: BlockingWork::InPlace,
+        }
+    }
+
+    /// The state after one entry, which put this value.
+    fn source(generations: &Generations, value: Bytes) -> SnapshotSource {
+        let options = Options::default();
+        let state =
+            StateMachine::open(generations.current(), HistoryOptions::default(), options).unwrap();
+        let history = state.history();
+        let kv = KeyValue { key: "key".into(), value, ..KeyValue::default() };
+        let revision = Revision::first_of(2);
+        let entry = HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::new(kv) };
+        history.append(Changes { index: 1, term: 1, history: vec![entry], ..Changes::default() });
+        history.flush().unwrap();
+        SnapshotSource {
+            history,
+            under_way: SnapshotsUnderWay::default(),
+            cluster_id: 1,
+            blocking_work: BlockingWork::InPlace,
+        }
+    }
+
+    const ORDER: SnapshotOrder = SnapshotOrder { from: 1, to: 2, term: Term(1), index: Index(1) };
+
+    /// The leader's connection breaks when all has come, and it tries again before the driver has
+    /// looked at what waits: that must still be there when the log has been made to begin after it.
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_waits_is_not_replaced() {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let there = generations(&folders[0], EngineKind::Memory);
+        // One that leaves files.
+        let here = generations(&folders[1], EngineKind::Sled(SledOptions::default()));
+        let source = source(&there, "value".into());
+        let chunks = || iter(source.chunks(ORDER, 100).unwrap().map(|chunk| Ok(chunk.unwrap())));
+        let (inbox, driver) = inbox();
+        let sink = sink(Arc::clone(&here), inbox);
+        let received = || match driver.messages.try_recv() {
+            Ok(PeerInput::Snapshot(received)) => Some(received),
+            _ => None,
+        };
+        let waits = || folders[1].path().join("INCOMING").exists();
+
+        // It waits for the driver's answer until nobody wants to know any more.
+        let take = || timeout(Duration::from_secs(1), sink.take(chunks()));
+        let broken = take().await;
+        assert!(broken.is_err(), "{broken:?}");
+        assert!(waits());
+        let again = take().await.expect("it is refused at once").unwrap_err();
+        assert_eq!(again.code(), Code::ResourceExhausted);
+        assert!(waits());
+
+        drop(received().expect("it was handed on"));
+        assert!(take().await.is_err(), "the next one has its turn, and waits too");
+        received().expect("it was handed on").turn.keep();
+        let installed = take().await.expect("it is refused at once").unwrap_err();
+        assert_eq!(installed.code(), Code::ResourceExhausted);
+        assert!(waits());
+    }
+
     /// A machine that loses its power while it sends says nothing more. The member that it sent to
     /// would wait for it, and refuse every other snapshot meanwhile.
     #[tokio::test(start_paused = true)]
     async fn a_sender_that_falls_silent_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
-        let generations = Generations::open(folder.path(), EngineKind::Memory, true).unwrap();
-        let sink = SnapshotSink {
-            generations: Some(Arc::new(generations)),
-            progress: Arc::new(Progress::new(1, 0)),
-            inbox: inbox().0,
-            turn: Arc::new(Semaphore::new(1)),
-            blocking_work: BlockingWork::InPlace,
-        };
+        let sink = sink(generations(&folder, EngineKind::Memory), inbox().0);
         let silent = || iter([Ok(first_chunk())]).chain(tokio_stream::pending());
         let (one, other) = tokio::join!(sink.take(silent()), sink.take(silent()));
         assert_eq!(one.unwrap_err().code(), Code::DeadlineExceeded);
@@ -339,30 +422,12 @@ mod tests {
     fn a_long_row_goes_in_pieces() {
         const CHUNK_BYTES: usize = 100;
         let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let [there, here] = folders.each_ref().map(|folder| {
-            let generations = Generations::open(folder.path(), EngineKind::Memory, true).unwrap();
-            Arc::new(generations)
-        });
-        let options = Options::default();
-        let state =
-            StateMachine::open(there.current(), HistoryOptions::default(), options).unwrap();
-        let history = state.history();
-        let value = "v".repeat(50 * CHUNK_BYTES).into();
-        let kv = KeyValue { key: "key".into(), value, ..KeyValue::default() };
-        let revision = Revision::first_of(2);
-        let entry = HistoryEntry { revision, kind: EntryKind::Put, kv: Arc::new(kv) };
-        history.append(Changes { index: 1, term: 1, history: vec![entry], ..Changes::default() });
-        history.flush().unwrap();
-        let source = SnapshotSource {
-            history,
-            under_way: SnapshotsUnderWay::default(),
-            cluster_id: 1,
-            blocking_work: BlockingWork::InPlace,
-        };
-        let order = SnapshotOrder { from: 1, to: 2, term: Term(1), index: Index(1) };
+        let [there, here] =
+            folders.each_ref().map(|folder| generations(folder, EngineKind::Memory));
+        let source = source(&there, "v".repeat(50 * CHUNK_BYTES).into());
         let mut installation = Installation::begin(&here).unwrap();
         let mut pieces = 0;
-        for chunk in source.chunks(order, CHUNK_BYTES).unwrap() {
+        for chunk in source.chunks(ORDER, CHUNK_BYTES).unwrap() {
             let chunk = chunk.unwrap();
             assert!(chunk.data.len() <= CHUNK_BYTES * PIECE_CHUNKS);
             pieces += 1;

@@ -30,6 +30,8 @@ pub(super) struct Replayed {
     pub(super) crc: u32,
     /// Where the last whole record of the last segment ends.
     pub(super) tail: u64,
+    /// What comes after the last sync marker of the last segment, up to `tail`.
+    pub(super) unmarked: Vec<u8>,
     /// Bytes after `tail` that are not zero, up to the last of them.
     pub(super) garbage_bytes: u64,
     /// The last whole record is a sync marker.
@@ -51,6 +53,7 @@ pub(super) fn replay(dir: &Path) -> Result<Replayed, Fatal> {
     let metadata = replay.metadata.ok_or_else(|| unusable("no record says whose it is"))?;
     let hard_state = replay.hard_state;
     let crc = replay.crc.expect("every segment begins with a CRC record");
+    let unmarked = std::mem::take(&mut replay.unmarked);
     let Replay { tail, garbage_bytes, ends_marked, records, .. } = replay;
     let index = replay.finish(dir)?;
     if hard_state.commit > index.last_index() {
@@ -64,6 +67,7 @@ pub(super) fn replay(dir: &Path) -> Result<Replayed, Fatal> {
         segments,
         crc,
         tail,
+        unmarked,
         garbage_bytes,
         ends_marked,
         records,
@@ -106,6 +110,7 @@ struct Replay {
     snapshots: Vec<(u64, u64)>,
     crc: Option<u32>,
     tail: u64,
+    unmarked: Vec<u8>,
     garbage_bytes: u64,
     ends_marked: bool,
     records: u64,
@@ -122,6 +127,7 @@ impl Default for Replay {
             snapshots: Vec::new(),
             crc: None,
             tail: 0,
+            unmarked: Vec::new(),
             garbage_bytes: 0,
             ends_marked: false,
             records: 0,
@@ -153,7 +159,7 @@ impl Replay {
     fn segment(&mut self, name: &SegmentName, is_last: bool) -> Result<(), Fatal> {
         let content = fs::read(&name.path).map_err(Fatal::io("read", &name.path))?;
         self.index.push_segment();
-        let mut at = 0;
+        let (mut at, mut marked) = (0, 0);
         let mut in_segment = 0;
         let mut tail = if is_last { Tail::Unmarked } else { Tail::Sealed };
         loop {
@@ -165,6 +171,9 @@ impl Replay {
                         tail = Tail::Marked;
                     }
                     at = record.end;
+                    if self.ends_marked {
+                        marked = at;
+                    }
                     self.record(&record, in_segment, &site)?;
                     in_segment += 1;
                 }
@@ -182,6 +191,9 @@ impl Replay {
         }
         self.garbage_bytes = bytes(garbage);
         self.tail = bytes(at);
+        if is_last {
+            self.unmarked = content[marked..at].to_vec();
+        }
         Ok(())
     }
 

@@ -469,18 +469,22 @@ fn open_segments(replayed: &Replayed) -> Result<Vec<OpenSegment>, Fatal> {
     replayed.segments.iter().map(|segment| open(&segment.path)).collect()
 }
 
-/// Zeroes what a crash has left after the last whole record, and brings the segment to length.
+/// Makes durable what an earlier process wrote and did not live to sync, zeroes what a crash has left
+/// after it, and brings the segment to length.
+///
+/// It is written again first: if that process ended because a sync failed, the system may take what
+/// it holds in memory for what the disk has, and the next sync would write nothing (Rebello et al.,
+/// *Can Applications Recover from fsync Failures?*, USENIX ATC 2020).
 fn clear_tail(last: &OpenSegment, replayed: &Replayed, segment_bytes: u64) -> Result<(), Fatal> {
     let garbage = usize::try_from(replayed.garbage_bytes).expect("a segment fits in memory");
-    if garbage > 0 {
-        let zeros = vec![0; garbage];
-        last.file.write_all_at(&zeros, replayed.tail).map_err(Fatal::io("clear", &last.path))?;
-    }
-    let length = last.file.metadata().map_err(Fatal::io("inspect", &last.path))?.len();
-    if length < segment_bytes {
+    let mut content = replayed.unmarked.clone();
+    content.resize(content.len() + garbage, 0);
+    let start = replayed.tail - length(&replayed.unmarked);
+    last.file.write_all_at(&content, start).map_err(Fatal::io("clear", &last.path))?;
+    let found = last.file.metadata().map_err(Fatal::io("inspect", &last.path))?.len();
+    if found < segment_bytes {
         last.file.set_len(segment_bytes).map_err(Fatal::io("extend", &last.path))?;
     }
-    // Also what an earlier process wrote and did not live to sync.
     last.file.sync_all().map_err(Fatal::io("sync", &last.path))
 }
 
@@ -502,5 +506,30 @@ mod tests {
         wal.cut(Index(15)).unwrap();
         assert_eq!(wal.cache.first_index(), 16);
         assert_eq!(wal.entries(Index(16), Index(21), u64::MAX).unwrap().len(), 5);
+    }
+
+    /// A sync fails, the system keeps what it could not write as if it had written it, and the member
+    /// starts again.
+    #[test]
+    fn what_was_not_synced_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, metadata) = (dir.path().join("wal"), Metadata { node_id: 7, cluster_id: 9 });
+        let entry = |index| Entry { index: Some(index), term: Some(1), ..Entry::default() };
+        let mut wal = Wal::create(&dir, metadata, WalOptions::default()).unwrap();
+        wal.append(&[entry(1)], None).unwrap();
+        wal.sync().unwrap();
+        wal.append(&[entry(2), entry(3)], None).unwrap();
+        drop(wal);
+        let replayed = replay::replay(&dir).unwrap();
+        assert!(!replayed.unmarked.is_empty());
+
+        // What the disk has of it, and what a start would read if memory were lost.
+        let segment = open_segments(&replayed).unwrap().pop().unwrap();
+        let start = replayed.tail - length(&replayed.unmarked);
+        segment.file.write_all_at(&vec![0; replayed.unmarked.len()], start).unwrap();
+        assert_eq!(replay::replay(&dir).unwrap().index.last_index(), 1);
+
+        clear_tail(&segment, &replayed, WalOptions::default().segment_bytes).unwrap();
+        assert_eq!(replay::replay(&dir).unwrap().index.last_index(), 3);
     }
 }
