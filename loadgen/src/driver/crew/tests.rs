@@ -51,7 +51,7 @@ async fn watch(due_s: &[u64], lanes: usize, clients: usize, see: impl AsyncFnOnc
     let crew = Rc::new(RefCell::new(crew));
     let seeing = async {
         for lane in 0..lanes {
-            let route = route::Route::new(roster::fixed(&[address.clone()]), 0);
+            let route = route::Route::new(roster::fixed(std::slice::from_ref(&address)), 0);
             tokio::task::spawn_local(lane::run(Rc::clone(&crew), lane, route));
         }
         while (0..lanes).any(|lane| crew.borrow().current(lane).is_none()) {
@@ -116,8 +116,8 @@ async fn what_is_due_together_goes_out_on_few_connections_in_turn() {
         for (at_s, expected) in [(20, [24, 16]), (40, [32, 32]), (60, [48, 32]), (80, [48, 34])] {
             tick(crew, at_s);
             let crew = crew.borrow();
-            let calls = |joined: &Box<Joined>| joined.wire.in_flight();
-            let mut in_flight: Vec<_> = crew.connections.iter().flatten().map(calls).collect();
+            let connections = crew.connections.iter().flatten();
+            let mut in_flight: Vec<_> = connections.map(|joined| joined.wire.in_flight()).collect();
             in_flight.sort_unstable_by(|a, b| b.cmp(a));
             assert_eq!(in_flight, expected, "{at_s}");
         }
