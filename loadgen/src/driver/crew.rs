@@ -29,8 +29,9 @@ use crate::workload::Overflow;
 const LINES_BYTES: usize = 1 << 16;
 /// Lines that wait for the disk, in bytes. More, and nothing is asked until they are written.
 const LINES_BYTES_MAX: usize = 1 << 22;
-/// Operations that start before the clock is read again.
-const STARTED_PER_READING: u32 = 16;
+/// Operations that start on one lane, in one write, before it is the next one's turn and the clock is
+/// read again.
+const STARTED_PER_TURN: u32 = 16;
 
 /// What a thread is to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub(super) struct Crew {
     lanes: Vec<Lane>,
     /// By id; ids are not used again.
     connections: Vec<Option<Box<Joined>>>,
-    /// Lanes on which something may start, in turn.
+    /// Lanes on which something may start, or might a moment ago, in turn.
     ready: VecDeque<usize>,
     /// Connections that have something to write, and whose tasks do not know.
     dirty: Vec<usize>,
@@ -166,6 +167,11 @@ impl Crew {
             if self.lines.text.len() > LINES_BYTES_MAX {
                 return Next::Wait;
             }
+            if started == STARTED_PER_TURN {
+                started = 0;
+                now_ns = self.shared.clock.now_ns();
+                self.next_turn();
+            }
             let Some(lane) = self.next_lane() else {
                 if self.drops() {
                     self.effort.dropped();
@@ -177,9 +183,6 @@ impl Crew {
             };
             self.start(lane, due_ns, now_ns);
             started += 1;
-            if started % STARTED_PER_READING == 0 {
-                now_ns = self.shared.clock.now_ns();
-            }
         }
     }
 
@@ -237,19 +240,24 @@ impl Crew {
                 self.effort.lagged(now_ns - due_ns);
             }
         }
-        self.lanes[lane].is_ready = false;
-        self.offer(lane);
     }
 
     /// The lane whose turn it is.
     fn next_lane(&mut self) -> Option<usize> {
-        while let Some(lane) = self.ready.pop_front() {
+        while let Some(&lane) = self.ready.front() {
             if self.can_start(lane) {
                 return Some(lane);
             }
+            self.ready.pop_front();
             self.lanes[lane].is_ready = false;
         }
         None
+    }
+
+    fn next_turn(&mut self) {
+        if let Some(lane) = self.ready.pop_front() {
+            self.ready.push_back(lane);
+        }
     }
 
     fn can_start(&self, lane: usize) -> bool {
@@ -286,6 +294,7 @@ impl Crew {
     /// What the ticker does each time that it wakes.
     pub(super) fn tick(&mut self) -> Next {
         let next = self.start_due();
+        self.next_turn();
         self.wake_dirty(None);
         self.is_ticker_waiting = next == Next::Wait;
         next
@@ -310,10 +319,11 @@ impl Crew {
                     _ => return Poll::Ready(()),
                 }
             }
-            if has_come {
+            // What waited for a client starts at once; all else waits for its tick, and shares a write.
+            if has_come && self.is_ticker_waiting {
                 let next = self.start_due();
                 self.wake_dirty(Some(id));
-                if self.is_ticker_waiting && next != Next::Wait {
+                if next != Next::Wait {
                     self.ticker.notify_one();
                 }
             }
@@ -544,3 +554,6 @@ impl Crew {
         Ok(std::mem::replace(&mut self.effort, Effort::start()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::crew::{Crew, Next};
 use super::route::Route;
-use super::timer::Timer;
+use super::timer::{Ticks, Timer};
 use crate::cluster::roster::Seat;
 use crate::wire::{Connection, Socket};
 
@@ -22,9 +22,6 @@ const RETRY: Duration = Duration::from_millis(50);
 const OPEN_MAX: Duration = Duration::from_secs(1);
 /// How often is looked for what takes too long.
 const SWEEP: Duration = Duration::from_millis(10);
-/// Least time from tick to tick, in nanoseconds. What is due in between is late by that much at most, and
-/// goes out in one write: at high rates writes are what costs most.
-const TICK_MIN_NS: u64 = 150_000;
 /// What is read from a socket at a time.
 const BUFFER_BYTES: usize = 1 << 16;
 
@@ -36,18 +33,17 @@ pub(super) async fn tick(crew: &RefCell<Crew>, timer: &Timer, stop: &Cancellatio
         let crew = crew.borrow();
         (Rc::clone(&crew.ticker), crew.shared.clock)
     };
+    let mut ticks = Ticks::default();
     loop {
         let is_stopped = stop.is_cancelled();
         if is_stopped {
             crew.borrow_mut().stop();
         }
-        let tick_ns = clock.now_ns();
+        let next_tick_ns = ticks.come(clock.now_ns());
         let next = crew.borrow_mut().tick();
         let due = async {
             match next {
-                Next::At(at_ns) => {
-                    timer.sleep_until(&clock, at_ns.max(tick_ns + TICK_MIN_NS)).await;
-                }
+                Next::At(at_ns) => timer.sleep_until(&clock, at_ns.max(next_tick_ns)).await,
                 Next::Wait | Next::Done => std::future::pending().await,
             }
         };

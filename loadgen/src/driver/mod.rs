@@ -13,6 +13,10 @@
 //!     '--> stats, history, what the client learns
 //! ```
 //!
+//! A write costs more than anything else, and less so the more operations it carries. So an open loop
+//! starts what is due at ticks only, and not when answers come; but what waited for a client starts as
+//! soon as there is one. Connections take turns.
+//!
 //! Order within an operation: due (pacing) -> called -> sent -> ended -> recorded -> learned. An
 //! operation in flight when the load ends is waited for, up to its timeout, so that its outcome is
 //! known if it can be.

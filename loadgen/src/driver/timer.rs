@@ -1,4 +1,5 @@
-//! Sleeps until a time of the run's clock, to within the system's precision.
+//! Sleeps until a time of the run's clock, to within the system's precision; and says how soon after a
+//! tick the next one may come.
 //!
 //! The runtime's own timers are a millisecond coarse, as long as many answers take. This one is the
 //! system's, and wakes about 60 us late.
@@ -22,6 +23,30 @@ struct Descriptor(TimerFd);
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// Least time from tick to tick, in nanoseconds. What is due in between is late by that much at most, and
+/// goes out in one write: at high rates what costs most is to wake somebody, which a write does, and to
+/// be woken.
+const TICK_MIN_NS: u64 = 150_000;
+
+/// When ticks may come.
+#[derive(Debug, Default)]
+pub(super) struct Ticks {
+    next_ns: u64,
+}
+
+impl Ticks {
+    /// A tick has come; says when the next one may. They keep in step, though each is a little late, as
+    /// long as they are not late by a whole tick. One that came early does not count.
+    pub(super) fn come(&mut self, now_ns: u64) -> u64 {
+        if now_ns >= self.next_ns {
+            let in_step_ns = self.next_ns + TICK_MIN_NS;
+            let is_late = in_step_ns <= now_ns;
+            self.next_ns = if is_late { now_ns + TICK_MIN_NS } else { in_step_ns };
+        }
+        self.next_ns
     }
 }
 
@@ -53,6 +78,28 @@ impl Timer {
         set.expect("the expiration is a valid one");
         if let Ok(mut guard) = self.0.readable().await {
             guard.clear_ready();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_keep_in_step_though_they_are_late() {
+        let mut ticks = Ticks::default();
+        for (comes_us, next_us) in [
+            (1000, 1150),
+            (1160, 1300),
+            // Somebody else woke the ticker.
+            (1290, 1300),
+            (1300, 1450),
+            // Later than the one after it, which is not made up for.
+            (1700, 1850),
+            (9000, 9150),
+        ] {
+            assert_eq!(ticks.come(comes_us * 1000), next_us * 1000, "{comes_us}");
         }
     }
 }
