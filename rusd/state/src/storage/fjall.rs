@@ -1,4 +1,4 @@
-//! The fjall engine. The only file that names fjall.
+//! The fjall engine. No other file names fjall but those of this module.
 //!
 //! What is known of fjall 3 and dealt with here:
 //! - All trees share one journal; a batch is in it whole or not at all. Nothing of it is handed to the
@@ -10,8 +10,12 @@
 //! - After a failed write it refuses all others.
 //! - It does not open if its journal has lost a part of a value in what was written last, which a loss
 //!   of power may do to what was not synced: [`journal`] cuts that off.
+//! - It does not see a damage of a batch's number, nor where an older journal breaks off: [`journal`]
+//!   refuses both.
 
+mod batches;
 mod journal;
+mod numbers;
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -66,7 +70,7 @@ impl FjallBackend {
     /// Opens or creates the database in `folder`. One process at a time: a second one gets
     /// [`StorageError::Locked`].
     pub fn open(folder: &Path, options: FjallOptions) -> Result<FjallBackend, StorageError> {
-        let cut = journal::cut_torn_end(folder)?;
+        let cut = journal::prepare(folder)?;
         let backend = Self::open_files(folder, options)?;
         let Some(cut) = cut else { return Ok(backend) };
         match cut.check(backend.sequence_in_tables()) {
