@@ -9,8 +9,9 @@
 //! A journal that is not the newest was synced before the next one was begun, so it is whole. fjall
 //! would drop without a word what follows a damage in it.
 //!
-//! Invariant: until the cut is confirmed, the journal as it was stands beside it, and is put back by
-//! the next opening.
+//! What was cut may have been synced after all, if no table is newer. The log tells, and it is looked at
+//! later. So until the cut is confirmed, the journal as it was stands beside it; it is put back when the
+//! database is closed, or by the next opening.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -28,7 +29,7 @@ const KEPT: &str = "torn";
 const LOCK: &str = "lock";
 const CHUNK_BYTES: usize = 8 << 10;
 
-/// A journal whose end was cut off.
+/// A journal whose end was cut off. Unless that is confirmed, the journal is put back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Cut {
     journal: PathBuf,
@@ -36,6 +37,7 @@ pub(super) struct Cut {
     at: u64,
     /// Of the first batch that is gone, if that can be told.
     sequence: Option<u64>,
+    is_confirmed: bool,
 }
 
 /// Refuses journals that are damaged, and cuts off the end of the newest one, if it makes no sense.
@@ -64,7 +66,8 @@ pub(super) fn prepare(folder: &Path) -> Result<Option<Cut>, StorageError> {
         return Ok(None);
     }
     cut(folder, &newest, whole.bytes).map_err(|source| at(&newest, source))?;
-    Ok(Some(Cut { journal: newest, at: whole.bytes, sequence: whole.next }))
+    let (at, sequence) = (whole.bytes, whole.next);
+    Ok(Some(Cut { journal: newest, at, sequence, is_confirmed: false }))
 }
 
 fn at(path: &Path, source: io::Error) -> StorageError {
@@ -99,7 +102,7 @@ fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(journals.into_iter().map(|(_, path)| path).collect())
 }
 
-/// The part of a journal that makes sense, and whether nothing but zeros is behind it.
+/// Reads what makes sense of a journal, and tells whether nothing but zeros is behind it.
 fn scan(journal: &Path, numbers: &mut Numbers) -> Result<(Whole, bool), StorageError> {
     let io = |source| at(journal, source);
     let mut file = File::open(journal).map_err(io)?;
@@ -123,8 +126,7 @@ fn cut(folder: &Path, journal: &Path, bytes: u64) -> io::Result<()> {
 
 impl Cut {
     /// The database was opened without the end, and its tables have batches up to that sequence number.
-    /// An error is a damage of what was synced: the caller has to close the database and to put the
-    /// journal back.
+    /// An error is a damage of what was synced.
     pub(super) fn check(&self, in_tables: Option<u64>) -> Result<(), StorageError> {
         if let (Some(sequence), Some(in_tables)) = (self.sequence, in_tables)
             && in_tables >= sequence
@@ -136,18 +138,27 @@ impl Cut {
         Ok(())
     }
 
-    /// Forgets what was cut.
-    pub(super) fn confirm(self) -> Result<(), StorageError> {
-        let kept = self.journal.with_extension(KEPT);
-        fs::remove_file(&kept).map_err(|source| at(&kept, source))?;
-        self.journal.parent().map_or(Ok(()), sync_folder)
+    /// What the cut is, if what it took was synced.
+    pub(super) fn as_damage(&self) -> StorageError {
+        let reason = "a batch is not whole, and the log does not have what it was".to_owned();
+        damaged(&self.journal, self.at, reason)
     }
 
-    /// The journal is again as it was.
-    pub(super) fn put_back(self) -> Result<(), StorageError> {
+    /// Forgets what was cut.
+    pub(super) fn confirm(mut self) -> Result<(), StorageError> {
         let kept = self.journal.with_extension(KEPT);
-        fs::rename(&kept, &self.journal).map_err(|source| at(&kept, source))?;
+        fs::remove_file(&kept).map_err(|source| at(&kept, source))?;
+        self.is_confirmed = true;
         self.journal.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if !self.is_confirmed {
+            // If it fails, the next opening does it.
+            fs::rename(self.journal.with_extension(KEPT), &self.journal).ok();
+        }
     }
 }
 

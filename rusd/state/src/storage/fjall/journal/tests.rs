@@ -183,20 +183,59 @@ fn damage_of_what_a_table_has_is_refused_and_stays() {
     }
 }
 
-#[test]
-fn a_cut_that_was_not_confirmed_is_made_again() {
-    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(4));
+/// A journal whose last batch is damaged.
+fn damaged_at_its_end(seed: u64) -> (Written, Vec<u8>) {
+    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(seed));
     let mut bytes = fs::read(written.journal()).unwrap();
     let last = used(&bytes) - 1;
     bytes[last] ^= 1;
     fs::write(written.journal(), &bytes).unwrap();
+    (written, bytes)
+}
+
+#[test]
+fn a_cut_that_was_not_confirmed_is_made_again() {
+    let (written, bytes) = damaged_at_its_end(4);
     let first = prepare(&written.image()).unwrap().unwrap();
     assert_eq!(fs::metadata(written.journal()).unwrap().len(), first.at);
+    let before = (first.at, first.sequence);
+    // The process is killed.
+    std::mem::forget(first);
     let second = prepare(&written.image()).unwrap().unwrap();
-    assert_eq!((first.at, first.sequence), (second.at, second.sequence));
-    second.put_back().unwrap();
+    assert_eq!(before, (second.at, second.sequence));
+    drop(second);
     assert_eq!(fs::read(written.journal()).unwrap(), bytes);
     assert_eq!(last_batch(&open(&written.image()).unwrap()), WRITTEN - 1);
+}
+
+/// The end was thrown away before anybody knew whether the log has what was in it.
+#[test]
+fn what_was_cut_is_kept_until_the_first_write() {
+    type Write = fn(&FjallBackend) -> Result<(), StorageError>;
+    let writes: [Write; 4] = [
+        |backend| backend.commit(&Batch::default()),
+        |backend| backend.put_row(Tree::Index, b"a", b"").map(drop),
+        |backend| backend.remove_row(Tree::Index, b"a").map(drop),
+        |backend| backend.clear(Tree::Index),
+    ];
+    for (write, seed) in writes.into_iter().zip(5..) {
+        let (written, bytes) = damaged_at_its_end(seed);
+        for _ in 0..2 {
+            let backend = open(&written.image()).unwrap();
+            assert_eq!(last_batch(&backend), WRITTEN - 1);
+            let damage = backend.left_out().unwrap().to_string();
+            assert!(damage.contains("0.jnl: damaged at byte "), "{damage}");
+            drop(backend);
+            assert_eq!(fs::read(written.journal()).unwrap(), bytes);
+        }
+        let backend = open(&written.image()).unwrap();
+        write(&backend).unwrap();
+        assert!(backend.left_out().is_none());
+        drop(backend);
+        let backend = open(&written.image()).unwrap();
+        assert!(backend.left_out().is_none());
+        assert_eq!(last_batch(&backend), WRITTEN - 1);
+    }
 }
 
 /// The trees that a batch writes to.
