@@ -297,9 +297,11 @@ fn flip_each_bit_of_the_numbers(image: &Path, journal: &str) -> (u32, u32) {
     let bytes = fs::read(&journal_path).unwrap();
     let begins = begins(&bytes);
     for (position, begin) in begins[..begins.len() - 1].iter().enumerate() {
-        for bit in 0..u64::BITS as usize {
+        for (byte, bit) in
+            (begin + 5..begin + 13).flat_map(|byte| (0..8).map(move |bit| (byte, bit)))
+        {
             let mut flipped = bytes.clone();
-            flipped[begin + 5 + bit / 8] ^= 1 << (bit % 8);
+            flipped[byte] ^= 1 << bit;
             fs::write(&journal_path, &flipped).unwrap();
             match prepare(image) {
                 Ok(cut) => {
@@ -308,7 +310,11 @@ fn flip_each_bit_of_the_numbers(image: &Path, journal: &str) -> (u32, u32) {
                     let opened = opened.path().join("opened");
                     copy(image, &opened);
                     let backend = open(&opened).unwrap();
-                    assert_eq!(last_batch(&backend), WRITTEN, "batch {position}, bit {bit}");
+                    assert_eq!(
+                        last_batch(&backend),
+                        WRITTEN,
+                        "batch {position}, bit {bit} of {byte}"
+                    );
                     backend.commit(&batch(WRITTEN + 1, 100)).unwrap();
                     drop(backend);
                     assert_eq!(last_batch(&open(&opened).unwrap()), WRITTEN + 1);
@@ -328,7 +334,8 @@ fn flip_each_bit_of_the_numbers(image: &Path, journal: &str) -> (u32, u32) {
 
 #[test]
 fn a_flipped_bit_of_a_number_is_refused_or_does_no_harm() {
-    let cases: [(bool, &[(Tree, u32)], &[&str]); 5] = [
+    type Case<'a> = (bool, &'a [(Tree, u32)], &'a [&'a str]);
+    let cases: [Case<'_>; 5] = [
         (false, &[], &["0.jnl", "1.jnl"]),
         (false, &[(Tree::KvRev, 3), (Tree::KvRev, 9)], &["0.jnl", "1.jnl"]),
         (true, &[], &["1.jnl"]),
