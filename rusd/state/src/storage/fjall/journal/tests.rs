@@ -399,3 +399,26 @@ fn numbers_that_a_clear_took_away_are_given_again() {
     let numbers: Vec<u64> = std::iter::from_fn(|| Some(reader.batch().ok()?.sequence)).collect();
     assert!(!numbers.is_sorted(), "{numbers:?}");
 }
+
+/// So much is written that fjall begins new journals and removes old ones: it is opened each time.
+#[test]
+fn journals_that_came_and_went_are_not_refused() {
+    const ROUNDS: u32 = 5;
+    const BATCHES: u32 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    for round in 0..ROUNDS {
+        let backend = open(folder.path()).unwrap();
+        for number in round * BATCHES + 1..=(round + 1) * BATCHES {
+            backend.commit(&batch(number, rng.random_range(1..1_500_000))).unwrap();
+            for row in 0..20_u32 {
+                backend.put_row(Tree::Index, &(number * 20 + row).to_be_bytes(), &[3; 99]).unwrap();
+            }
+            if number % 90 == 0 {
+                backend.clear(Tree::Index).unwrap();
+            }
+        }
+    }
+    assert_eq!(last_batch(&open(folder.path()).unwrap()), ROUNDS * BATCHES);
+    assert!(!folder.path().join("0.jnl").exists());
+}
