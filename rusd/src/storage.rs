@@ -157,12 +157,24 @@ impl Storage {
         let shelf = options.backend.kind().shelf(&engine_dir(data_dir))?;
         let generations = open_generations(&shelf, &wal)?;
         let backend = generations.current();
-        let state = StateMachine::open(backend, HistoryOptions::default(), options.state)?;
+        let to_state = Arc::clone(&backend);
+        let state = StateMachine::open(to_state, HistoryOptions::default(), options.state)?;
+        check_reach(&*backend, wal.first_index(), &state)?;
         if options.is_forced_new && matches!(origin, Origin::Log) {
             force_new_cluster(&mut wal, &state)?;
         }
         Ok(Storage { lock, wal, state, generations: Arc::new(generations) })
     }
+}
+
+/// What the engine left out when it was opened is a damage, if the log does not have it.
+pub(crate) fn check_reach(
+    backend: &dyn Backend,
+    log_first: Index,
+    state: &StateMachine,
+) -> Result<(), StorageError> {
+    let is_in_log = log_first.0 <= state.applied().0 + 1;
+    backend.left_out().filter(|_| !is_in_log).map_or(Ok(()), Err)
 }
 
 /// Makes a folder in the data directory, and the folders it is in. Their names survive a loss of
@@ -272,4 +284,34 @@ fn open_generations(shelf: &Arc<dyn Shelf>, wal: &Wal) -> Result<Generations, St
 /// Opens the engine of a member that is not running; `None` if it has none.
 pub(crate) fn open_engine_of(data_dir: &Path) -> Result<Option<Arc<dyn Backend>>, StorageError> {
     Generations::open_current_of(&engine_dir(data_dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, SeekFrom, Write};
+
+    use super::*;
+
+    /// What fjall's journal lost is a damage only if the log does not have it, and then that is said.
+    #[test]
+    fn what_an_engine_left_out_must_be_in_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let kind = BackendKind::Fjall.kind();
+        drop(kind.open(folder.path()).unwrap());
+        let journal = folder.path().join("0.jnl");
+        let mut file = fs::OpenOptions::new().write(true).open(&journal).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(b"not a batch").unwrap();
+        let before = fs::read(&journal).unwrap();
+
+        let backend = kind.open(folder.path()).unwrap();
+        let to_state = Arc::clone(&backend);
+        let state =
+            StateMachine::open(to_state, HistoryOptions::default(), Options::default()).unwrap();
+        check_reach(&*backend, Index(1), &state).unwrap();
+        let error = check_reach(&*backend, Index(2), &state).unwrap_err().to_string();
+        assert!(error.contains("0.jnl: damaged at byte 0: "), "{error}");
+        drop((backend, state));
+        assert_eq!(fs::read(&journal).unwrap(), before);
+    }
 }

@@ -13,7 +13,7 @@ use rusd_state::apply::ENTRIES_BATCHED_MAX;
 use rusd_state::storage::{Backend, HistoryOptions, StartFrom, verify as verify_engine};
 use rusd_state::{Options, StateMachine};
 
-use crate::storage::{OpenError, engine_dir, open_engine_of, wal_dir};
+use crate::storage::{OpenError, check_reach, engine_dir, open_engine_of, wal_dir};
 
 /// Bytes of log entries held at once.
 const ENTRIES_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -131,6 +131,7 @@ fn replay(
 ) -> Result<Verified, VerifyError> {
     let options = HistoryOptions { start_from, ..HistoryOptions::default() };
     let mut state = StateMachine::open(Arc::clone(backend), options, Options::default())?;
+    check_reach(&**backend, log.first_index(), &state)?;
     let (applied, _) = state.applied();
     let (first, last) = (log.first_index().0, log.last_index().0);
     if applied > last || first > applied + 1 {

@@ -1,4 +1,4 @@
-//! The fjall engine. The only file that names fjall.
+//! The fjall engine. No other file names fjall but those of this module.
 //!
 //! What is known of fjall 3 and dealt with here:
 //! - All trees share one journal; a batch is in it whole or not at all. Nothing of it is handed to the
@@ -10,8 +10,12 @@
 //! - After a failed write it refuses all others.
 //! - It does not open if its journal has lost a part of a value in what was written last, which a loss
 //!   of power may do to what was not synced: [`journal`] cuts that off.
+//! - It does not see a damage of a batch's number, nor where an older journal breaks off: [`journal`]
+//!   refuses both.
 
+mod batches;
 mod journal;
+mod numbers;
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -20,9 +24,11 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use parking_lot::Mutex;
 
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::StorageError;
+use crate::storage::fjall::journal::Cut;
 use crate::storage::pointer::sync_folder;
 use crate::storage::schema::Tree;
 use crate::storage::{Backend, Batch, Visit};
@@ -54,6 +60,8 @@ pub struct FjallBackend {
     trees: [Keyspace; Tree::ALL.len()],
     database: Database,
     folder: PathBuf,
+    /// Until the first write; put back after the database is closed.
+    cut: Mutex<Option<Cut>>,
 }
 
 impl std::fmt::Debug for FjallBackend {
@@ -66,17 +74,12 @@ impl FjallBackend {
     /// Opens or creates the database in `folder`. One process at a time: a second one gets
     /// [`StorageError::Locked`].
     pub fn open(folder: &Path, options: FjallOptions) -> Result<FjallBackend, StorageError> {
-        let cut = journal::cut_torn_end(folder)?;
-        let backend = Self::open_files(folder, options)?;
-        let Some(cut) = cut else { return Ok(backend) };
-        match cut.check(backend.sequence_in_tables()) {
-            Ok(()) => cut.confirm().map(|()| backend),
-            Err(damaged) => {
-                drop(backend);
-                cut.put_back()?;
-                Err(damaged)
-            }
-        }
+        let cut = journal::prepare(folder)?;
+        let mut backend = Self::open_files(folder, options)?;
+        let in_tables = backend.sequence_in_tables();
+        *backend.cut.get_mut() = cut;
+        let is_sound = backend.cut.get_mut().as_ref().map_or(Ok(()), |cut| cut.check(in_tables));
+        is_sound.map(|()| backend)
     }
 
     fn open_files(folder: &Path, options: FjallOptions) -> Result<FjallBackend, StorageError> {
@@ -97,10 +100,11 @@ impl FjallBackend {
             trees.push(database.keyspace(tree.name(), settings).map_err(engine)?);
         }
         let Ok(trees) = trees.try_into() else { unreachable!("one tree was opened for each") };
-        let backend = FjallBackend { trees, database, folder: folder.to_path_buf() };
+        let folder = folder.to_path_buf();
+        let backend = FjallBackend { trees, database, folder, cut: Mutex::new(None) };
         backend.sync()?;
-        sync_folder(&folder.join("keyspaces"))?;
-        sync_folder(folder)?;
+        sync_folder(&backend.folder.join("keyspaces"))?;
+        sync_folder(&backend.folder)?;
         Ok(backend)
     }
 
@@ -117,6 +121,16 @@ impl FjallBackend {
 
     fn tree(&self, tree: Tree) -> &Keyspace {
         &self.trees[tree.position()]
+    }
+
+    /// The tree, to be written to: from now on nobody wants back what was cut off.
+    fn tree_to_write(&self, tree: Tree) -> Result<&Keyspace, StorageError> {
+        self.confirm_cut()?;
+        Ok(self.tree(tree))
+    }
+
+    fn confirm_cut(&self) -> Result<(), StorageError> {
+        self.cut.lock().take().map_or(Ok(()), Cut::confirm)
     }
 }
 
@@ -159,6 +173,7 @@ impl Backend for FjallBackend {
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StorageError> {
+        self.confirm_cut()?;
         let mut writes = self.database.batch();
         for write in &batch.writes {
             let tree = self.tree(write.tree);
@@ -171,14 +186,14 @@ impl Backend for FjallBackend {
     }
 
     fn put_row(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<usize>, StorageError> {
-        let tree = self.tree(tree);
+        let tree = self.tree_to_write(tree)?;
         let replaced = tree.size_of(key).map_err(engine)?;
         tree.insert(key, value).map_err(engine)?;
         Ok(len_of(replaced))
     }
 
     fn remove_row(&self, tree: Tree, key: &[u8]) -> Result<Option<usize>, StorageError> {
-        let tree = self.tree(tree);
+        let tree = self.tree_to_write(tree)?;
         let removed = tree.size_of(key).map_err(engine)?;
         if removed.is_some() {
             tree.remove(key).map_err(engine)?;
@@ -187,7 +202,7 @@ impl Backend for FjallBackend {
     }
 
     fn clear(&self, tree: Tree) -> Result<(), StorageError> {
-        self.tree(tree).clear().map_err(engine)
+        self.tree_to_write(tree)?.clear().map_err(engine)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
@@ -198,6 +213,10 @@ impl Backend for FjallBackend {
 
     fn size_on_disk(&self) -> Result<u64, StorageError> {
         bytes_in(&self.folder)
+    }
+
+    fn left_out(&self) -> Option<StorageError> {
+        self.cut.lock().as_ref().map(Cut::as_damage)
     }
 }
 

@@ -103,4 +103,10 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// Bytes that the engine takes on disk (in memory, for an engine that has no disk).
     fn size_on_disk(&self) -> Result<u64, StorageError>;
+
+    /// The damage it is, unless the log has it, that the opening left out an end that made no sense.
+    /// Until the first write that end is kept.
+    fn left_out(&self) -> Option<StorageError> {
+        None
+    }
 }

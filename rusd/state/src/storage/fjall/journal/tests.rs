@@ -133,12 +133,13 @@ fn what_lost_sectors_that_were_not_synced_opens_with_all_that_was() {
 fn a_journal_that_makes_sense_to_its_end_is_left_alone() {
     let written = Written::new(&mut ChaCha8Rng::seed_from_u64(1));
     let before = fs::read(written.journal()).unwrap();
-    assert!(cut_torn_end(&written.image()).unwrap().is_none());
+    assert!(prepare(&written.image()).unwrap().is_none());
     assert_eq!(fs::read(written.journal()).unwrap(), before);
     assert_eq!(last_batch(&open(&written.image()).unwrap()), WRITTEN);
 }
 
-/// fjall's hash is of the parts of a batch: a sequence number has no protection of its own.
+/// fjall's hash is of the parts of a batch: a sequence number has no protection of its own, see
+/// `numbers`.
 #[test]
 fn each_flipped_byte_ends_what_is_whole_but_in_a_sequence_number() {
     let written = Written::new(&mut ChaCha8Rng::seed_from_u64(2));
@@ -148,7 +149,7 @@ fn each_flipped_byte_ends_what_is_whole_but_in_a_sequence_number() {
         let mut reader = BatchReader::new(bytes);
         let mut begins = vec![0];
         while reader.batch().is_ok() {
-            begins.push(usize::try_from(reader.position).unwrap());
+            begins.push(usize::try_from(reader.position()).unwrap());
         }
         begins
     };
@@ -182,18 +183,242 @@ fn damage_of_what_a_table_has_is_refused_and_stays() {
     }
 }
 
-#[test]
-fn a_cut_that_was_not_confirmed_is_made_again() {
-    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(4));
+/// A journal whose last batch is damaged.
+fn damaged_at_its_end(seed: u64) -> (Written, Vec<u8>) {
+    let written = Written::new(&mut ChaCha8Rng::seed_from_u64(seed));
     let mut bytes = fs::read(written.journal()).unwrap();
     let last = used(&bytes) - 1;
     bytes[last] ^= 1;
     fs::write(written.journal(), &bytes).unwrap();
-    let first = cut_torn_end(&written.image()).unwrap().unwrap();
+    (written, bytes)
+}
+
+#[test]
+fn a_cut_that_was_not_confirmed_is_made_again() {
+    let (written, bytes) = damaged_at_its_end(4);
+    let first = prepare(&written.image()).unwrap().unwrap();
     assert_eq!(fs::metadata(written.journal()).unwrap().len(), first.at);
-    let second = cut_torn_end(&written.image()).unwrap().unwrap();
-    assert_eq!((first.at, first.sequence), (second.at, second.sequence));
-    second.put_back().unwrap();
+    let before = (first.at, first.sequence);
+    // The process is killed.
+    std::mem::forget(first);
+    let second = prepare(&written.image()).unwrap().unwrap();
+    assert_eq!(before, (second.at, second.sequence));
+    drop(second);
     assert_eq!(fs::read(written.journal()).unwrap(), bytes);
     assert_eq!(last_batch(&open(&written.image()).unwrap()), WRITTEN - 1);
+}
+
+/// The end was thrown away before anybody knew whether the log has what was in it.
+#[test]
+fn what_was_cut_is_kept_until_the_first_write() {
+    type Write = fn(&FjallBackend) -> Result<(), StorageError>;
+    let writes: [Write; 4] = [
+        |backend| backend.commit(&Batch::default()),
+        |backend| backend.put_row(Tree::Index, b"a", b"").map(drop),
+        |backend| backend.remove_row(Tree::Index, b"a").map(drop),
+        |backend| backend.clear(Tree::Index),
+    ];
+    for (write, seed) in writes.into_iter().zip(5..) {
+        let (written, bytes) = damaged_at_its_end(seed);
+        for _ in 0..2 {
+            let backend = open(&written.image()).unwrap();
+            assert_eq!(last_batch(&backend), WRITTEN - 1);
+            let damage = backend.left_out().unwrap().to_string();
+            assert!(damage.contains("0.jnl: damaged at byte "), "{damage}");
+            drop(backend);
+            assert_eq!(fs::read(written.journal()).unwrap(), bytes);
+        }
+        let backend = open(&written.image()).unwrap();
+        write(&backend).unwrap();
+        assert!(backend.left_out().is_none());
+        drop(backend);
+        let backend = open(&written.image()).unwrap();
+        assert!(backend.left_out().is_none());
+        assert_eq!(last_batch(&backend), WRITTEN - 1);
+    }
+}
+
+/// The trees that a batch writes to.
+const TREES: [Tree; 3] = [Tree::Kv, Tree::KvRev, Tree::Meta];
+
+/// A folder whose journals are 0 and 1. 0 has batches up to `SYNCED`, and 1 those up to `WRITTEN`. Of the
+/// trees and batches given, a table is made when they are written. If the first journal is to be gone, all
+/// that it had is in tables.
+fn two_journals(folder: &Path, is_first_gone: bool, tables: &[(Tree, u32)]) {
+    let [first, second] = ["0.jnl", "1.jnl"].map(|name| folder.join(name));
+    let mut backend = open(folder).unwrap();
+    for number in 1..=WRITTEN {
+        backend.commit(&batch(number, 200)).unwrap();
+        for (tree, _) in tables.iter().filter(|(_, at)| *at == number) {
+            backend.tree(*tree).rotate_memtable_and_wait().unwrap();
+        }
+        if number == SYNCED && is_first_gone {
+            for tree in TREES {
+                backend.tree(tree).rotate_memtable_and_wait().unwrap();
+            }
+            drop(backend);
+            fs::remove_file(&first).unwrap();
+            File::create(&second).unwrap();
+            backend = open(folder).unwrap();
+        }
+    }
+    drop(backend);
+    if !is_first_gone {
+        let bytes = fs::read(&first).unwrap();
+        let begins = begins(&bytes);
+        let first_bytes = begins[begins.len() - 1 - usize::try_from(WRITTEN - SYNCED).unwrap()];
+        fs::write(&first, &bytes[..first_bytes]).unwrap();
+        fs::write(&second, &bytes[first_bytes..used(&bytes)]).unwrap();
+    }
+}
+
+/// What is in a copy of a folder.
+fn last_batch_of_copy(image: &Path) -> u32 {
+    let opened = tempfile::tempdir().unwrap();
+    copy(image, &opened.path().join("opened"));
+    last_batch(&open(&opened.path().join("opened")).unwrap())
+}
+
+/// Where the batches of a journal begin, and its end.
+fn begins(bytes: &[u8]) -> Vec<usize> {
+    let mut reader = BatchReader::new(bytes);
+    let mut begins = vec![0];
+    while reader.batch().is_ok() {
+        begins.push(usize::try_from(reader.position()).unwrap());
+    }
+    begins
+}
+
+/// A flipped bit of a number made fjall pass over the batch's rows in a tree that has a table. Gives how
+/// many flips are refused and how many do no harm.
+fn flip_each_bit_of_the_numbers(image: &Path, journal: &str) -> (u32, u32) {
+    let (mut refused, mut harmless) = (0, 0);
+    let journal_path = image.join(journal);
+    let bytes = fs::read(&journal_path).unwrap();
+    let begins = begins(&bytes);
+    for (position, begin) in begins[..begins.len() - 1].iter().enumerate() {
+        for (byte, bit) in
+            (begin + 5..begin + 13).flat_map(|byte| (0..8).map(move |bit| (byte, bit)))
+        {
+            let mut flipped = bytes.clone();
+            flipped[byte] ^= 1 << bit;
+            fs::write(&journal_path, &flipped).unwrap();
+            match prepare(image) {
+                Ok(cut) => {
+                    assert!(cut.is_none());
+                    let opened = tempfile::tempdir().unwrap();
+                    let opened = opened.path().join("opened");
+                    copy(image, &opened);
+                    let backend = open(&opened).unwrap();
+                    assert_eq!(
+                        last_batch(&backend),
+                        WRITTEN,
+                        "batch {position}, bit {bit} of {byte}"
+                    );
+                    backend.commit(&batch(WRITTEN + 1, 100)).unwrap();
+                    drop(backend);
+                    assert_eq!(last_batch(&open(&opened).unwrap()), WRITTEN + 1);
+                    harmless += 1;
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains("jnl: damaged at byte "), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    fs::write(&journal_path, &bytes).unwrap();
+    (refused, harmless)
+}
+
+#[test]
+fn a_flipped_bit_of_a_number_is_refused_or_does_no_harm() {
+    type Case<'a> = (bool, &'a [(Tree, u32)], &'a [&'a str]);
+    let cases: [Case<'_>; 5] = [
+        (false, &[], &["0.jnl", "1.jnl"]),
+        (false, &[(Tree::KvRev, 3), (Tree::KvRev, 9)], &["0.jnl", "1.jnl"]),
+        (true, &[], &["1.jnl"]),
+        (true, &[(Tree::KvRev, 8)], &["1.jnl"]),
+        (true, &TREES.map(|tree| (tree, WRITTEN)), &["1.jnl"]),
+    ];
+    for (is_first_gone, tables, journals) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        two_journals(&image, is_first_gone, tables);
+        assert_eq!(last_batch_of_copy(&image), WRITTEN);
+        for journal in journals {
+            let (refused, harmless) = flip_each_bit_of_the_numbers(&image, journal);
+            let flips = begins(&fs::read(image.join(journal)).unwrap()).len() - 1;
+            assert_eq!(refused + harmless, u32::try_from(flips).unwrap() * u64::BITS);
+        }
+    }
+}
+
+/// fjall drops what follows a damage in a journal that is not the newest.
+#[test]
+fn a_damage_in_an_older_journal_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    two_journals(&image, false, &[]);
+    let bytes = fs::read(image.join("0.jnl")).unwrap();
+    let begins = begins(&bytes);
+    for at in 0..begins[begins.len() - 1] {
+        let batch = begins.partition_point(|begin| *begin <= at) - 1;
+        if (5..13).contains(&(at - begins[batch])) {
+            continue;
+        }
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x10;
+        fs::write(image.join("0.jnl"), &flipped).unwrap();
+        let error = open(&image).unwrap_err().to_string();
+        let place = format!("0.jnl: damaged at byte {}: ", begins[batch]);
+        assert!(error.contains(&place), "{error}");
+    }
+    fs::write(image.join("0.jnl"), &bytes).unwrap();
+    assert_eq!(last_batch(&open(&image).unwrap()), WRITTEN);
+}
+
+/// A clear takes its tree's numbers away, and has one itself that no row has: what is written after the next
+/// opening may have numbers that the journal has already.
+#[test]
+fn numbers_that_a_clear_took_away_are_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let backend = open(folder.path()).unwrap();
+        backend.commit(&batch(round + 1, 10)).unwrap();
+        for number in 0..20_u32 {
+            backend.put_row(Tree::Index, &number.to_be_bytes(), b"").unwrap();
+        }
+        backend.clear(Tree::Index).unwrap();
+        backend.clear(Tree::Lease).unwrap();
+        drop(backend);
+        assert_eq!(last_batch(&open(folder.path()).unwrap()), round + 1);
+    }
+    let mut reader = BatchReader::new(File::open(folder.path().join("0.jnl")).unwrap());
+    let numbers: Vec<u64> = std::iter::from_fn(|| Some(reader.batch().ok()?.sequence)).collect();
+    assert!(!numbers.is_sorted(), "{numbers:?}");
+}
+
+/// So much is written that fjall begins new journals and removes old ones: it is opened each time.
+#[test]
+fn journals_that_came_and_went_are_not_refused() {
+    const ROUNDS: u32 = 5;
+    const BATCHES: u32 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    for round in 0..ROUNDS {
+        let backend = open(folder.path()).unwrap();
+        for number in round * BATCHES + 1..=(round + 1) * BATCHES {
+            backend.commit(&batch(number, rng.random_range(1..1_500_000))).unwrap();
+            for row in 0..20_u32 {
+                backend.put_row(Tree::Index, &(number * 20 + row).to_be_bytes(), &[3; 99]).unwrap();
+            }
+            if number % 90 == 0 {
+                backend.clear(Tree::Index).unwrap();
+            }
+        }
+    }
+    assert_eq!(last_batch(&open(folder.path()).unwrap()), ROUNDS * BATCHES);
+    assert!(!folder.path().join("0.jnl").exists());
 }
