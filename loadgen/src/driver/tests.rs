@@ -14,7 +14,8 @@ const TEXT: &str = "duration = \"1s\"\nclients = 3\nkeys = { count = 9 }\nmix = 
 
 const TRACE: &str = "pacing = { mode = \"trace\", file = \"t\" }\n";
 
-fn shared() -> Shared {
+/// What the threads of a run share, when nobody records.
+pub(super) fn shared() -> Shared {
     Shared {
         clock: Clock::start(),
         recorder: Recorder::off(),

@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::LocalSet;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::clock::Clock;
 use crate::cluster::roster;
+use crate::driver::tests::shared;
 use crate::driver::{lane, route};
 use crate::generator::Seen;
 use crate::keys::KeySpace;
 use crate::pacing::{Share, Timetable};
-use crate::recorder::Recorder;
-use crate::stats::Stats;
 use crate::wire::null;
 use crate::workload::Workload;
 
@@ -38,16 +36,8 @@ async fn watch(due_s: &[u64], lanes: usize, clients: usize, see: impl AsyncFnOnc
     let second = Duration::from_secs(1);
     let times = due_s.iter().map(|due_s| due_s * nanos(second)).collect();
     let timetable = Timetable::new(&workload.pacing, times, second, 0, Share::WHOLE, 1);
-    let shared = Shared {
-        clock: Clock::start(),
-        recorder: Recorder::off(),
-        stats: Arc::new(Stats::default()),
-        request_timeout: Duration::from_secs(5),
-        overflow: Overflow::Wait,
-        stop: CancellationToken::new(),
-    };
     let clients = (0..clients).map(client).collect();
-    let crew = Crew::new(shared, 0, lanes, clients, Source::Load(timetable));
+    let crew = Crew::new(shared(), 0, lanes, clients, Source::Load(timetable));
     let crew = Rc::new(RefCell::new(crew));
     let seeing = async {
         for lane in 0..lanes {
