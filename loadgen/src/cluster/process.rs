@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+#[cfg(target_os = "linux")]
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use tokio::sync::watch;
-
-use crate::stats::approximate;
 
 /// Name of the hidden verb that becomes a member.
 pub const GUARD_VERB: &str = "become-member";
@@ -65,9 +67,10 @@ impl Process {
         self.exit.clone()
     }
 
-    /// CPU seconds that it has used; `None` where the system does not tell.
+    /// CPU seconds that its threads have used, also those that ended; `None` where the system does
+    /// not tell.
     pub fn cpu_seconds(&self) -> Option<f64> {
-        cpu_seconds(&std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?)
+        cpu_seconds(self.pid)
     }
 
     /// Ends it at once and waits until it is gone. `Some` is the status of a process that had
@@ -128,15 +131,17 @@ fn watched(mut command: Command) -> io::Result<Process> {
     Ok(Process { pid, exit })
 }
 
-/// User and system time from the text of `/proc/<pid>/stat`, which counts in hundredths of a
-/// second on every Linux.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    // The name in parentheses may hold anything, so fields are counted after it.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_ascii_whitespace().skip(11).take(2);
-    let user: u64 = times.next()?.parse().ok()?;
-    let system: u64 = times.next()?.parse().ok()?;
-    Some(approximate(user + system) / 100.0)
+/// By the clock of a process, which counts nanoseconds: `/proc/<pid>/stat` counts in hundredths of a
+/// second.
+#[cfg(target_os = "linux")]
+fn cpu_seconds(pid: Pid) -> Option<f64> {
+    let used = clock_gettime(ClockId::pid_cpu_clock_id(pid).ok()?).ok()?;
+    Some(Duration::from(used).as_secs_f64())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cpu_seconds(_: Pid) -> Option<f64> {
+    None
 }
 
 #[cfg(all(target_os = "linux", not(test)))]
@@ -203,10 +208,16 @@ mod tests {
         assert_eq!(status.and_then(|status| status.code()), Some(7));
     }
 
-    #[test]
-    fn cpu_time_is_found_after_any_name() {
-        let stat = "77 (a (b) c) S 1 77 77 0 -1 4194560 9 0 0 0 150 75 0 0 20 0 8 0 1 2 3";
-        assert_eq!(cpu_seconds(stat), Some(2.25));
-        assert_eq!(cpu_seconds("garbage"), None);
+    #[tokio::test]
+    async fn a_process_that_works_uses_cpu_time() {
+        let busy = started("while :; do :; done");
+        let before = busy.cpu_seconds().unwrap();
+        // A turn of its loop is enough, whenever it comes.
+        while busy.cpu_seconds().unwrap() <= before {
+            tokio::task::yield_now().await;
+        }
+        let pid = busy.pid;
+        busy.kill().await.unwrap();
+        assert_eq!(cpu_seconds(pid), None, "it is gone");
     }
 }

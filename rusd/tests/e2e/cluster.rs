@@ -1,17 +1,16 @@
 //! Three members in this process.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 
 use rusd::config::{self, Invocation};
 use rusd::server::Server;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// A URL whose port was free a moment ago.
+use crate::process::free_port;
+
 fn local_url() -> String {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    format!("http://{address}")
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 /// A cluster of three; stopped when dropped.

@@ -1,10 +1,15 @@
 //! Starts and stops a member.
 
+use std::collections::hash_map::RandomState;
 use std::fmt::Display;
+use std::hash::BuildHasher as _;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
@@ -54,9 +59,23 @@ pub(crate) struct Member {
     flags: Vec<String>,
 }
 
-/// A port that was free a moment ago.
+/// Ports to choose from: below those that the system takes for outgoing connections, one of which
+/// could be taken while a member is not yet there, and below those of the project's tools.
+const PORTS: Range<u16> = 8_000..14_000;
+
+/// The next port to look at; begun where other processes seldom do.
+static NEXT_PORT: LazyLock<AtomicU64> =
+    LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(std::process::id()) >> 1));
+
+/// A port that was free a moment ago, and that nobody else in this process is given.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::iter::repeat_with(|| {
+        let step = NEXT_PORT.fetch_add(1, Ordering::Relaxed) % u64::from(PORTS.end - PORTS.start);
+        PORTS.start + u16::try_from(step).unwrap()
+    })
+    .take(PORTS.len())
+    .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    .expect("a port is free")
 }
 
 /// Which URLs are secured.
@@ -266,10 +285,12 @@ fn started(
         .spawn()
         .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("ready to serve client requests") {
-        line.clear();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the member ended before it was ready");
+    let mut told = String::new();
+    let mut line = 0;
+    while !told[line..].contains("ready to serve client requests") {
+        line = told.len();
+        let read = log.read_line(&mut told).unwrap();
+        assert_ne!(read, 0, "the member ended before it was ready:\n{told}");
     }
     (child, log)
 }

@@ -1,14 +1,21 @@
 //! Whether a comparison finds what is there, and nothing else.
 //!
 //! Both sides are one executable, which can have planted bugs: on one side it has none, or takes a
-//! tenth more CPU time than it needs.
+//! tenth more CPU time than it needs. With itself everything is compared, as `loadgen compare` does
+//! unless it is told otherwise; with the slower one what it is about, CPU time.
+//!
+//! The servers have a CPU of their own. What an operation takes depends on how many share a sync, and
+//! on where threads wake up; with all of it on the CPUs of the generator too, it varies about twice
+//! as much from run to run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use super::{Args, Compared, Comparison, compare};
 use crate::bite::{PLANT_VARIABLE, build_broken};
@@ -34,18 +41,29 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let binaries = build_broken(&Binaries::release()?)?;
     let out = workspace::target().join("compare-itself");
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let slower = slower(binaries.server(), &out)?;
-    let side = |server: &Path| format!("rusd={}", server.display());
-    let (same, slower) = (side(binaries.server()), side(&slower));
+    let cpu = leave_a_cpu()?;
+    let side = |name: &str, plant: &str| {
+        let path = out.join(name);
+        let server = binaries.server().display();
+        let text = format!("#!/bin/sh\n{plant} exec taskset -c {cpu} '{server}' \"$@\"\n");
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        anyhow::Ok(format!("rusd={}", path.display()))
+    };
+    let same = side("same-rusd", "")?;
+    let slower = side("slower-rusd", &format!("{PLANT_VARIABLE}=slower"))?;
     let mut tries = Vec::new();
     for seed in 1..=args.tries {
-        let try_with = |other: &str| {
+        let try_with = |other: &str, metrics: &[&str]| {
             compare(&binaries, (&same, other), Path::new(WORKLOAD), &out, |command| {
                 command.args(["--rounds", &args.rounds.to_string(), "--duration", &args.duration]);
-                command.args(["--seed", &seed.to_string()]).env_remove(PLANT_VARIABLE);
+                command.args(["--seed", &seed.to_string()]).args(metrics);
+                command.env_remove(PLANT_VARIABLE);
             })
         };
-        let made = Try { seed, with_itself: try_with(&same)?, with_slower: try_with(&slower)? };
+        let with_itself = try_with(&same, &[])?;
+        let with_slower = try_with(&slower, &["--metrics", "cpu"])?;
+        let made = Try { seed, with_itself, with_slower };
         report::progress(&made.cells().join(" | "));
         tries.push(made);
     }
@@ -59,13 +77,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A program that becomes the server, with the bug that makes it slower.
-fn slower(server: &Path, folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("slower-rusd");
-    let text = format!("#!/bin/sh\n{PLANT_VARIABLE}=slower exec '{}' \"$@\"\n", server.display());
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(path)
+/// Goes away from one CPU, and whatever we start with us, for the servers to have it: its number.
+fn leave_a_cpu() -> Result<usize> {
+    let us = Pid::from_raw(0);
+    let mut cpus = sched_getaffinity(us)?;
+    let left = (0..CpuSet::count()).find(|cpu| cpus.is_set(*cpu) == Ok(true));
+    let left = left.context("no CPU to run on")?;
+    cpus.unset(left)?;
+    sched_setaffinity(us, &cpus).context("one CPU for the servers, and none for the others")?;
+    Ok(left)
 }
 
 impl Try {
@@ -107,9 +127,9 @@ fn summary(args: &Args, commit: &str, tries: &[Try]) -> (Vec<String>, bool) {
         lines.push(format!(
             "`cargo xtask compare --itself`, commit {commit}: `loadgen compare` of one executable, \
              {}, with itself, and with itself when a thread of its own takes a tenth more CPU time \
-             (a planted bug), by turns. {WORKLOAD} for {} a run, {} pairs of runs; all numbers of a \
-             comparison together at {:.0} % confidence; what differs by less than {:.0} % does not \
-             count.",
+             (a planted bug), by turns. {WORKLOAD} for {} a run, {} pairs of runs; the servers have a \
+             CPU of their own. All numbers of a comparison together at {:.0} % confidence; what \
+             differs by less than {:.0} % does not count.",
             first.a_system,
             args.duration,
             first.pairs,
@@ -117,7 +137,11 @@ fn summary(args: &Args, commit: &str, tries: &[Try]) -> (Vec<String>, bool) {
             first.margin * 100.0,
         ));
         let names: Vec<&str> = first.metrics.iter().map(|it| it.metric.as_str()).collect();
-        lines.push(format!("Compared: {}.", names.join(", ")));
+        lines.push(format!(
+            "Compared with itself: {}; with the slower one: CPU time. Where more of it is taken, more \
+             operations wait and share a sync, so the ratio is below 1.1.",
+            names.join(", ")
+        ));
     }
     lines.push(String::new());
     lines.push(format!("With itself: no difference in {alike} of {} tries.", tries.len()));

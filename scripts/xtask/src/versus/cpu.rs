@@ -1,11 +1,11 @@
 //! CPU time of a server, and when it has done its work.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::{SysconfVar, sysconf};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
 use crate::server::{Server, System};
 
@@ -100,32 +100,16 @@ fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::trim)
 }
 
-/// What a process has used: field 14 (user) and 15 (system) of `/proc/PID/stat`, of all threads, dead
-/// ones included.
+/// What a process has used, of all threads, dead ones included.
 pub(crate) fn process_seconds(pid: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("the server is gone")?;
-    let ticks = ticks(&text).context("an unknown form of /proc/PID/stat")?;
-    let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;
-    Ok(f64::from(u32::try_from(ticks)?) / f64::from(i32::try_from(per_second)?))
-}
-
-fn ticks(stat: &str) -> Option<u64> {
-    // The second field is the name in parentheses, and may hold spaces.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(field(14)? + field(15)?)
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?));
+    let used = clock.and_then(clock_gettime).context("the server is gone")?;
+    Ok(Duration::from(used).as_secs_f64())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_found_behind_any_name() {
-        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 8 0 1 2 3";
-        assert_eq!(ticks(stat), Some(300));
-        assert_eq!(ticks("7 (etcd"), None);
-    }
 
     #[test]
     fn a_metric_is_found_by_its_whole_name() {
