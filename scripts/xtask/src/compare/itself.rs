@@ -5,8 +5,7 @@
 //! unless it is told otherwise; with the slower one what it is about, CPU time.
 //!
 //! The servers have a CPU of their own. What an operation takes depends on how many share a sync, and
-//! on where threads wake up; with all of it on the CPUs of the generator too, it varies about twice
-//! as much from run to run.
+//! on where threads wake up; with the generator on the same CPUs it varies more from run to run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -138,8 +137,8 @@ fn summary(args: &Args, commit: &str, tries: &[Try]) -> (Vec<String>, bool) {
         ));
         let names: Vec<&str> = first.metrics.iter().map(|it| it.metric.as_str()).collect();
         lines.push(format!(
-            "Compared with itself: {}; with the slower one: CPU time. Where more of it is taken, more \
-             operations wait and share a sync, so the ratio is below 1.1.",
+            "Compared with itself: {}; with the slower one: CPU time. The thread takes a tenth, \
+             and what the other threads take beside it may be less: the ratio can be below 1.1.",
             names.join(", ")
         ));
     }
