@@ -136,6 +136,32 @@ fn a_lost_block_a_lost_lease_and_a_stale_image_are_found() {
     }
 }
 
+/// What a start reads of history has no gap: it once took an engine that had lost a block for whole,
+/// and served what was left.
+#[test]
+fn a_start_refuses_history_with_a_gap() {
+    // Of what is folded the images have what is needed.
+    for (start_from, first_read) in [(StartFrom::History, 0), (StartFrom::Images, 31)] {
+        let is_refused = |block: &[u8]| {
+            let backend = store();
+            backend.remove_row(Tree::KvRev, block).unwrap();
+            let options = HistoryOptions { start_from, ..HistoryOptions::default() };
+            let (_, recovered) = History::open(backend, options).unwrap();
+            let refused = recovered.replay(&mut |_| {}).err().map(|error| error.to_string());
+            let is_named = |text: &String| {
+                text.starts_with("tree kv_rev, key revision ")
+                    && (text.contains("expected operation 0 of") || text.contains("ends at"))
+            };
+            assert!(refused.iter().all(is_named), "{refused:?}");
+            refused.is_some()
+        };
+        for (block, _) in keys(&store(), Tree::KvRev) {
+            let main = i64::from_be_bytes(block[..].try_into().unwrap());
+            assert_eq!(is_refused(&block), main >= first_read, "{start_from:?}, block {main}");
+        }
+    }
+}
+
 #[test]
 fn an_image_that_is_lost_is_made_again() {
     for lost in [Tree::Index, Tree::Kv] {

@@ -33,6 +33,7 @@ mod pins;
 mod pointer;
 mod recovery;
 mod schema;
+mod sequence;
 mod shelf;
 mod sled;
 mod tally;

@@ -23,6 +23,7 @@ use crate::storage::fold;
 use crate::storage::history::{HistoryOptions, StartFrom};
 use crate::storage::keycode;
 use crate::storage::schema::{self, FORMAT_VERSION, MetaKey, Tree};
+use crate::storage::sequence::Sequence;
 use crate::storage::tally::Tally;
 use crate::storage::write_behind::Position;
 
@@ -285,7 +286,7 @@ impl Recovered {
     }
 
     /// Tells everything that is known about keys; see [`Replayed`] for the order. Nothing may be
-    /// flushed, folded or compacted before it is over.
+    /// flushed, folded or compacted before it is over. What is read of history must be whole.
     pub fn replay(&self, visit: &mut dyn FnMut(Replayed)) -> Result<(), StorageError> {
         let are_images_read = match self.start_from {
             StartFrom::Images => true,
@@ -328,16 +329,19 @@ impl Recovered {
         from_main: i64,
         visit: &mut dyn FnMut(Replayed),
     ) -> Result<(), StorageError> {
+        let mut sequence = Sequence::of(self.position(), from_main);
         blocks::scan_from(&*self.backend, from_main, &mut |key, value| {
             let block = ReadBlock::open(key, &value)?;
             for entry in block.entries() {
                 let entry = entry?;
                 if entry.revision.main >= from_main {
+                    sequence.take(entry.revision)?;
                     visit(Replayed::Entry(entry.detached().to_history()?));
                 }
             }
             Ok(ControlFlow::Continue(()))
-        })
+        })?;
+        sequence.end()
     }
 }
 

@@ -24,13 +24,11 @@ use crate::storage::fold::{self, IndexEntry};
 use crate::storage::keycode;
 use crate::storage::recovery::{self, Recovered, Rows};
 use crate::storage::schema::{self, MetaKey, Tree};
+use crate::storage::sequence::Sequence;
 use crate::storage::tally::entry_bytes;
 
 /// Findings that a report keeps; more are only counted.
 const FINDINGS_KEPT_MAX: usize = 100;
-
-/// The first revision that a write can have.
-const WRITE_REVISION_MIN: i64 = 2;
 
 /// What was checked, and what was found.
 #[must_use = "what is wrong stands in `findings`"]
@@ -145,7 +143,7 @@ impl KeyFacts {
 
 /// Where the check of history stands.
 struct Cursor {
-    last: Option<Revision>,
+    sequence: Sequence,
     /// A block could not be read, so the next gap is no finding of its own.
     is_torn: bool,
 }
@@ -153,7 +151,8 @@ struct Cursor {
 impl Verifier<'_> {
     fn check_history(&mut self) -> Result<(), StorageError> {
         let backend = self.backend;
-        let mut cursor = Cursor { last: None, is_torn: false };
+        let sequence = Sequence::of(self.recovered.position(), 0);
+        let mut cursor = Cursor { sequence, is_torn: false };
         let mut bytes = 0;
         backend.scan(Tree::KvRev, &[], &mut |key, value| {
             self.report.blocks += 1;
@@ -170,13 +169,10 @@ impl Verifier<'_> {
             self.check_tally(MetaKey::HistoryEntries, said.count, entries);
             self.check_tally(MetaKey::HistoryBytes, said.bytes, bytes);
         }
-        let last = cursor.last.map_or(WRITE_REVISION_MIN - 1, |last| last.main);
-        // A snapshot of etcd's may have nothing left of what was compacted.
-        let is_compacted = self.recovered.revision == self.recovered.compact_revision;
-        if last != self.recovered.revision && !is_compacted && !cursor.is_torn {
-            let reason = format!("history ends at {last}");
-            let key = keycode::main_key(self.recovered.revision);
-            self.report.find(StorageError::corrupt(Tree::KvRev, &key, reason));
+        if !cursor.is_torn
+            && let Err(finding) = cursor.sequence.end()
+        {
+            self.report.find(finding);
         }
         self.report.live_keys = count(self.keys.values().filter(|key| key.is_alive()).count());
         Ok(())
@@ -197,47 +193,22 @@ impl Verifier<'_> {
     ) -> Result<(), StorageError> {
         let block = ReadBlock::open(key, value)?;
         let corrupt = |reason: String| StorageError::corrupt(Tree::KvRev, key, reason);
-        if let Some(last) = cursor.last.filter(|last| block.main <= last.main) {
+        if let Some(last) = cursor.sequence.last().filter(|last| block.main <= last.main) {
             return Err(corrupt(format!("the block before it reaches to {}", last.main)));
         }
         let mut entries = 0;
         for entry in block.entries() {
             let entry = entry?;
             entries += 1;
-            self.check_order(&entry, cursor);
-            cursor.last = Some(entry.revision);
+            if std::mem::take(&mut cursor.is_torn) {
+                cursor.sequence.skip_to(entry.revision);
+            } else if let Err(finding) = cursor.sequence.take(entry.revision) {
+                self.report.find(finding);
+            }
             self.check_entry(&entry)?;
         }
         self.report.entries += entries;
         if entries == 0 { Err(corrupt("an empty block".into())) } else { Ok(()) }
-    }
-
-    /// After the compact revision there is no gap between revisions. Of that one itself, we keep all
-    /// operations, and etcd, whose snapshot this may come from, those that were not overwritten.
-    fn check_order(&mut self, entry: &RawEntry, cursor: &mut Cursor) {
-        let Revision { main, sub } = entry.revision;
-        let whole_from = (self.recovered.compact_revision + 1).max(WRITE_REVISION_MIN);
-        let is_torn = std::mem::take(&mut cursor.is_torn);
-        if main < whole_from || is_torn {
-            return;
-        }
-        let expected = match cursor.last {
-            Some(last) if last.main == main => Revision { main, sub: last.sub + 1 },
-            Some(last) => Revision::first_of(whole_from.max(last.main + 1)),
-            None => Revision::first_of(whole_from),
-        };
-        let key = keycode::main_key(main);
-        if entry.revision != expected {
-            let reason = format!(
-                "found operation {sub}, expected operation {} of revision {}",
-                expected.sub, expected.main
-            );
-            self.report.find(StorageError::corrupt(Tree::KvRev, &key, reason));
-        }
-        if main > self.recovered.revision {
-            let reason = format!("beyond the store's revision {}", self.recovered.revision);
-            self.report.find(StorageError::corrupt(Tree::KvRev, &key, reason));
-        }
     }
 
     fn check_entry(&mut self, entry: &RawEntry) -> Result<(), StorageError> {
