@@ -137,6 +137,7 @@ impl Engine {
     /// Flushes until the last bell is dropped, and then once more.
     pub fn run(mut self) -> Result<(), StorageError> {
         let outcome = self.flush_until_stopped();
+        let outcome = outcome.map_err(|error| self.generations.located(error));
         self.stopped.store(true, Ordering::Release);
         self.flushed.1.notify_all();
         outcome

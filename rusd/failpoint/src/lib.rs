@@ -12,10 +12,22 @@
 //!     DELETE /NAME             nothing more
 //! ```
 //!
-//! The code names a place by one call: [`hit`], or [`failed`] where it can fail. Without the feature
-//! `enabled`, which no default build has, these are nothing, and no name can be set.
+//! The code names a place by one call: [`hit`], or [`io`] before a write, and before each step of several
+//! that belong together. There the process can be made to end, and the write to fail:
+//!
+//! ```text
+//!   return("EIO")             each write fails as on a disk that is damaged
+//!   return("ENOSPC")          or that is full; any other reason is told as it stands
+//!   1*return("EIO")           only the next one fails
+//!   3*off->return("EIO")      three steps go well, the fourth fails and all after it
+//!   3*off->panic              and the process ends before the fourth
+//! ```
+//!
+//! Without the feature `enabled`, which no default build has, these are nothing, and no name can be set.
 //!
 //! Left out: gofail's `break`, which starts a debugger.
+
+use std::io;
 
 #[cfg(feature = "enabled")]
 mod http;
@@ -25,7 +37,7 @@ mod registry;
 mod terms;
 
 /// Every place: etcd's names where it has the place too, and ours after them.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 42] = [
     "raftBeforeLeaderSend",
     "raftBeforeSave",
     "raftAfterSave",
@@ -56,10 +68,32 @@ pub const NAMES: [&str; 31] = [
     "compactAfterSetFinishedCompact",
     "defragBeforeCopy",
     "defragBeforeRename",
-    // The write or the sync of the log fails, of the engine fails, of the images.
+    // A generation of the engine is begun, for a copy or for the state of another member; a part of the
+    // copy is written.
+    "defragOpenFileError",
+    "defragdbFail",
+    // Records are written to the log, or synced.
     "walWriteError",
     "walSyncError",
+    // A segment is ended and the next begun: cut, sync, create, write, sync, rename, sync of the folder.
+    "walCutStep",
+    // A segment is removed: delete, sync of the folder.
+    "walReleaseStep",
+    // A piece of the next segment is filled with zeros.
+    "walPrepareStep",
+    // History is written to the engine; a row of the images; how far they are.
     "engineCommitError",
+    "foldRow",
+    "foldFinish",
+    // A small file beside the engine (CURRENT, INCOMING) is replaced: write, sync, rename, sync of the
+    // folder; or removed: delete, sync of the folder.
+    "pointerStep",
+    // The state of another member is written: each chunk; the small records, a sync, how far it goes, a
+    // sync.
+    "importStep",
+    // The state is read: a chunk for another member; a part of a file for a client.
+    "exportChunk",
+    "exportFile",
 ];
 
 /// Does what was set for the place of this name: waits, or ends the process at once.
@@ -74,17 +108,27 @@ pub fn hit(name: &'static str) {
 #[inline]
 pub const fn hit(_name: &'static str) {}
 
-/// The same at a place that can fail: the reason, if `return("REASON")` was set.
+/// The same at a place that can fail: with what `return("REASON")` says.
 #[cfg(feature = "enabled")]
-pub fn failed(name: &'static str) -> Option<String> {
-    registry::evaluate(name)
+pub fn io(name: &'static str) -> io::Result<()> {
+    registry::evaluate(name).map_or(Ok(()), |reason| Err(error(reason)))
 }
 
 /// Nothing: this build has no failpoints.
 #[cfg(not(feature = "enabled"))]
 #[inline]
-pub const fn failed(_name: &'static str) -> Option<String> {
-    None
+pub const fn io(_name: &'static str) -> io::Result<()> {
+    Ok(())
+}
+
+/// The system's error, if the reason names one. The numbers are Linux's.
+#[cfg(feature = "enabled")]
+fn error(reason: String) -> io::Error {
+    match reason.as_str() {
+        "EIO" => io::Error::from_raw_os_error(5),
+        "ENOSPC" => io::Error::from_raw_os_error(28),
+        _ => io::Error::other(reason),
+    }
 }
 
 /// Sets what `GOFAIL_FAILPOINTS` says, and serves at `GOFAIL_HTTP`; an error says why not.
@@ -131,12 +175,20 @@ mod tests {
             read(&root.join(folder), &mut code);
         }
         for name in NAMES {
-            let calls = ["hit", "failed"].map(|call| format!("rusd_failpoint::{call}(\"{name}\")"));
+            let calls = ["hit", "io"].map(|call| format!("rusd_failpoint::{call}(\"{name}\")"));
             let count: usize = calls.iter().map(|call| code.matches(call.as_str()).count()).sum();
             assert_eq!(count, 1, "{name}");
         }
         let all = code.matches("rusd_failpoint::hit(").count();
-        let all = all + code.matches("rusd_failpoint::failed(").count();
+        let all = all + code.matches("rusd_failpoint::io(").count();
         assert_eq!((all, NAMES.len()), (NAMES.len(), BTreeSet::from(NAMES).len()));
+    }
+
+    #[cfg(feature = "enabled")]
+    #[test]
+    fn a_reason_is_the_systems_error_or_told_as_it_stands() {
+        assert_eq!(error("ENOSPC".to_owned()).kind(), io::ErrorKind::StorageFull);
+        assert!(error("EIO".to_owned()).to_string().starts_with("Input/output error"));
+        assert_eq!(error("no more".to_owned()).to_string(), "no more");
     }
 }

@@ -21,7 +21,7 @@ use rusd_proto::raftpb::SnapshotMetadata;
 use rusd_proto::rusdpeerpb::SnapshotChunk;
 use rusd_raft::log::SnapshotMark;
 use rusd_raft::{Index, SnapshotOrder, Term};
-use rusd_state::storage::incoming::Installation;
+use rusd_state::storage::incoming::{self, Incoming, Installation};
 use rusd_state::storage::{Export, Generations, History, ImportError, StorageError};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -256,9 +256,14 @@ impl SnapshotSink {
         }
         let incoming = self.blocking(&turn, move || installation.finish()).await?;
         if (incoming.applied_index, incoming.term) != (mark.index.0, mark.term.0) {
+            self.forget(incoming, &turn).await?;
             return Err(Status::data_loss("the snapshot is not the one that was announced"));
         }
-        self.install(mark, term, turn).await
+        if !self.is_installed(mark, term, turn.clone()).await? {
+            // What is here already is as good.
+            self.forget(incoming, &turn).await?;
+        }
+        Ok(())
     }
 
     /// Does what may block.
@@ -277,25 +282,31 @@ impl SnapshotSink {
         let alone = Arc::new(Semaphore::new(1));
         let done = self.blocking_work.run(&alone, in_turn).await;
         let done = done.map_err(|error| Status::internal(error.to_string()))?;
-        done.map_err(|error| Status::data_loss(error.into().to_string()))
+        done.map_err(|error| {
+            let error: ImportError = error.into();
+            tracing::error!(%error, "a snapshot cannot be taken");
+            Status::data_loss(error.to_string())
+        })
     }
 
-    async fn install(
+    async fn forget(&self, incoming: Incoming, turn: &SnapshotTurn) -> Result<(), Status> {
+        let generations = self.generations.clone().expect("what came has its place among them");
+        self.blocking(turn, move || incoming::forget(&generations, &incoming)).await
+    }
+
+    /// Waits for what the driver makes of a state.
+    async fn is_installed(
         &self,
         mark: SnapshotMark,
         term: Term,
         turn: SnapshotTurn,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let (reply, installed) = oneshot::channel();
         let received = ReceivedSnapshot { mark, term, reply, turn };
         self.inbox
             .message(PeerInput::Snapshot(received))
             .map_err(|refused| Status::unavailable(refused.to_string()))?;
-        match installed.await {
-            // What is here already is as good.
-            Ok(_) => Ok(()),
-            Err(_stopped) => Err(Status::unavailable("the member is stopping")),
-        }
+        installed.await.map_err(|_stopped| Status::unavailable("the member is stopping"))
     }
 }
 
@@ -402,6 +413,30 @@ mod tests {
         let installed = take().await.expect("it is refused at once").unwrap_err();
         assert_eq!(installed.code(), Code::ResourceExhausted);
         assert!(waits());
+    }
+
+    /// The log came further while the state came in. The files of that stayed until the next start.
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_is_not_installed_leaves_nothing() {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let there = generations(&folders[0], EngineKind::Memory);
+        let here = generations(&folders[1], EngineKind::Sled(SledOptions::default()));
+        let source = source(&there, "value".into());
+        let chunks = iter(source.chunks(ORDER, 100).unwrap().map(|chunk| Ok(chunk.unwrap())));
+        let (inbox, driver) = inbox();
+        let sink = sink(here, inbox);
+        let refuse = async {
+            loop {
+                match driver.messages.try_recv() {
+                    Ok(PeerInput::Snapshot(received)) => break received.reply.send(false).unwrap(),
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let (taken, ()) = tokio::join!(sink.take(chunks), refuse);
+        taken.unwrap();
+        let left = std::fs::read_dir(folders[1].path()).unwrap().count();
+        assert_eq!(left, 2, "the current generation and its pointer");
     }
 
     /// A machine that loses its power while it sends says nothing more. The member that it sent to

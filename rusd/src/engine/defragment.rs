@@ -178,6 +178,7 @@ impl Defragmentation {
                 Ok(())
             }
             Some(error) => {
+                let error = self.generations.located(error);
                 tracing::warn!(%error, "the engine could not be defragmented");
                 Err(DefragmentError::Failed(error.to_string()))
             }

@@ -6,7 +6,9 @@ use std::net::TcpStream;
 
 use rusd_proto::etcdserverpb::kv_client::KvClient;
 use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use rusd_proto::etcdserverpb::{CompactionRequest, DefragmentRequest, PutRequest, RangeRequest};
+use rusd_proto::etcdserverpb::{
+    CompactionRequest, DefragmentRequest, PutRequest, RangeRequest, SnapshotRequest,
+};
 use tonic::transport::Channel;
 
 use crate::process::{Member, free_port, put};
@@ -106,8 +108,39 @@ async fn a_crash_loses_nothing_wherever_it_comes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_stops_the_member() {
-    for name in ["walWriteError", "walSyncError", "engineCommitError"] {
-        ends_and_has_lost_nothing(name, "return(\"no space left on device\")", 1).await;
+    for (name, terms) in [
+        ("walWriteError", "return(\"ENOSPC\")"),
+        ("walWriteError", "1*off->return(\"EIO\")"),
+        ("walSyncError", "return(\"EIO\")"),
+        ("engineCommitError", "return(\"no space left on device\")"),
+        ("compactBeforeCommitBatch", "return(\"EIO\")"),
+        ("pointerStep", "2*off->return(\"EIO\")"),
+    ] {
+        ends_and_has_lost_nothing(name, terms, 1).await;
+    }
+}
+
+/// The member is asked for a copy of its engine, and for its state as a file.
+async fn asked(channel: Channel) -> Result<(), tonic::Status> {
+    let mut maintenance = MaintenanceClient::new(channel);
+    maintenance.defragment(DefragmentRequest {}).await?;
+    let mut pieces = maintenance.snapshot(SnapshotRequest {}).await?.into_inner();
+    while pieces.message().await?.is_some() {}
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_was_promised_is_refused_and_done_later() {
+    let (member, address) = with_failpoints();
+    let channel = member.channel().await;
+    put(&mut member.kv().await, "a", "1").await;
+    for name in ["defragOpenFileError", "defragdbFail", "defragBeforeRename", "exportFile"] {
+        set(&address, name, "return(\"ENOSPC\")");
+        let refused = asked(channel.clone()).await.unwrap_err();
+        assert!(refused.message().contains("No space left on device"), "{name}: {refused}");
+        assert_eq!(ask(&address, "DELETE", name, "").0, "HTTP/1.1 204 No Content");
+        asked(channel.clone()).await.unwrap();
+        put(&mut member.kv().await, "a", name).await;
     }
 }
 

@@ -163,7 +163,9 @@ impl SegmentPreparer {
         let mut left = usize::try_from(self.shared.bytes).expect("a segment fits in memory");
         loop {
             let step = left.min(zeros.len());
-            file.write_all(&zeros[..step]).map_err(Fatal::io("write", path))?;
+            let filled = rusd_failpoint::io("walPrepareStep");
+            let filled = filled.and_then(|()| file.write_all(&zeros[..step]));
+            filled.map_err(Fatal::io("write", path))?;
             file.sync_data().map_err(Fatal::io("sync", path))?;
             left -= step;
             if left == 0 {

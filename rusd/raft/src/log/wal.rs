@@ -12,7 +12,6 @@
 //! - After a failed write or sync the log takes nothing more: nobody knows what is on the disk.
 
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -211,10 +210,16 @@ impl Wal {
 
     /// Writes records at the end of the log.
     fn write_records(&mut self, batch: &[u8]) -> Result<(), Fatal> {
-        let file = self.last_segment();
-        file.file.write_all_at(batch, self.position).map_err(Fatal::io("write", &file.path))?;
+        self.write_at_end(batch)?;
         self.position += length(batch);
         Ok(())
+    }
+
+    fn write_at_end(&self, bytes: &[u8]) -> Result<(), Fatal> {
+        let OpenSegment { path, file } = self.last_segment();
+        rusd_failpoint::io("walWriteError")
+            .and_then(|()| file.write_all_at(bytes, self.position))
+            .map_err(Fatal::io("write", path))
     }
 
     /// Says that everything so far is synced.
@@ -228,7 +233,8 @@ impl Wal {
     }
 
     fn write_mark(&mut self, mark: &SnapshotMark, state: Option<HardState>) -> Result<(), Fatal> {
-        rusd_failpoint::hit("raftBeforeWALSaveSnaphot");
+        rusd_failpoint::io("raftBeforeWALSaveSnaphot")
+            .map_err(Fatal::io("write", &self.last_segment().path))?;
         if self.position >= self.options.segment_bytes {
             self.begin_segment()?;
         }
@@ -247,12 +253,14 @@ impl Wal {
         let kept = self.options.segments_kept;
         let beyond = if kept == 0 { 0 } else { self.segments.len().saturating_sub(kept) };
         let count = self.index.unneeded_segments().min(beyond);
+        let step = || rusd_failpoint::io("walReleaseStep");
         for _ in 0..count {
             // One after the other, so that no crash leaves a gap.
             let path = &self.segments[0].path;
-            fs::remove_file(path).map_err(Fatal::io("delete", path))?;
+            step().and_then(|()| fs::remove_file(path)).map_err(Fatal::io("delete", path))?;
             self.segments.remove(0);
             self.index.remove_segments(1);
+            step().map_err(Fatal::io("sync", &self.dir))?;
             segment::sync_dir(&self.dir)?;
         }
         Ok(())
@@ -286,8 +294,7 @@ impl Wal {
         }
         let records_bytes = length(&batch);
         self.push_zeros(&mut batch);
-        let file = self.last_segment();
-        file.file.write_all_at(&batch, self.position).map_err(Fatal::io("write", &file.path))?;
+        self.write_at_end(&batch)?;
         self.position += records_bytes;
         self.batch = batch;
         Ok(())
@@ -307,11 +314,13 @@ impl Wal {
 
     /// Ends the last segment and begins the next.
     fn begin_segment(&mut self) -> Result<(), Fatal> {
-        let full = self.last_segment();
-        full.file.set_len(self.position).map_err(Fatal::io("cut", &full.path))?;
-        full.file.sync_all().map_err(Fatal::io("sync", &full.path))?;
+        let step = || rusd_failpoint::io("walCutStep");
+        let OpenSegment { path, file } = self.last_segment();
+        step().and_then(|()| file.set_len(self.position)).map_err(Fatal::io("cut", path))?;
+        step().and_then(|()| file.sync_all()).map_err(Fatal::io("sync", path))?;
 
         let segment_bytes = self.options.segment_bytes;
+        step().map_err(Fatal::io("create", &self.dir))?;
         let (file, temporary, zeroed) = if let Some(prepared) = self.preparer.take() {
             (prepared.file, prepared.path, segment_bytes)
         } else {
@@ -325,13 +334,16 @@ impl Wal {
         }
         let marker_at = length(&head);
         self.encoder.sync_marker(&mut head, marker_at);
-        file.write_all_at(&head, 0).map_err(Fatal::io("write", &temporary))?;
-        file.sync_all().map_err(Fatal::io("sync", &temporary))?;
+        let written = step().and_then(|()| file.write_all_at(&head, 0));
+        written.map_err(Fatal::io("write", &temporary))?;
+        step().and_then(|()| file.sync_all()).map_err(Fatal::io("sync", &temporary))?;
 
         self.sequence += 1;
         let first_index = self.index.last_index() + 1;
         let path = self.dir.join(segment::name(self.sequence, first_index));
-        fs::rename(&temporary, &path).map_err(Fatal::io("rename to", &path))?;
+        let renamed = step().and_then(|()| fs::rename(&temporary, &path));
+        renamed.map_err(Fatal::io("rename to", &path))?;
+        step().map_err(Fatal::io("sync", &self.dir))?;
         segment::sync_dir(&self.dir)?;
         self.segments.push(OpenSegment { path, file });
         self.index.push_segment();
@@ -402,11 +414,7 @@ impl LogStore for Wal {
 
     fn append(&mut self, entries: &[Entry], hard_state: Option<HardState>) -> Result<(), Fatal> {
         self.check_usable()?;
-        let written = match rusd_failpoint::failed("walWriteError") {
-            Some(reason) => Err(Fatal::io("write", &self.dir)(io::Error::other(reason))),
-            None => self.append_batch(entries, hard_state),
-        };
-        written.inspect_err(|_error| self.has_failed = true)
+        self.append_batch(entries, hard_state).inspect_err(|_error| self.has_failed = true)
     }
 
     fn append_mark(&mut self, mark: &SnapshotMark) -> Result<(), Fatal> {
@@ -443,10 +451,7 @@ impl LogStore for Wal {
         }
         let last = self.last_segment();
         rusd_failpoint::hit("walBeforeSync");
-        let done = match rusd_failpoint::failed("walSyncError") {
-            Some(reason) => Err(io::Error::other(reason)),
-            None => last.file.sync_data(),
-        };
+        let done = rusd_failpoint::io("walSyncError").and_then(|()| last.file.sync_data());
         let done = done.map_err(Fatal::io("sync", &last.path));
         rusd_failpoint::hit("walAfterSync");
         self.has_failed = done.is_err();

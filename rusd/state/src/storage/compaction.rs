@@ -158,9 +158,10 @@ impl Compaction {
         if chunk.is_last {
             put_number(&mut chunk.batch, &MetaKey::Compacted, compact);
         }
-        rusd_failpoint::hit("compactBeforeCommitBatch");
+        rusd_failpoint::io("compactBeforeCommitBatch").map_err(StorageError::of_engine)?;
         if chunk.is_last {
-            rusd_failpoint::hit("compactBeforeSetFinishedCompact");
+            rusd_failpoint::io("compactBeforeSetFinishedCompact")
+                .map_err(StorageError::of_engine)?;
         }
         backend.commit(&chunk.batch)?;
         rusd_failpoint::hit("compactAfterCommitBatch");

@@ -73,6 +73,8 @@ impl Defragmentation {
         durable: Durable,
         bytes_max: usize,
     ) -> Result<bool, CopyError> {
+        rusd_failpoint::io("defragdbFail")
+            .map_err(|error| CopyError::Target(StorageError::of_engine(error)))?;
         let (copied, is_image) = match self.image.take() {
             Some((tree, from)) => (self.copy_image(source, tree, from, bytes_max)?, true),
             None => (self.copy_blocks(bytes_max)?, false),
@@ -89,8 +91,8 @@ impl Defragmentation {
             self.export.move_to(durable).map_err(CopyError::Source)?;
             return Ok(true);
         }
-        rusd_failpoint::hit("defragBeforeRename");
-        self.complete().map_err(CopyError::Target)?;
+        let completed = rusd_failpoint::io("defragBeforeRename").map_err(StorageError::of_engine);
+        completed.and_then(|()| self.complete()).map_err(CopyError::Target)?;
         Ok(false)
     }
 

@@ -59,6 +59,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The engine could not read or write.
+    pub(crate) fn of_engine(error: io::Error) -> Self {
+        StorageError::Engine(error.into())
+    }
+
     /// Corruption of the entry `key` of `tree`.
     pub(crate) fn corrupt(tree: Tree, key: &[u8], reason: impl Into<String>) -> Self {
         StorageError::Corrupt { tree, key: tree.key_text(key), reason: reason.into() }

@@ -112,6 +112,7 @@ impl Export {
         &mut self,
         bytes_max: usize,
     ) -> Result<Vec<HistoryEntry>, StorageError> {
+        rusd_failpoint::io("exportFile").map_err(StorageError::of_engine)?;
         let mut entries = Vec::new();
         // A block that compaction has rewritten may be empty.
         while entries.is_empty() {
@@ -149,6 +150,7 @@ impl Export {
     /// The next chunk for an [`Import`](crate::storage::Import): rows until they have `bytes_max`,
     /// but at least one. `None` at the end. Blocks come first, records after them.
     pub fn next_chunk(&mut self, bytes_max: usize) -> Result<Option<Bytes>, StorageError> {
+        rusd_failpoint::io("exportChunk").map_err(StorageError::of_engine)?;
         let mut rows = self.next_blocks(bytes_max)?;
         if rows.is_empty() {
             rows = self.next_records(bytes_max);

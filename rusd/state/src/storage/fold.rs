@@ -113,6 +113,7 @@ impl Fold {
             Some(Pass::Writing { to, mut keys }) => {
                 for _ in 0..keys_max {
                     let Some((key, change)) = keys.pop_first() else { break };
+                    rusd_failpoint::io("foldRow").map_err(StorageError::of_engine)?;
                     self.images += change.write(backend, &key, durable.compact_revision)?;
                 }
                 if !keys.is_empty() {
@@ -141,6 +142,7 @@ impl Fold {
 
     fn finish(&mut self, backend: &dyn Backend, to: i64) -> Result<FoldProgress, StorageError> {
         backend.sync()?;
+        rusd_failpoint::io("foldFinish").map_err(StorageError::of_engine)?;
         let mut batch = Batch::default();
         put_number(&mut batch, &MetaKey::Fold, to);
         self.images.put(Kept::Images, &mut batch);

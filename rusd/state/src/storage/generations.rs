@@ -18,6 +18,7 @@
 //! Engines without files have generations too, and nothing to remember of them. Where generations and
 //! pointer stand is behind the [`Shelf`].
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -141,7 +142,26 @@ impl Generations {
             state.newest += 1;
             state.newest
         };
-        open_one(&*self.shelf, number)
+        let begun = open_one(&*self.shelf, number).and_then(|generation| {
+            rusd_failpoint::io("defragOpenFileError").map_err(StorageError::of_engine)?;
+            Ok(generation)
+        });
+        // What there is of it is of no use, and the disk may be full. If it cannot go, the next start
+        // sees to it.
+        begun.inspect_err(|_error| {
+            self.shelf.remove_generation(number).ok();
+        })
+    }
+
+    /// Says where an engine failed that does not say so itself.
+    pub fn located(&self, error: StorageError) -> StorageError {
+        match error {
+            StorageError::Engine(source) => {
+                let path = self.shelf.path().to_path_buf();
+                StorageError::Io { path, source: io::Error::other(source) }
+            }
+            error => error,
+        }
     }
 
     /// Makes a generation the current one; the caller has filled and synced it. After an error
@@ -375,6 +395,17 @@ mod tests {
         drop(generations);
         let generations = Generations::open(folder.path(), SLED, true).unwrap();
         assert_eq!(generations.bytes_when_made(), bytes);
+    }
+
+    /// One that could not be made was left lying about, and so was one for each further try.
+    #[test]
+    fn a_generation_that_cannot_be_made_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path(), SLED, true).unwrap();
+        fs::create_dir_all(folder.path().join("2").join("db")).unwrap();
+        generations.begin().unwrap_err();
+        assert_eq!(numbers_in(folder.path()), [1]);
+        assert_eq!(generations.begin().unwrap().number(), 3);
     }
 
     #[test]

@@ -283,9 +283,7 @@ impl History {
         let (mut history, mut bytes) = (background.history, 0);
         for buffer in &flushing {
             rusd_failpoint::hit("beforeCommit");
-            if let Some(reason) = rusd_failpoint::failed("engineCommitError") {
-                return Err(StorageError::Engine(reason.into()));
-            }
+            rusd_failpoint::io("engineCommitError").map_err(StorageError::of_engine)?;
             let mut batch = buffer.pack(self.options.block_bytes);
             history += Tally { count: buffer.entries(), bytes: batch.put_bytes(Tree::KvRev) };
             history.put(Kept::History, &mut batch);

@@ -97,6 +97,7 @@ impl Import {
         }
         let mut batch = Batch::default();
         put_rows(&blocks, &mut batch);
+        step()?;
         self.backend.commit(&batch)?;
         if self.unsynced_bytes >= SYNC_BYTES {
             self.backend.sync()?;
@@ -117,18 +118,22 @@ impl Import {
         let (meta, others): (Vec<Row>, Vec<Row>) =
             self.records.into_iter().partition(|row| row.tree == Tree::Meta);
         let backend = self.backend;
+        step()?;
         for row in others {
             backend.put_row(row.tree, &row.key, &row.value)?;
         }
+        step()?;
         backend.sync()?;
         let mut batch = Batch::default();
         put_rows(&meta, &mut batch);
+        step()?;
         backend.commit(&batch)?;
         let recovered = recovery::read(&backend).map_err(bad)?;
         if recovered.history != self.history || recovered.applied_index == 0 {
             let (said, came) = (recovered.history, self.history);
             return Err(ImportError::Bad(format!("it should hold {said:?}, but {came:?} came")));
         }
+        step()?;
         backend.sync()?;
         Ok(recovered.position())
     }
@@ -162,6 +167,11 @@ impl Import {
         self.history += Tally { count, bytes: entry_bytes(&row.key, row.value.len()) };
         Ok(())
     }
+}
+
+/// What comes now may fail.
+fn step() -> Result<(), StorageError> {
+    rusd_failpoint::io("importStep").map_err(StorageError::of_engine)
 }
 
 fn bad(error: StorageError) -> ImportError {

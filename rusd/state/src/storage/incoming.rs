@@ -10,7 +10,8 @@
 //! its marker; the log notes the snapshot and is synced; [`accept`] makes the generation current.
 //! At the next start whoever opens the storage asks [`find`], compares with the log, and accepts or
 //! [`discard`]s; all before the generations are opened. A stop between any two of these steps, also
-//! inside of them, leaves one of the states that they begin from.
+//! inside of them, leaves one of the states that they begin from. What is not taken after all, since the
+//! disk refuses the marker or the log has come further meanwhile, is removed by [`forget`].
 
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ impl Installation {
     /// Takes the next chunk.
     pub fn add(&mut self, chunk: Bytes) -> Result<(), ImportError> {
         let (_, import) = self.coming.as_mut().expect(UNFINISHED);
-        import.add(chunk)
+        import.add(chunk).map_err(|error| located(&self.generations, error))
     }
 
     /// After the last chunk: what came is whole and durable, and waits to be accepted.
@@ -70,7 +71,7 @@ impl Installation {
             Ok(position) => position,
             Err(error) => {
                 self.generations.retire(generation);
-                return Err(error);
+                return Err(located(&self.generations, error));
             }
         };
         let incoming = Incoming {
@@ -82,9 +83,20 @@ impl Installation {
         // Its files are closed before anybody may accept it and open it.
         drop(generation);
         rusd_failpoint::hit("raftBeforeSaveSnap");
-        mark(self.generations.shelf(), &incoming)?;
+        if let Err(error) = mark(self.generations.shelf(), &incoming) {
+            // If that fails too, nothing more is begun before the marker is gone.
+            forget(&self.generations, &incoming).ok();
+            return Err(error.into());
+        }
         rusd_failpoint::hit("raftAfterSaveSnap");
         Ok(incoming)
+    }
+}
+
+fn located(generations: &Generations, error: ImportError) -> ImportError {
+    match error {
+        ImportError::Storage(error) => ImportError::Storage(generations.located(error)),
+        bad @ ImportError::Bad(_) => bad,
     }
 }
 
@@ -125,6 +137,13 @@ pub fn accept(shelf: &dyn Shelf) -> Result<(), StorageError> {
 /// Forgets what waits. Its files go at the next start.
 pub fn discard(shelf: &dyn Shelf) -> Result<(), StorageError> {
     shelf.remove(MARKER)
+}
+
+/// Removes what waits, and nobody has accepted.
+pub fn forget(generations: &Generations, incoming: &Incoming) -> Result<(), StorageError> {
+    // First what names it: it must not be found without its files.
+    discard(generations.shelf())?;
+    generations.shelf().remove_generation(incoming.number)
 }
 
 /// Lets a generation wait, which is whole and synced.
@@ -214,6 +233,29 @@ mod tests {
         assert_eq!(find(&on(folder)).unwrap(), Some(incoming));
         accept(&on(folder)).unwrap();
         assert_eq!(applied(folder), 50);
+    }
+
+    /// The state was whole, but its marker could not be written: its files stayed until the next start,
+    /// and the leader, which was refused, sent the next copy of it a second later.
+    #[test]
+    fn what_cannot_be_marked_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Arc::new(Generations::open(folder.path(), SLED, true).unwrap());
+        let in_the_way = folder.path().join("INCOMING.new");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let mut export = export(50);
+        let mut installation = Installation::begin(&generations).unwrap();
+        while let Some(chunk) = export.next_chunk(1).unwrap() {
+            installation.add(chunk).unwrap();
+        }
+        let refused = installation.finish().unwrap_err().to_string();
+        assert!(refused.contains("INCOMING.new: "), "{refused}");
+        assert_eq!(on(folder.path()).numbers().unwrap(), [1]);
+        std::fs::remove_dir(in_the_way).unwrap();
+        let incoming = install(&generations, 60);
+        forget(&generations, &incoming).unwrap();
+        assert_eq!(find(&on(folder.path())).unwrap(), None);
+        assert_eq!(on(folder.path()).numbers().unwrap(), [1]);
     }
 
     #[test]

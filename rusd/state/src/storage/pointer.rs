@@ -45,8 +45,8 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<(), Storage
 /// Removes a pointer, if it is there.
 pub(crate) fn remove(folder: &Path, name: &str) -> Result<(), StorageError> {
     let path = folder.join(name);
-    match fs::remove_file(&path) {
-        Ok(()) => sync_folder(folder),
+    match step().and_then(|()| fs::remove_file(&path)) {
+        Ok(()) => sync_changed(folder),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(StorageError::Io { path, source }),
     }
@@ -56,8 +56,10 @@ pub(crate) fn remove(folder: &Path, name: &str) -> Result<(), StorageError> {
 pub(crate) fn write_new(folder: &Path, name: &str, text: &str) -> Result<(), StorageError> {
     let path = folder.join(new_name(name));
     let write = || -> io::Result<()> {
+        step()?;
         let mut file = File::create(&path)?;
         file.write_all(sealed(text).as_bytes())?;
+        step()?;
         file.sync_all()
     };
     write().map_err(|source| StorageError::Io { path: path.clone(), source })
@@ -65,9 +67,20 @@ pub(crate) fn write_new(folder: &Path, name: &str, text: &str) -> Result<(), Sto
 
 fn rename_new(folder: &Path, name: &str) -> Result<(), StorageError> {
     let path = folder.join(name);
-    let renamed = fs::rename(folder.join(new_name(name)), &path);
+    let renamed = step().and_then(|()| fs::rename(folder.join(new_name(name)), &path));
     renamed.map_err(|source| StorageError::Io { path, source })?;
+    sync_changed(folder)
+}
+
+/// The sync after a change of a pointer.
+fn sync_changed(folder: &Path) -> Result<(), StorageError> {
+    step().map_err(|source| StorageError::Io { path: folder.to_path_buf(), source })?;
     sync_folder(folder)
+}
+
+/// What comes now may fail.
+fn step() -> io::Result<()> {
+    rusd_failpoint::io("pointerStep")
 }
 
 /// Makes what was made, renamed and removed in a folder survive a loss of power.
