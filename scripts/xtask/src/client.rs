@@ -13,8 +13,8 @@ use rusd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use rusd_proto::etcdserverpb::{
     CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
     LeaseLeasesRequest, LeaseTimeToLiveRequest, Member, MemberAddRequest, MemberListRequest,
-    MemberRemoveRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader, StatusRequest,
-    TxnRequest, request_op::Request,
+    MemberRemoveRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader, SnapshotRequest,
+    StatusRequest, TxnRequest, request_op::Request,
 };
 use rusd_proto::mvccpb::KeyValue;
 use tonic::Status;
@@ -183,6 +183,16 @@ impl Client {
     pub(crate) async fn defragment(&mut self) -> Result<(), Status> {
         self.maintenance.defragment(DefragmentRequest {}).await?;
         Ok(())
+    }
+
+    /// The member's state as a file.
+    pub(crate) async fn snapshot(&mut self) -> Result<Vec<u8>, Status> {
+        let mut pieces = self.maintenance.snapshot(SnapshotRequest {}).await?.into_inner();
+        let mut file = Vec::new();
+        while let Some(piece) = pieces.message().await? {
+            file.extend_from_slice(&piece.blob);
+        }
+        Ok(file)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::steps::{Outcome, Steps};
 use crate::workspace::Binaries;
 use crate::{
     check, clients, conform, door, generate, membership, pages, peers, power_loss, report, sim,
-    transcript, workspace,
+    transcript, workspace, write_faults,
 };
 
 /// Run everything: check, comparisons with etcd, and a judged cluster under faults
@@ -85,6 +85,7 @@ fn end_to_end(steps: &mut Steps, args: &Args, binaries: &Binaries, kept: &Path) 
     steps.run("members come and go, judged", || membership::step(binaries));
     // Last: its rusd takes the place of the one that the steps before it ran.
     steps.run("failpoints: a crash at each place loses nothing", failpoints);
+    write_faults::step(steps, binaries.server());
 }
 
 /// A build of its own, in which members can be made to end, wait and fail at named places.

@@ -1,86 +1,16 @@
-//! The places, and what happens at each.
+//! What happens at a place is made to happen, and what is left is looked at.
 
-use anyhow::{Context, Result, ensure};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::runtime::Runtime;
 
 use super::Plan;
-use super::cluster::{Cluster, Role, Seen};
+use super::cluster::{Cluster, Seen};
 use super::load::Load;
-
-/// What happens at a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The process ends at once.
-    Crash,
-    /// The write or the sync fails, with this reason.
-    Error(&'static str),
-}
-
-/// When it happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// While the member serves.
-    Serving,
-    /// When it is started again.
-    Starting,
-    /// When it is started again, and gets the state of another member since it is far behind.
-    Behind,
-}
-
-/// A place, and who comes by it.
-struct Place {
-    name: &'static str,
-    moment: Moment,
-    /// Of one member, of the leader of three, of a follower.
-    comes_by: [bool; 3],
-}
-
-const ALL: [bool; 3] = [true, true, true];
-const FOLLOWER: [bool; 3] = [false, false, true];
-const LEADER: [bool; 3] = [false, true, false];
-
-const fn serving(name: &'static str, comes_by: [bool; 3]) -> Place {
-    Place { name, moment: Moment::Serving, comes_by }
-}
-
-const fn behind(name: &'static str) -> Place {
-    Place { name, moment: Moment::Behind, comes_by: FOLLOWER }
-}
-
-/// Where a member can end.
-const PLACES: [Place; 28] = [
-    serving("raftBeforeLeaderSend", LEADER),
-    serving("raftBeforeSave", ALL),
-    serving("raftAfterSave", ALL),
-    serving("raftBeforeFollowerSend", FOLLOWER),
-    serving("raftBeforeAdvance", ALL),
-    behind("raftBeforeSaveSnap"),
-    behind("raftAfterSaveSnap"),
-    behind("raftBeforeApplySnap"),
-    serving("raftBeforeWALSaveSnaphot", ALL),
-    behind("raftAfterApplySnap"),
-    serving("raftAfterWALRelease", ALL),
-    behind("applyBeforeOpenSnapshot"),
-    behind("applyAfterOpenSnapshot"),
-    serving("walBeforeSync", ALL),
-    serving("walAfterSync", ALL),
-    Place { name: "beforePublishing", moment: Moment::Starting, comes_by: [true, false, true] },
-    serving("beforeApplyOneEntryNormal", ALL),
-    serving("beforeApplyOneConfChange", ALL),
-    serving("beforeCommit", ALL),
-    serving("afterCommit", ALL),
-    serving("compactBeforeCommitScheduledCompact", ALL),
-    serving("compactAfterCommitScheduledCompact", ALL),
-    serving("compactBeforeCommitBatch", ALL),
-    serving("compactAfterCommitBatch", ALL),
-    serving("compactBeforeSetFinishedCompact", ALL),
-    serving("compactAfterSetFinishedCompact", ALL),
-    serving("defragBeforeCopy", ALL),
-    serving("defragBeforeRename", ALL),
-];
-
-/// Where the disk can fail.
-const ERRORS: [&str; 3] = ["walWriteError", "walSyncError", "engineCommitError"];
-const REASONS: [&str; 2] = ["no space left on device", "input/output error"];
+use super::places::{self, Fault, Moment, Right, What};
+use crate::client::Client;
 
 /// Acknowledged writes before, between and after what happens.
 const WRITES: usize = 200;
@@ -89,101 +19,78 @@ const WRITES_MISSED: usize = 1000;
 /// Values of this many bytes fill segments of the log, so that old ones are removed.
 const LONG_VALUE_BYTES: usize = 200_000;
 const VALUE_BYTES: usize = 100;
+/// What is tried again is refused so often before it is let go.
+const REFUSALS: usize = 3;
+/// How long it may take to be refused so often, and to remove what came of it.
+const REFUSED_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a copy and a file may take.
+const ASKED_TIMEOUT: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(50);
 
 /// One fault of one member.
-pub(super) struct Case {
-    /// The failpoint.
-    pub(super) place: &'static str,
-    fault: Fault,
-    moment: Moment,
-    members: usize,
-    role: Role,
-}
+pub(super) struct Case(pub(super) What);
 
 /// Every case.
 pub(super) fn all() -> Vec<Case> {
-    let mut cases = Vec::new();
-    let whose = [(1, Role::Leader), (3, Role::Leader), (3, Role::Follower)];
-    for place in &PLACES {
-        for ((members, role), _) in whose.into_iter().zip(place.comes_by).filter(|it| it.1) {
-            let (moment, place) = (place.moment, place.name);
-            cases.push(Case { place, fault: Fault::Crash, moment, members, role });
-        }
-    }
-    for place in ERRORS {
-        for reason in REASONS {
-            for (members, role) in whose {
-                let (fault, moment) = (Fault::Error(reason), Moment::Serving);
-                cases.push(Case { place, fault, moment, members, role });
-            }
-        }
-    }
-    cases
+    places::all().into_iter().map(Case).collect()
 }
 
 /// Every place that the build has must have a case.
 pub(super) fn must_have_all(plan: &Plan<'_>) -> Result<()> {
     let mut cluster = Cluster::start(plan, 1, None)?;
-    let (mut wanted, mut here) = (cluster.places()?, places());
+    let (mut wanted, here) = (cluster.places()?, places::names());
     cluster.kill(0)?;
     wanted.sort();
-    here.sort_unstable();
     ensure!(wanted == here, "the build has the places {wanted:?}, the cases are of {here:?}");
     Ok(())
 }
 
-/// Their names.
-pub(super) fn places() -> Vec<&'static str> {
-    PLACES.iter().map(|place| place.name).chain(ERRORS).collect()
-}
-
-impl Fault {
-    fn terms(self) -> String {
-        match self {
-            Fault::Crash => "panic".to_owned(),
-            Fault::Error(reason) => format!("return(\"{reason}\")"),
-        }
-    }
-
-    /// Exit code of a member that meets it.
-    fn code(self) -> i32 {
-        match self {
-            Fault::Crash => 2,
-            Fault::Error(_) => 1,
-        }
-    }
-
-    fn text(self) -> &'static str {
-        match self {
-            Fault::Crash => "a crash",
-            Fault::Error(reason) => reason,
-        }
-    }
-}
-
 impl Case {
-    /// Place, what happens, members, whose.
-    pub(super) fn cells(&self) -> [String; 4] {
-        let what = self.fault.text().to_owned();
-        [self.place.to_owned(), what, self.members.to_string(), self.role.name().to_owned()]
-    }
-
     /// Lets it happen, and looks at what is left.
     pub(super) fn run(&self, plan: &Plan<'_>) -> Result<Seen> {
-        let mut cluster = Cluster::start(plan, self.members, None)?;
+        let mut cluster = Cluster::start(plan, self.0.members, None)?;
         self.play(&mut cluster).map_err(|error| cluster.keep(error))
     }
 
     fn play(&self, cluster: &mut Cluster<'_>) -> Result<Seen> {
-        let value_bytes =
-            if self.place == "raftAfterWALRelease" { LONG_VALUE_BYTES } else { VALUE_BYTES };
-        let changes_members = self.place == "beforeApplyOneConfChange";
+        let what = &self.0;
+        let value_bytes = if what.is_long() { LONG_VALUE_BYTES } else { VALUE_BYTES };
+        let changes_members = what.place == "beforeApplyOneConfChange";
         let load = Load::start(&cluster.urls(), value_bytes, changes_members)?;
         load.wait_for(WRITES)?;
-        let victim = cluster.find(self.role)?;
-        let fault = (self.place, self.fault.terms());
-        match self.moment {
-            Moment::Serving => cluster.set(victim, &fault)?,
+        let victim = cluster.find(what.role)?;
+        self.let_it_happen(cluster, victim, &load)?;
+        let is_refused = what.fault != Fault::Crash && what.right == Right::Refuses;
+        let end = if is_refused {
+            self.must_refuse(cluster, victim)?;
+            "refused it and went on".to_owned()
+        } else {
+            self.must_end(cluster, victim, &load)?;
+            cluster.spawn(victim, None)?;
+            format!("ended with code {}", what.fault.code())
+        };
+        cluster.ready()?;
+        load.wait_for(WRITES).context("they do not go on with it")?;
+        let writes = load.finish()?;
+        cluster.must_hold(&writes)?;
+        if is_refused {
+            until("generations are left behind", || Ok(cluster.generations(victim)?.len() == 1))?;
+        }
+        cluster.stop_and_verify()?;
+        Ok(Seen { end, writes: writes.len() })
+    }
+
+    /// Sets what is to happen, and brings the member to the place.
+    fn let_it_happen(&self, cluster: &mut Cluster<'_>, victim: usize, load: &Load) -> Result<()> {
+        let fault = (self.0.place, self.0.terms());
+        match self.0.moment {
+            Moment::Serving | Moment::Filling | Moment::Copying | Moment::Saving => {
+                cluster.set(victim, &fault)?;
+            }
+            Moment::Resting => {
+                cluster.set(victim, &fault)?;
+                load.pause(true);
+            }
             Moment::Starting => {
                 cluster.kill(victim)?;
                 cluster.spawn(victim, Some(&fault))?;
@@ -193,21 +100,79 @@ impl Case {
                 load.wait_for(WRITES_MISSED)?;
                 cluster.spawn(victim, Some(&fault))?;
             }
+            Moment::Sending => {
+                let other = (victim + 1) % self.0.members;
+                cluster.kill(other)?;
+                load.wait_for(WRITES_MISSED)?;
+                cluster.set(victim, &fault)?;
+                cluster.spawn(other, None)?;
+            }
         }
+        if self.0.moment == Moment::Saving && self.0.fault == Fault::Crash {
+            // It ends before it answers.
+            self.ask(cluster, victim).ok();
+        }
+        Ok(())
+    }
+
+    fn must_end(&self, cluster: &mut Cluster<'_>, victim: usize, load: &Load) -> Result<()> {
+        let What { fault, right, members, .. } = self.0;
         let (code, said) = cluster.ended(victim).context("the place is not reached")?;
-        ensure!(code == Some(self.fault.code()), "it ends with code {code:?}\n{said}");
-        if let Fault::Error(reason) = self.fault {
+        load.pause(false);
+        ensure!(code == Some(fault.code()), "it ends with code {code:?}\n{said}");
+        if let (Some(reason), Right::Ends(of)) = (fault.reason(), right) {
             ensure!(said.contains(reason), "it does not say why it ends\n{said}");
+            ensure!(said.contains(of), "it does not name {of}\n{said}");
         }
-        if self.members > 1 {
+        if members > 1 {
             load.wait_for(WRITES).context("the others do not go on")?;
         }
-        cluster.spawn(victim, None)?;
-        cluster.ready()?;
-        load.wait_for(WRITES).context("they do not go on with it")?;
-        let writes = load.finish()?;
-        cluster.must_hold(&writes)?;
-        cluster.stop_and_verify()?;
-        Ok(Seen { end: format!("ended with code {}", self.fault.code()), writes: writes.len() })
+        Ok(())
     }
+
+    /// Sees to it that the member refuses, says why, leaves nothing behind, and does it later.
+    fn must_refuse(&self, cluster: &mut Cluster<'_>, victim: usize) -> Result<()> {
+        let reason = self.0.fault.reason().context("a crash refuses nothing")?;
+        if matches!(self.0.moment, Moment::Copying | Moment::Saving) {
+            let refused = self.ask(cluster, victim).err().context("it is not refused")?;
+            let refused = format!("{refused:#}");
+            ensure!(refused.contains(reason), "it does not say why it refuses: {refused}");
+            cluster.let_go(victim, self.0.place)?;
+            return self.ask(cluster, victim).context("it is refused for ever");
+        }
+        let wanted = self.0.passed + REFUSALS;
+        until("it is not refused", || Ok(cluster.count(victim, self.0.place)? >= wanted))?;
+        cluster.must_run(victim)?;
+        ensure!(cluster.has_said(victim, reason), "it does not say why it refuses");
+        // The current one, and one that may be coming in.
+        until("generations are left behind", || Ok(cluster.generations(victim)?.len() <= 2))?;
+        cluster.let_go(victim, self.0.place)
+    }
+
+    /// Asks a member for what it is to refuse.
+    fn ask(&self, cluster: &Cluster<'_>, member: usize) -> Result<()> {
+        let url = &cluster.urls()[member];
+        Runtime::new()?.block_on(async {
+            let mut client = Client::with_timeout(url, ASKED_TIMEOUT)?;
+            match self.0.moment {
+                Moment::Copying => client.defragment().await?,
+                Moment::Saving => {
+                    let file = client.snapshot().await?;
+                    ensure!(!file.is_empty(), "an empty file");
+                }
+                other => bail!("nobody asks for {other:?}"),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Waits until it is so.
+fn until(not: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + REFUSED_TIMEOUT;
+    while !is_so()? {
+        ensure!(Instant::now() < deadline, "{not}");
+        thread::sleep(POLL);
+    }
+    Ok(())
 }

@@ -142,6 +142,44 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
+    /// A place does nothing more.
+    pub(super) fn let_go(&self, position: usize, place: &str) -> Result<()> {
+        let answer = self.ask(position, "DELETE", place, "")?;
+        ensure!(answer.starts_with("HTTP/1.1 204"), "{place} cannot be let go: {answer}");
+        Ok(())
+    }
+
+    /// How often a place did something, or was passed; never before the member listens.
+    pub(super) fn count(&self, position: usize, place: &str) -> Result<usize> {
+        let Ok(answer) = self.ask(position, "GET", &format!("{place}/count"), "") else {
+            return Ok(0);
+        };
+        let (_, count) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+        count.parse().with_context(|| answer.clone())
+    }
+
+    /// A member has not ended.
+    pub(super) fn must_run(&mut self, position: usize) -> Result<()> {
+        let server = self.servers[position].as_mut().context("it was started")?;
+        ensure!(!server.has_ended()?, "it ends\n{}", server.log_tail());
+        Ok(())
+    }
+
+    /// Whether a member's log has these words.
+    pub(super) fn has_said(&self, position: usize, words: &str) -> bool {
+        self.servers[position].as_ref().is_some_and(|server| server.has_said(words))
+    }
+
+    /// The generations of a member's engine.
+    pub(super) fn generations(&self, position: usize) -> Result<Vec<u64>> {
+        let folder = self.data_dir(position).join("member/engine");
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            numbers.extend(entry?.file_name().to_str().and_then(|it| it.parse::<u64>().ok()));
+        }
+        Ok(numbers)
+    }
+
     /// The places that a member has.
     pub(super) fn places(&self) -> Result<Vec<String>> {
         let answer = self.ask(0, "GET", "", "")?;
@@ -219,7 +257,11 @@ impl<'a> Cluster<'a> {
         self.servers.clear();
         // Of this case: others may fail too.
         let name = self.folder.path().file_name().unwrap_or_default().display();
-        let kept = workspace::target().join(format!("{name}-failed"));
+        let target = workspace::target();
+        let kept = (0_u32..)
+            .map(|number| target.join(format!("{name}-failed-{number}")))
+            .find(|path| !path.exists())
+            .expect("few fail");
         let place = match fs::rename(self.folder.path(), &kept) {
             Ok(()) => format!("folders in {}", kept.display()),
             Err(error) => format!("the folders cannot be kept: {error}"),

@@ -43,6 +43,7 @@ pub(super) struct Write {
 #[derive(Default)]
 struct Shared {
     acknowledged: AtomicUsize,
+    is_paused: AtomicBool,
     is_over: AtomicBool,
 }
 
@@ -95,6 +96,11 @@ impl Load {
         Ok(())
     }
 
+    /// Nothing more is begun, or it goes on.
+    pub(super) fn pause(&self, is_paused: bool) {
+        self.shared.is_paused.store(is_paused, Ordering::Relaxed);
+    }
+
     /// Ends it; what was acknowledged.
     pub(super) fn finish(mut self) -> Result<Vec<Write>> {
         self.shared.is_over.store(true, Ordering::Relaxed);
@@ -120,6 +126,10 @@ async fn write(
     let (mut writes, mut turn, mut asked) = (Vec::new(), 0_u64, number);
     let members = clients.len();
     while !shared.is_over.load(Ordering::Relaxed) {
+        if shared.is_paused.load(Ordering::Relaxed) {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
         let key = format!("w{number}/{turn:08}").into_bytes();
         let mut value = format!("{number}-{turn}-").into_bytes();
         value.resize(value_bytes, b'x');
@@ -148,6 +158,9 @@ async fn keep_house(mut clients: Vec<Client>, shared: Arc<Shared>, changes_membe
             return;
         }
         tokio::time::sleep(PAUSE).await;
+        if shared.is_paused.load(Ordering::Relaxed) {
+            continue;
+        }
         let members = clients.len();
         let client = &mut clients[turn % members];
         if let Ok(revision) = client.put(b"house".to_vec(), Vec::new()).await {

@@ -2,24 +2,30 @@
 //! writes, under load, alone and as one of three.
 //!
 //! A rusd with failpoints (see `rusd-failpoint`) is loaded; then one member, the leader or a
-//! follower, is made to end or to fail at a place. Right is that it stops with a reason, that the
-//! others go on, and that after its restart every acknowledged write is there, on every member, at
-//! the revision it was acknowledged with; the members have one hash, and `rusd verify` agrees with
-//! what each left.
+//! follower, is made to end or to fail at a place. Right is that it stops and says why and on which
+//! file, or, where nothing that was acknowledged is at stake (a copy of the engine, the state of a
+//! member on its way), that it refuses, goes on and leaves nothing behind; that the others go on; and
+//! that in the end every acknowledged write is there, on every member, at the revision it was
+//! acknowledged with; the members have one hash, and `rusd verify` agrees with what each left.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 use crate::power_loss::{BACKENDS, wanted_backends};
+use crate::steps::{Outcome, Steps};
 use crate::{report, workspace};
 
 mod case;
 mod cluster;
 mod full_disk;
 mod load;
+mod places;
 
 use case::Case;
 
@@ -32,6 +38,13 @@ pub(crate) struct Args {
     /// Only this place, by its failpoint, or `disk-full`; nothing is kept
     #[arg(long)]
     only: Option<String>,
+    /// Only so many cases of three members, none that fills the disk or segments of the log, picked by
+    /// the seed; nothing is kept
+    #[arg(long)]
+    sample: Option<usize>,
+    /// Seed of a sample; drawn if absent
+    #[arg(long)]
+    seed: Option<u64>,
     /// Use this rusd, built with the feature `failpoints`
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -40,8 +53,31 @@ pub(crate) struct Args {
 /// What a run of the cases is of.
 #[derive(Clone, Copy)]
 struct Plan<'a> {
-    binary: &'a std::path::Path,
+    binary: &'a Path,
     backend: &'a str,
+}
+
+/// Of the pass of `test`.
+const CASES_TESTED: usize = 5;
+const BACKEND_TESTED: &str = "fjall";
+
+/// A few cases, others each time.
+pub(crate) fn step(steps: &mut Steps, binary: &Path) {
+    steps.run("write faults: a member of three ends or refuses, and nothing is lost", || {
+        let plan = Plan { binary, backend: BACKEND_TESTED };
+        let seed = rand::random();
+        report::progress(&format!("{BACKEND_TESTED}, seed {seed}"));
+        case::must_have_all(&plan)?;
+        let mut found = Found::default();
+        for case in sample(case::all(), CASES_TESTED, seed) {
+            found.add(plan.backend, case.0.cells(), case.run(&plan));
+        }
+        let note = format!("{CASES_TESTED} cases, --sample {CASES_TESTED} --seed {seed}");
+        if found.wrong.is_empty() {
+            return Ok(Outcome::Passed(note));
+        }
+        Ok(Outcome::Failed(format!("{}; {note}", found.wrong.join("; "))))
+    });
 }
 
 /// Runs every case; the table goes to stdout, and of all cases to `results/write-faults.md`.
@@ -53,55 +89,84 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let commit = workspace::commit();
     let is_wanted = |name: &str| args.only.as_deref().is_none_or(|only| only == name);
-    let cases: Vec<Case> = case::all().into_iter().filter(|it| is_wanted(it.place)).collect();
-    let is_full_wanted = is_wanted(full_disk::NAME);
+    let mut cases: Vec<Case> = case::all().into_iter().filter(|it| is_wanted(it.0.place)).collect();
+    if let Some(count) = args.sample {
+        let seed = args.seed.unwrap_or_else(rand::random);
+        report::progress(&format!("{count} cases, seed {seed}"));
+        cases = sample(cases, count, seed);
+    }
+    let is_full_wanted = is_wanted(full_disk::NAME) && args.sample.is_none();
     if cases.is_empty() && !is_full_wanted {
-        bail!("no such place; there are {} and {}", case::places().join(", "), full_disk::NAME);
+        bail!("no such place; there are {} and {}", places::names().join(", "), full_disk::NAME);
     }
     case::must_have_all(&Plan { binary: &binary, backend: BACKENDS[0] })?;
-    let heading =
-        ["engine", "place", "what happens", "members", "whose", "the member", "writes kept"];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    let mut wrong = 0;
+    let mut found = Found::default();
     for backend in wanted_backends(args.backend.as_deref())? {
         let plan = Plan { binary: &binary, backend };
-        let mut add = |cells: [String; 4], seen: Result<cluster::Seen>| {
-            let mut row = vec![backend.to_owned()];
-            row.extend(cells);
-            row.extend(match seen {
-                Ok(seen) => [seen.end, seen.writes.to_string()],
-                Err(error) => {
-                    wrong += 1;
-                    report::error(&format!("{}: {error:#}", row.join(", ")));
-                    [format!("WRONG: {error:#}"), String::new()]
-                }
-            });
-            report::progress(&row.join(", "));
-            rows.push(row);
-        };
         for case in &cases {
-            add(case.cells(), case.run(&plan));
+            found.add(backend, case.0.cells(), case.run(&plan));
         }
         if is_full_wanted {
             for case in full_disk::all() {
-                add(case.cells(), case.run(&plan));
+                found.add(backend, case.cells(), case.run(&plan));
             }
         }
     }
-    let mut lines =
-        vec![format!("Commit {commit}: {} cases, {wrong} wrong.", rows.len() - 1), String::new()];
-    lines.extend(report::table(&rows));
+    let (count, wrong) = (found.rows.len(), found.wrong.len());
+    let mut lines = vec![format!("Commit {commit}: {count} cases, {wrong} wrong."), String::new()];
+    lines.extend(found.table());
     for line in &lines {
         report::line(line);
     }
     if wrong > 0 {
         return Ok(ExitCode::FAILURE);
     }
-    if args.only.is_none() && args.backend.is_none() {
+    if args.only.is_none() && args.backend.is_none() && args.sample.is_none() {
         debug_assert_eq!(BACKENDS.len(), 2, "both engines were run");
         report::keep("write-faults.md", &lines)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What came of the cases.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Vec<String>>,
+    wrong: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, backend: &str, cells: [String; 4], seen: Result<cluster::Seen>) {
+        let mut row = vec![backend.to_owned()];
+        row.extend(cells);
+        row.extend(match seen {
+            Ok(seen) => [seen.end, seen.writes.to_string()],
+            Err(error) => {
+                let wrong = format!("{}: {error:#}", row.join(", "));
+                report::error(&wrong);
+                self.wrong.push(wrong);
+                [format!("WRONG: {error:#}"), String::new()]
+            }
+        });
+        report::progress(&row.join(", "));
+        self.rows.push(row);
+    }
+
+    fn table(self) -> Vec<String> {
+        let heading =
+            ["engine", "place", "what happens", "members", "whose", "the member", "writes kept"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(self.rows);
+        report::table(&rows)
+    }
+}
+
+/// Some cases of three members, each of which takes a few seconds.
+fn sample(mut cases: Vec<Case>, count: usize, seed: u64) -> Vec<Case> {
+    cases.retain(|case| case.0.members == 3 && !case.0.is_long());
+    cases.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    cases.truncate(count);
+    cases
 }
 
 /// A rusd with failpoints, as its tests are built: they share what they depend on. A copy, since the
