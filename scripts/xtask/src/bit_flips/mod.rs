@@ -1,6 +1,7 @@
 //! `cargo xtask bit-flips`: one bit of a member's files changes while it is stopped.
 //!
-//! A member is loaded and stopped, and everything it serves is noted. Then, again and again, one bit
+//! A member is loaded and stopped, and everything it serves is noted; its state is made from its own log,
+//! or was sent by another member, or restored from a file. Then, again and again, one bit
 //! of a copy of its folder is flipped, and the member is started on it. Right is that it refuses and
 //! says where, or refuses the reads that would need what is damaged, or serves what it served before
 //! (the bit was of no use, or of something that is made again). Wrong is anything else that is served.
@@ -18,21 +19,23 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::client::Client;
-use crate::power_loss::recording::{Plan, load};
+use crate::power_loss::recording::Plan;
 use crate::power_loss::wanted_backends;
 use crate::server::{Scratch, Server};
 use crate::workspace::Binaries;
 use crate::{report, workspace};
 
+mod origin;
 mod state;
 
+use origin::Origin;
 use state::State;
 
 /// Flip one bit of a stopped member's files: it is found, or it does no harm
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many bits are flipped, with each engine
-    #[arg(long, default_value_t = 500)]
+    /// How many bits are flipped, with each engine and each origin of its state
+    #[arg(long, default_value_t = 200)]
     flips: usize,
     /// Seed of the data and of the bits
     #[arg(long, default_value_t = 1)]
@@ -56,9 +59,6 @@ pub(crate) struct Args {
 
 /// Reads of the past that are compared.
 const PAST_READS: usize = 200;
-/// Leases, each with a key. They do not run out meanwhile.
-const LEASES: i64 = 20;
-const LEASE_SECONDS: i64 = 1_000_000;
 /// One bit in so many is chosen among the zeros of a file, too.
 const ZEROS_ONE_IN: u32 = 10;
 /// Bytes that are looked at for one that is not zero.
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let commit = workspace::commit();
     let backends = wanted_backends(args.backend.as_deref())?;
     let mut rows = vec![
-        ["engine", "files", "bits", "refused to start", "refused to read", "harmless"]
+        ["engine", "state", "files", "bits", "refused to start", "refused to read", "harmless"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -94,15 +94,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for backend in &backends {
         let (megabytes, seed) = (args.megabytes, args.seed);
         let plan = Plan { binary: &binary, backend, plant: None, megabytes, seed };
-        let seen = flip_bits(&plan, args.flips, args.jobs, &mut wrong)?;
-        for (files, counts) in seen {
-            let count = |outcome| counts.get(&outcome).copied().unwrap_or(0);
-            let counts =
-                [Outcome::RefusedToStart, Outcome::RefusedToRead, Outcome::Harmless].map(count);
-            let mut row =
-                vec![(*backend).to_owned(), files, counts.iter().sum::<usize>().to_string()];
-            row.extend(counts.iter().map(usize::to_string));
-            rows.push(row);
+        for origin in Origin::ALL {
+            let seen = flip_bits(&plan, origin, args, &mut wrong)
+                .with_context(|| format!("{backend}, {}", origin.name()))?;
+            rows.extend(seen.into_iter().map(|(files, counts)| {
+                let count = |outcome| counts.get(&outcome).copied().unwrap_or(0);
+                let counts =
+                    [Outcome::RefusedToStart, Outcome::RefusedToRead, Outcome::Harmless].map(count);
+                let bits = counts.iter().sum::<usize>().to_string();
+                let mut row = vec![(*backend).to_owned(), origin.name().to_owned(), files, bits];
+                row.extend(counts.iter().map(usize::to_string));
+                row
+            }));
         }
     }
     let mut lines = vec![format!("Commit {commit}, seed {}.", args.seed), String::new()];
@@ -135,20 +138,21 @@ type Counts = BTreeMap<Outcome, usize>;
 /// What came of the bits, by the kind of their files. What was served wrongly is added to `wrong`.
 fn flip_bits(
     plan: &Plan<'_>,
-    flips: usize,
-    jobs: usize,
+    origin: Origin,
+    args: &Args,
     wrong: &mut Vec<String>,
 ) -> Result<BTreeMap<String, Counts>> {
+    let name = format!("{}, {}", plan.backend, origin.name());
     let scratch = Scratch::new("bit-flips")?;
     let whole = scratch.path().join("data");
-    report::progress(&format!("{}: loading", plan.backend));
-    let (expected, past) = prepare(plan, &whole)?;
+    report::progress(&format!("{name}: loading"));
+    let (expected, past) = prepare(plan, origin, &whole)?;
     let groups = groups_in(&whole)?;
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let mut seen: BTreeMap<String, Counts> = BTreeMap::new();
     let mut done = 0;
-    while done < flips {
-        let count = jobs.min(flips - done);
+    while done < args.flips {
+        let count = args.jobs.min(args.flips - done);
         let bits: Vec<Bit> =
             (0..count).map(|_| choose(&mut rng, &whole, &groups)).collect::<Result<_>>()?;
         let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
@@ -165,13 +169,13 @@ fn flip_bits(
                     *seen.entry(kind).or_default().entry(outcome).or_default() += 1;
                 }
                 Err(error) => {
-                    wrong.push(format!("- {}, {place}: {error:#}", plan.backend));
+                    wrong.push(format!("- {name}, {place}: {error:#}"));
                     report::error(&format!("{place}: {error:#}"));
                 }
             }
         }
         done += count;
-        report::progress(&format!("{}: {done} bits, {} wrong", plan.backend, wrong.len()));
+        report::progress(&format!("{name}: {done} bits, {} wrong", wrong.len()));
     }
     Ok(seen)
 }
@@ -180,20 +184,9 @@ fn flip_bits(
 type Past = Vec<(Vec<u8>, i64)>;
 
 /// Loads a member and stops it. What it serves, as a start of an untouched copy serves it.
-fn prepare(plan: &Plan<'_>, whole: &Path) -> Result<(State, Past)> {
+fn prepare(plan: &Plan<'_>, origin: Origin, whole: &Path) -> Result<(State, Past)> {
+    let writes = origin.make(plan, whole)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let server = Server::start(&plan.options(whole)?)?;
-    let writes = runtime.block_on(async {
-        let writes = load(plan, &server.client_url()).await?;
-        let mut client = Client::new(&server.client_url())?;
-        for id in 1..=LEASES {
-            client.grant(id, LEASE_SECONDS).await?;
-            client.put_with_lease(format!("lease/{id}").into_bytes(), b"1".to_vec(), id).await?;
-        }
-        anyhow::Ok(writes)
-    })?;
-    let status = server.stop()?;
-    ensure!(status.success(), "SIGTERM ended it with {status}");
     let copy = Scratch::new("bit-flips-copy")?;
     let data_dir = copy.path().join("data");
     copy_folder(whole, &data_dir)?;
