@@ -46,9 +46,14 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Begins. What waited to be accepted before is forgotten.
+    /// Begins. What waited to be accepted before is forgotten, and removed.
     pub fn begin(generations: &Arc<Generations>) -> Result<Installation, StorageError> {
+        let waiting = find(generations.shelf());
         discard(generations.shelf())?;
+        if let Ok(Some(waiting)) = waiting {
+            // If its files cannot go, the next start sees to it.
+            generations.shelf().remove_generation(waiting.number).ok();
+        }
         let generation = generations.begin()?;
         let import = Import::into(Arc::clone(generation.backend()));
         Ok(Installation {
@@ -214,6 +219,7 @@ mod tests {
         install(&generations, 60);
         let newer = install(&generations, 70);
         assert_eq!(find(&on(folder)).unwrap(), Some(newer), "the later one counts");
+        assert_eq!(on(folder).numbers().unwrap().len(), 2, "the current one, and the later one");
         drop(generations);
         discard(&on(folder)).unwrap();
         assert_eq!(applied(folder), 50);
