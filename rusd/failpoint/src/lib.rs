@@ -12,7 +12,7 @@
 //!     DELETE /NAME             nothing more
 //! ```
 //!
-//! The code names a place by one call: [`hit`], or [`io`] before a write, and before each step of several
+//! The code names a place by one call: [`hit`], or [`io()`] before a write, and before each step of several
 //! that belong together. There the process can be made to end, and the write to fail:
 //!
 //! ```text
