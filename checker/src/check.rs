@@ -14,10 +14,10 @@ use crate::formats::native::Records;
 use crate::formats::{FormatError, LeftOut, compressed, robustness};
 use crate::history::History;
 use crate::history::error::{InputError, Position};
-use crate::history::record::{NemesisPhase, Operation, Outcome, Record, Request, WatchBody};
+use crate::history::record::{NemesisPhase, Record};
+use crate::linear::brief::Briefs;
 use crate::linear::diagnose::diagnose;
 use crate::linear::oracle;
-use crate::linear::pins::Watches;
 use crate::linear::revision::{self, Replayed};
 use crate::verdict::{Counts, Engine, Report, Timing};
 use crate::watch;
@@ -140,25 +140,27 @@ pub fn check(history: &History, options: &Options) -> Report {
 
 fn judge(history: &History, options: &Options) -> (Report, Option<Replayed>) {
     let start = Instant::now();
-    let mut counts = count(history);
     let mut findings = Findings::new(options.violations_per_rule_max);
-    let watches = Watches::collect(history);
-    let replayed = match options.engine {
+    let briefs = Briefs::of(history);
+    let mut counts = count(&briefs);
+    let (survey, replayed) = match options.engine {
         Engine::Auto | Engine::Revision => {
-            revision::check(history, &watches, options, &mut counts, &mut findings)
+            revision::check(&briefs, options, &mut counts, &mut findings)
         }
         Engine::Stateright => {
             oracle::check(history, options.search_steps_max, &mut findings);
             // Watches need to know what happened, which stateright does not tell.
-            let mut of_revisions = Findings::new(options.violations_per_rule_max);
-            revision::check(history, &watches, options, &mut counts, &mut of_revisions)
-                .filter(|_| !of_revisions.any())
+            let mut of_revisions = findings.empty();
+            let (survey, replayed) =
+                revision::check(&briefs, options, &mut counts, &mut of_revisions);
+            (survey, replayed.filter(|_| !of_revisions.any()))
         }
     };
+    counts.add(&survey.counts);
     counts.changes = replayed.as_ref().map_or(0, |replayed| wide(replayed.count()));
-    watch::check(history, &watches, replayed.as_ref(), &mut findings);
-    counts.hashes_compared = finals::members::check(history, &mut findings);
-    finals::late::check(history, &mut findings);
+    watch::check(&briefs, &survey, replayed.as_ref(), &mut findings);
+    counts.hashes_compared = finals::members::check(&briefs, &survey, &mut findings);
+    finals::late::check(&briefs, &survey, &mut findings);
     diagnose(history, &mut findings);
     finals::agreement::check(history, &mut findings);
     let report = Report {
@@ -176,45 +178,14 @@ fn judge(history: &History, options: &Options) -> (Report, Option<Replayed>) {
     (report, replayed)
 }
 
-fn count(history: &History) -> Counts {
-    let mut counts = Counts::default();
-    history.operations.iter().for_each(|line| count_operation(&mut counts, &line.operation));
-    history.watches.iter().for_each(|line| count_watch(&mut counts, &line.response.body));
+/// What was counted but for the watches.
+fn count(briefs: &Briefs<'_>) -> Counts {
+    let mut counts = briefs.counts.clone();
+    let nemeses = &briefs.history.nemeses;
     let begun = |phase| phase == NemesisPhase::Start;
-    counts.faults = wide(history.nemeses.iter().filter(|line| begun(line.nemesis.phase)).count());
-    counts.finals = wide(history.finals.len());
+    counts.faults = wide(nemeses.iter().filter(|line| begun(line.nemesis.phase)).count());
+    counts.finals = wide(briefs.history.finals.len());
     counts
-}
-
-pub(crate) fn count_operation(counts: &mut Counts, operation: &Operation) {
-    counts.operations += 1;
-    match operation.request {
-        Request::Put(_) => counts.puts += 1,
-        Request::Range(_) => counts.ranges += 1,
-        Request::DeleteRange(_) => counts.delete_ranges += 1,
-        Request::Txn(_) => counts.txns += 1,
-        Request::LeaseGrant(_) | Request::LeaseRevoke(_) | Request::LeaseKeepAlive(_) => {
-            counts.lease_operations += 1;
-        }
-        Request::Compact(_) => counts.compactions += 1,
-    }
-    match operation.outcome {
-        Outcome::Ok(_) => {}
-        Outcome::Fail(_) => counts.failed += 1,
-        Outcome::Unknown(_) => counts.unknown += 1,
-    }
-}
-
-pub(crate) fn count_watch(counts: &mut Counts, body: &WatchBody) {
-    match body {
-        WatchBody::Created(_) => counts.watches += 1,
-        WatchBody::Events { events, .. } => counts.events += wide(events.len()),
-        WatchBody::Digests(short) => counts.events += wide(short.count()),
-        WatchBody::Canceled { compact_revision, .. } if *compact_revision > 0 => {
-            counts.watches_compacted += 1;
-        }
-        WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
-    }
 }
 
 fn wide(count: usize) -> u64 {

@@ -46,21 +46,22 @@ impl Findings {
     }
 
     /// Takes over what a part of the rules has found.
-    pub(crate) fn merge(&mut self, other: Findings) {
-        for violation in other.violations {
+    pub(crate) fn merge(&mut self, other: &Findings) {
+        for violation in &other.violations {
             let count = self.counts.get(&violation.rule).copied().unwrap_or(0);
             if count < self.per_rule_max {
                 self.violations.push(violation.clone());
             }
             *self.counts.entry(violation.rule).or_default() += 1;
         }
-        for (rule, count) in other.counts {
+        for (rule, count) in &other.counts {
             // Those that were kept are counted already.
-            *self.counts.entry(rule).or_default() += count.saturating_sub(other.per_rule_max);
+            let more = count.saturating_sub(other.per_rule_max);
+            *self.counts.entry(*rule).or_default() += more;
         }
-        for reason in other.undecided {
-            if !self.undecided.contains(&reason) {
-                self.undecided.push(reason);
+        for reason in &other.undecided {
+            if !self.undecided.contains(reason) {
+                self.undecided.push(reason.clone());
             }
         }
     }

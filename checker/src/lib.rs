@@ -26,9 +26,11 @@ pub mod verdict;
 mod check;
 mod finals;
 mod findings;
+mod hashing;
 mod linear;
 mod render;
 mod shrink;
+mod threads;
 mod watch;
 
 pub use check::calls::{CallCounts, CallsOptions, CallsReport, NoOrder, ShownCall, check_calls};

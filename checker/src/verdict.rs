@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::history::record::{Operation, Outcome, Request, WatchBody};
+
 /// A promise that can be broken. The identifiers are stable: scripts compare them.
 ///
 /// The order is the order of blame: when several rules break, the first is the likeliest cause and
@@ -340,6 +342,58 @@ pub struct Counts {
     pub hashes_compared: u64,
     /// First and last revision of the history.
     pub revisions: (i64, i64),
+}
+
+impl Counts {
+    /// Counts an operation.
+    pub(crate) fn add_operation(&mut self, operation: &Operation) {
+        self.operations += 1;
+        match operation.request {
+            Request::Put(_) => self.puts += 1,
+            Request::Range(_) => self.ranges += 1,
+            Request::DeleteRange(_) => self.delete_ranges += 1,
+            Request::Txn(_) => self.txns += 1,
+            Request::LeaseGrant(_) | Request::LeaseRevoke(_) | Request::LeaseKeepAlive(_) => {
+                self.lease_operations += 1;
+            }
+            Request::Compact(_) => self.compactions += 1,
+        }
+        match operation.outcome {
+            Outcome::Ok(_) => {}
+            Outcome::Fail(_) => self.failed += 1,
+            Outcome::Unknown(_) => self.unknown += 1,
+        }
+    }
+
+    /// Counts a response of a watch.
+    pub(crate) fn add_response(&mut self, body: &WatchBody) {
+        let wide = |count| u64::try_from(count).expect("usize fits u64");
+        match body {
+            WatchBody::Created(_) => self.watches += 1,
+            WatchBody::Events { events, .. } => self.events += wide(events.len()),
+            WatchBody::Digests(short) => self.events += wide(short.count()),
+            WatchBody::Canceled { compact_revision, .. } if *compact_revision > 0 => {
+                self.watches_compacted += 1;
+            }
+            WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
+        }
+    }
+
+    /// Adds what was counted in another part of the history.
+    pub(crate) fn add(&mut self, other: &Counts) {
+        self.operations += other.operations;
+        self.puts += other.puts;
+        self.ranges += other.ranges;
+        self.delete_ranges += other.delete_ranges;
+        self.txns += other.txns;
+        self.lease_operations += other.lease_operations;
+        self.compactions += other.compactions;
+        self.failed += other.failed;
+        self.unknown += other.unknown;
+        self.watches += other.watches;
+        self.events += other.events;
+        self.watches_compacted += other.watches_compacted;
+    }
 }
 
 /// Where the time went.

@@ -10,10 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::findings::{Broken, Findings};
 use crate::history::record::{NemesisPhase, Outcome, Request, ResponseBody, WatchBody};
-use crate::history::{History, NemesisLine, OperationLine, WatchLine};
+use crate::history::{NemesisLine, OperationLine, WatchLine};
+use crate::linear::brief::Briefs;
 use crate::model::refusal::Refusal;
 use crate::render;
 use crate::verdict::Rule;
+use crate::watch::survey::Survey;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 /// For elections and for noticing that a lease has run out.
@@ -22,12 +24,12 @@ const SLACK_SECONDS: u64 = 10;
 const ENDED_PER_SECOND: u64 = 100;
 
 /// Looks at every key that is still attached to a lease.
-pub(crate) fn check(history: &History, findings: &mut Findings) {
-    let Some(calm_ns) = calm(history) else { return };
-    let lives = Life::collect(history);
+pub(crate) fn check(briefs: &Briefs<'_>, survey: &Survey<'_>, findings: &mut Findings) {
+    let Some(calm_ns) = calm(briefs, survey) else { return };
+    let lives = Life::collect(briefs);
     let crowd = u64::try_from(lives.len()).expect("usize fits u64") / ENDED_PER_SECOND;
     let mut noted = BTreeSet::new();
-    for line in &history.finals {
+    for line in &briefs.history.finals {
         for kv in &line.state.kvs {
             let Some(life) = lives.get(&kv.lease).filter(|life| life.is_known()) else { continue };
             let twice = life.ttl_seconds.saturating_mul(2);
@@ -56,10 +58,10 @@ pub(crate) fn check(history: &History, findings: &mut Findings) {
 }
 
 /// Since when all was well; `None` if a fault has not ended.
-fn calm(history: &History) -> Option<u64> {
+fn calm(briefs: &Briefs<'_>, survey: &Survey<'_>) -> Option<u64> {
     let mut calm_ns = 0;
     let mut open = 0_i64;
-    for NemesisLine { nemesis, .. } in &history.nemeses {
+    for NemesisLine { nemesis, .. } in &briefs.history.nemeses {
         open += match nemesis.phase {
             NemesisPhase::Start => 1,
             NemesisPhase::End => -1,
@@ -69,7 +71,7 @@ fn calm(history: &History) -> Option<u64> {
         }
         calm_ns = calm_ns.max(nemesis.time_ns);
     }
-    for OperationLine { operation, .. } in &history.operations {
+    for (_, OperationLine { operation, .. }) in briefs.special() {
         let is_trouble = match &operation.outcome {
             Outcome::Ok(_) => false,
             Outcome::Fail(failure) => Refusal::of(failure).is_none(),
@@ -79,7 +81,7 @@ fn calm(history: &History) -> Option<u64> {
             calm_ns = calm_ns.max(operation.return_ns.unwrap_or(operation.call_ns));
         }
     }
-    for WatchLine { response, .. } in &history.watches {
+    for WatchLine { response, .. } in &survey.eventless {
         if matches!(response.body, WatchBody::Closed { by_client: false }) {
             calm_ns = calm_ns.max(response.arrived_ns);
         }
@@ -101,9 +103,9 @@ struct Life<'h> {
 }
 
 impl<'h> Life<'h> {
-    fn collect(history: &'h History) -> BTreeMap<i64, Life<'h>> {
+    fn collect(briefs: &Briefs<'h>) -> BTreeMap<i64, Life<'h>> {
         let mut lives: BTreeMap<i64, Life<'h>> = BTreeMap::new();
-        for line in &history.operations {
+        for (_, line) in briefs.special() {
             let operation = &line.operation;
             let id = match &operation.request {
                 Request::LeaseGrant(grant) => grant.id,

@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 
 use crate::findings::{Broken, Findings};
 use crate::history::record::{Outcome, Request, WatchBody};
-use crate::history::{FinalLine, History, OperationLine, WatchLine};
+use crate::history::{FinalLine, OperationLine, WatchLine};
+use crate::linear::brief::Briefs;
 use crate::model::refusal::Refusal;
 use crate::render;
 use crate::verdict::Rule;
+use crate::watch::survey::Survey;
 
 /// Compares the members with each other. Says how many hashes were compared with another.
-pub(crate) fn check(history: &History, findings: &mut Findings) -> u64 {
+pub(crate) fn check(briefs: &Briefs<'_>, survey: &Survey<'_>, findings: &mut Findings) -> u64 {
     let mut by_revision: BTreeMap<i64, Vec<&FinalLine>> = BTreeMap::new();
-    for line in &history.finals {
+    for line in &briefs.history.finals {
         by_revision.entry(line.state.revision).or_default().push(line);
     }
     let mut compared = 0;
@@ -23,7 +25,7 @@ pub(crate) fn check(history: &History, findings: &mut Findings) -> u64 {
         check_keys(lines, findings);
         let with_hash = lines.iter().filter_map(|line| Some((*line, line.state.hash?)));
         let with_hash: Vec<(&FinalLine, u32)> = with_hash.collect();
-        if with_hash.len() > 1 && !may_compact_meanwhile(history, lines) {
+        if with_hash.len() > 1 && !may_compact_meanwhile(briefs, survey, lines) {
             check_hashes(&with_hash, findings);
             compared += u64::try_from(with_hash.len()).expect("usize fits u64");
         }
@@ -58,10 +60,10 @@ fn check_hashes(lines: &[(&FinalLine, u32)], findings: &mut Findings) {
 
 /// Whether a compaction may have come between these final states. One that is not above what was
 /// compacted before them changes nothing, whenever it comes.
-fn may_compact_meanwhile(history: &History, lines: &[&FinalLine]) -> bool {
+fn may_compact_meanwhile(briefs: &Briefs<'_>, survey: &Survey<'_>, lines: &[&FinalLine]) -> bool {
     let first_ns = lines.iter().map(|line| line.state.call_ns).min().unwrap_or(0);
-    let before = compacted_before(history, first_ns);
-    history.operations.iter().any(|OperationLine { operation, .. }| {
+    let before = compacted_before(briefs, survey, first_ns);
+    briefs.special().any(|(_, OperationLine { operation, .. })| {
         let Request::Compact(compact) = &operation.request else { return false };
         !matches!(operation.outcome, Outcome::Fail(_)) && compact.revision > before
     })
@@ -69,9 +71,9 @@ fn may_compact_meanwhile(history: &History, lines: &[&FinalLine]) -> bool {
 
 /// What is certainly compacted at that time: by a compaction that was answered, or because a read
 /// or a watch was told so.
-fn compacted_before(history: &History, time_ns: u64) -> i64 {
+fn compacted_before(briefs: &Briefs<'_>, survey: &Survey<'_>, time_ns: u64) -> i64 {
     let mut compacted = -1;
-    for OperationLine { operation, .. } in &history.operations {
+    for (_, OperationLine { operation, .. }) in briefs.special() {
         if operation.return_ns.is_none_or(|returned| returned >= time_ns) {
             continue;
         }
@@ -90,7 +92,7 @@ fn compacted_before(history: &History, time_ns: u64) -> i64 {
             _ => continue,
         });
     }
-    for WatchLine { response, .. } in &history.watches {
+    for WatchLine { response, .. } in &survey.eventless {
         if let WatchBody::Canceled { compact_revision, .. } = response.body
             && response.arrived_ns < time_ns
         {

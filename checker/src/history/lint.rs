@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::hashing::Hashing;
+
 use super::collected::{FinalLine, History};
 use super::error::InputError;
 use super::record::{Header, Operation, Outcome, Request, ResponseBody, WatchBody, WatchResponse};
@@ -49,7 +51,7 @@ type LastReturn = Option<u64>;
 /// Follows the operations of all processes, in file order.
 #[derive(Debug, Default)]
 pub(crate) struct OperationLint {
-    processes: HashMap<u64, LastReturn>,
+    processes: HashMap<u64, LastReturn, Hashing>,
 }
 
 impl OperationLint {
@@ -122,7 +124,7 @@ fn answers(request: &Request, body: &ResponseBody) -> bool {
 /// Follows the responses of all watches, in file order.
 #[derive(Debug, Default)]
 pub(crate) struct WatchLint {
-    members: HashMap<u64, u32>,
+    members: HashMap<u64, u32, Hashing>,
 }
 
 impl WatchLint {

@@ -7,7 +7,7 @@
 //! The matching is tried first. Where a part of what floats does not fit, only those gaps are
 //! tried otherwise that can matter to the part.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::floating::{self, Filled, Floats, Placed};
 use super::gaps::{Maker, Makers};
@@ -29,7 +29,8 @@ pub(crate) fn place_floating(
     steps: &mut u64,
 ) -> Placed {
     let made = replay.matching().made();
-    let without_keys = without_keys(replay, timeline);
+    let no_leases = floats.have_no_leases() && leases.iter().next().is_none();
+    let without_keys = if no_leases { HashMap::new() } else { without_keys(replay, timeline) };
     let chosen = made.iter().map(|(rank, maker, _)| (*rank, *maker)).collect();
     let filled = Filled { replay, made: chosen, without_keys };
     let mut ways = Ways {

@@ -4,7 +4,7 @@
 //! else that wrote nothing at the revision it came with. Answers to writes are compared by the
 //! replay itself.
 
-use super::timeline::{Place, Rank, Timeline};
+use super::timeline::{Place, Rank, Tells, Timeline};
 use crate::findings::{Broken, Findings};
 use crate::history::OperationLine;
 use crate::history::record::{
@@ -24,70 +24,92 @@ pub(crate) enum Check<'h> {
     Txn(&'h Txn, &'h TxnResponse),
     NothingDeleted(&'h DeleteRange, &'h DeleteRangeResponse),
     Revoked(i64),
-    Final,
 }
 
-/// Answers by the rank at which they are compared.
-pub(crate) struct Checks<'h> {
-    /// Where each rank's answers begin.
+/// Operations and final states by the ranks at which they looked at the keys.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    /// Where each rank's begin.
     starts: Vec<u32>,
-    checks: Vec<(u32, Check<'h>)>,
+    /// Indexes of operations; beyond the last of them those of final states.
+    lookers: Vec<u32>,
 }
 
-impl<'h> Checks<'h> {
-    /// Places of the answers that lie at `rank`.
+impl Checks {
+    /// The places of those that looked at `rank`.
     pub(crate) fn at(&self, rank: Rank) -> std::ops::Range<usize> {
-        let place = |rank: Rank| usize::try_from(self.starts[rank]).expect("u32 fits usize");
-        place(rank)..place(rank + 1)
+        wide(self.starts[rank])..wide(self.starts[rank + 1])
     }
 
-    /// The answer at a place, and the index of its operation or final state.
-    pub(crate) fn get(&self, place: usize) -> (usize, Check<'h>) {
-        let (index, check) = self.checks[place];
-        (usize::try_from(index).expect("u32 fits usize"), check)
+    /// Who is at a place: the index of an operation, or that of a final state and the number of
+    /// operations.
+    pub(crate) fn looker(&self, place: usize) -> usize {
+        wide(self.lookers[place])
     }
 
-    /// Sorts all answers of a history; notes those that cannot be right anywhere.
-    pub(crate) fn collect(timeline: &Timeline<'h>, findings: &mut Findings) -> Checks<'h> {
-        let mut all: Vec<(Rank, u32, Check<'h>)> = Vec::new();
-        for (index, line) in timeline.history.operations.iter().enumerate() {
-            let narrow = u32::try_from(index).expect("under 4 billion operations");
-            each_look(&line.operation, timeline.places[index], &mut |look| match look {
-                Look::At(revision, check) => {
-                    if let Some(rank) = timeline.rank(revision) {
-                        all.push((rank, narrow, check));
-                    }
+    /// Sorts all looks of a history; notes those that cannot be right anywhere.
+    pub(crate) fn collect(timeline: &Timeline<'_>, findings: &mut Findings) -> Checks {
+        let briefs = timeline.briefs;
+        let mut all: Vec<(u32, u32)> = Vec::with_capacity(briefs.list.len());
+        for (index, brief) in briefs.list.iter().enumerate() {
+            let place = timeline.place(index);
+            match place {
+                // Most looks: at the revision of the answer, once.
+                Place::Slot(rank) if !brief.is_special && brief.tells == Tells::Look => {
+                    all.push((narrow(rank), narrow(index)));
                 }
-                Look::Future(got) => findings.add(Rule::ContentResponse, || got.broken(line)),
-            });
+                Place::Write(_) if !brief.is_special => {}
+                _ => {
+                    let line = timeline.operation(index);
+                    each_look(&line.operation, place, &mut |look| match look {
+                        Look::At(revision, _) => {
+                            let Some(rank) = timeline.rank(revision) else { return };
+                            let looks = (narrow(rank), narrow(index));
+                            if all.last() != Some(&looks) {
+                                all.push(looks);
+                            }
+                        }
+                        Look::Future(got) => {
+                            findings.add(Rule::ContentResponse, || got.broken(line));
+                        }
+                    });
+                }
+            }
         }
         for (index, line) in timeline.history.finals.iter().enumerate() {
             if let Some(rank) = timeline.rank(line.state.revision) {
-                let narrow = u32::try_from(index).expect("few final states");
-                all.push((rank, narrow, Check::Final));
+                all.push((narrow(rank), narrow(briefs.list.len() + index)));
             }
         }
         Checks::by_rank(timeline.top, &all)
     }
 
     /// Counting sort: stable, and one pass.
-    fn by_rank(top: Rank, all: &[(Rank, u32, Check<'h>)]) -> Checks<'h> {
-        let mut starts = vec![0_u32; top + 2];
-        for (rank, _, _) in all {
-            starts[rank + 1] += 1;
+    fn by_rank(top: Rank, all: &[(u32, u32)]) -> Checks {
+        let mut starts = vec![0_u32; top + 3];
+        // One further up than they are counted for: after the second pass they are where they belong.
+        for (rank, _) in all {
+            starts[wide(*rank) + 2] += 1;
         }
-        for rank in 0..=top {
-            starts[rank + 1] += starts[rank];
+        for rank in 1..starts.len() {
+            starts[rank] += starts[rank - 1];
         }
-        let mut next = starts.clone();
-        let mut checks = vec![(0, Check::Final); all.len()];
-        for (rank, index, check) in all {
-            let place = usize::try_from(next[*rank]).expect("u32 fits usize");
-            checks[place] = (*index, *check);
-            next[*rank] += 1;
+        let mut lookers = vec![0; all.len()];
+        for (rank, looker) in all {
+            let next = &mut starts[wide(*rank) + 1];
+            lookers[wide(*next)] = *looker;
+            *next += 1;
         }
-        Checks { starts, checks }
+        Checks { starts, lookers }
     }
+}
+
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).expect("under 4 billion operations and revisions")
+}
+
+fn wide(count: u32) -> usize {
+    usize::try_from(count).expect("u32 fits usize")
 }
 
 /// Where an operation looked at the keys.

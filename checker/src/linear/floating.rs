@@ -46,7 +46,7 @@ impl Floats {
     /// Picks them out of a history.
     pub(crate) fn collect(timeline: &Timeline<'_>) -> Floats {
         let mut floats = Floats { all: Vec::new(), by_lease: BTreeMap::new() };
-        for (index, line) in timeline.history.operations.iter().enumerate() {
+        for (index, line) in timeline.briefs.special() {
             let operation = &line.operation;
             let leases = leases_named(&operation.request);
             let refused = matches!(operation.outcome, Outcome::Fail(_));
@@ -58,6 +58,11 @@ impl Floats {
             }
         }
         floats
+    }
+
+    /// Whether nothing is about a lease.
+    pub(crate) fn have_no_leases(&self) -> bool {
+        self.by_lease.is_empty()
     }
 
     fn about(&self, leases: &BTreeSet<i64>) -> BTreeSet<usize> {
@@ -322,7 +327,7 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
     /// when it answers: the compaction came at that revision or before it, at one at a time with
     /// other compactions in any order.
     fn compacted(&mut self, index: usize, to: i64) {
-        let Place::Slot(answered) = self.timeline.places[index] else { return };
+        let Place::Slot(answered) = self.timeline.place(index) else { return };
         let spots = (self.compacts_from(to).unwrap_or(0), 2 * answered + 1);
         self.push(Some(index), true, vec![], Act::Compact(to), spots, self.times(index));
     }
@@ -563,7 +568,7 @@ impl<'b, 'h, 'r> Builder<'b, 'h, 'r> {
 
     /// An answered operation, at its place.
     fn place(&mut self, index: usize, needs: Vec<Need>, act: Act) {
-        let spots = match self.timeline.places[index] {
+        let spots = match self.timeline.place(index) {
             Place::Write(rank) => (2 * rank, 2 * rank),
             // A gap may have been this revoke, or what came just before it.
             Place::Revoke(rank) if self.filled.is_none() && self.timeline.is_gap(rank) => {

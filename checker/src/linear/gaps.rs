@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use super::leases::Leases;
 use super::pins::{Known, Pin, Pins, each_put};
 use super::timeline::{Place, Rank, Timeline};
+use crate::hashing::Hashing;
 use crate::history::record::{
     DeleteRange, Outcome, Put, Range, RangeResponse, Request, Txn, TxnOp,
 };
@@ -49,17 +50,17 @@ pub(crate) struct Makers<'h, 'a> {
     leases: &'a Leases,
     candidates: Vec<Candidate>,
     /// Positions in `candidates` of those that put a key: a pinned put names its makers.
-    by_put: HashMap<&'h Text, Vec<usize>>,
+    by_put: HashMap<&'h Text, Vec<usize>, Hashing>,
 }
 
 impl<'h, 'a> Makers<'h, 'a> {
     /// Collects everyone.
     pub(crate) fn collect(timeline: &'a Timeline<'h>, leases: &'a Leases) -> Makers<'h, 'a> {
         let mut makers =
-            Makers { timeline, leases, candidates: Vec::new(), by_put: HashMap::new() };
-        for (index, line) in timeline.history.operations.iter().enumerate() {
+            Makers { timeline, leases, candidates: Vec::new(), by_put: HashMap::default() };
+        for (index, line) in timeline.briefs.special() {
             let operation = &line.operation;
-            let only = match (&operation.outcome, timeline.places[index]) {
+            let only = match (&operation.outcome, timeline.place(index)) {
                 (Outcome::Unknown(_), _) => None,
                 (Outcome::Ok(_), Place::Revoke(rank)) if timeline.is_gap(rank) => Some(rank),
                 _ => continue,

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use super::timeline::{Rank, Timeline};
-use crate::history::History;
 use crate::history::record::{Outcome, Request, ResponseBody};
+use crate::history::{History, OperationLine};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -61,13 +61,16 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Collects them.
-    pub(crate) fn collect(history: &History) -> Leases {
+    /// Collects them, from the operations that may be about them.
+    pub(crate) fn collect<'h>(
+        history: &History,
+        operations: impl Iterator<Item = &'h OperationLine>,
+    ) -> Leases {
         let mut leases = Leases::default();
         for kv in history.header.initial.iter().filter(|kv| kv.lease != 0) {
             leases.by_id.entry(kv.lease).or_default().is_foreign = true;
         }
-        for line in &history.operations {
+        for line in operations {
             let operation = &line.operation;
             let (call_ns, return_ns) = (operation.call_ns, operation.return_ns);
             match (&operation.request, &operation.outcome) {

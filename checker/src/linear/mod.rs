@@ -12,7 +12,8 @@
 //!                                  reads     or by a lease's end
 //! ```
 //!
-//! 1. `timeline` gives each operation its place: a write *is* a revision, anything else lies in
+//! 1. `brief` notes of each operation what is asked of all of them, in one pass. `timeline` gives each
+//!    operation its place: a write *is* a revision, anything else lies in
 //!    the slot after the revision of its answer. From the calls and returns around it follows
 //!    when each revision can have been made, and one sweep tells whether real time and revisions
 //!    agree.
@@ -37,6 +38,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod assign;
+pub(crate) mod brief;
 pub(crate) mod checks;
 pub(crate) mod diagnose;
 pub(crate) mod floating;

@@ -137,7 +137,7 @@ fn collect(history: &History) -> Vec<Step> {
             steps.push(step(Asked::Revision));
         }
     }
-    for (id, lease) in Leases::collect(history).iter() {
+    for (id, lease) in Leases::collect(history, history.operations.iter()).iter() {
         let Some(earliest) = lease.earliest_end() else { continue };
         for _ in 0..lease.grants().max(1) {
             let asked = Asked::Request(Request::LeaseRevoke(LeaseId { id }));

@@ -12,9 +12,10 @@ use crate::history::record::{
     TxnOpResponse, TxnResponse, WatchBody, WatchRequest,
 };
 use crate::history::text::Text;
-use crate::history::{History, OperationLine, WatchLine};
+use crate::history::{History, OperationLine};
 use crate::model::execute::branch;
-use crate::model::keyspace::{Change, Span};
+use crate::model::keyspace::Change;
+use crate::watch::survey::Survey;
 
 /// What is known of one key at one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,15 +77,38 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    /// Collects everything that is told of the timeline's gaps.
-    pub(crate) fn collect(timeline: &Timeline<'_>, watches: &Watches<'_>) -> Pins {
+    /// Collects what answers and final states tell of the timeline's gaps.
+    pub(crate) fn of_answers(timeline: &Timeline<'_>) -> Pins {
         let mut pins = Pins::default();
         if timeline.gaps().next().is_none() {
             return pins;
         }
-        each_key_value(timeline.history, &mut |kv, whole| pins.see(timeline, kv, whole));
-        pins.see_watches(timeline, watches);
+        for line in &timeline.history.operations {
+            each_key_value_of(line, &mut |kv, whole| pins.see(timeline, kv, whole));
+        }
+        for line in &timeline.history.finals {
+            line.state.kvs.iter().for_each(|kv| pins.see(timeline, kv, true));
+        }
         pins
+    }
+
+    /// Adds what watches tell.
+    pub(crate) fn see_watches(&mut self, timeline: &Timeline<'_>, survey: &Survey<'_>) {
+        survey.befores.iter().for_each(|kv| self.see(timeline, kv, true));
+        for followed in &survey.followed {
+            let unclaimed = &followed.unclaimed;
+            for (event, sees_all) in &unclaimed.events {
+                self.see_event(timeline, event, sees_all.then_some(followed.id));
+            }
+            let Some(start) = unclaimed.start else { continue };
+            let from = usize::try_from(start.saturating_sub(timeline.first)).unwrap_or(0);
+            let to = unclaimed.reached.saturating_sub(timeline.first);
+            let to = usize::try_from(to).unwrap_or(0);
+            if from <= to {
+                // What a watch on all keys has passed is all there was.
+                self.gaps.range_mut(from..=to).for_each(|(_, known)| known.complete = true);
+            }
+        }
     }
 
     /// What is known of a gap.
@@ -110,40 +134,6 @@ impl Pins {
         }
     }
 
-    fn see_watches(&mut self, timeline: &Timeline<'_>, watches: &Watches<'_>) {
-        for (watch, lines) in &watches.by_id {
-            let mut covers = None;
-            let mut reached = 0;
-            for line in lines {
-                match &line.response.body {
-                    WatchBody::Created(request) => {
-                        covers = watches
-                            .see_all(request)
-                            .then(|| first_watched(request, line.response.revision));
-                    }
-                    WatchBody::Progress => reached = reached.max(line.response.revision),
-                    WatchBody::Events { events, fragment } => {
-                        for event in events {
-                            self.see_event(timeline, event, covers.map(|_| *watch));
-                        }
-                        let newest = events.last().map_or(0, |event| event.kv.mod_revision);
-                        reached = reached.max(newest.saturating_sub(i64::from(*fragment)));
-                    }
-                    // They say that something happened, and not what.
-                    WatchBody::Digests(_) => covers = None,
-                    WatchBody::Canceled { .. } | WatchBody::Closed { .. } => break,
-                }
-            }
-            let Some(start) = covers else { continue };
-            let from = usize::try_from(start.saturating_sub(timeline.first)).unwrap_or(0);
-            let to = usize::try_from(reached.saturating_sub(timeline.first)).unwrap_or(0);
-            if from <= to {
-                // What a watch on all keys has passed is all there was.
-                self.gaps.range_mut(from..=to).for_each(|(_, known)| known.complete = true);
-            }
-        }
-    }
-
     /// Pins what an event tells of a gap. `on_all` is the watch, if it sees every key; the first
     /// such watch tells the order too.
     fn see_event(&mut self, timeline: &Timeline<'_>, event: &Event, on_all: Option<u64>) {
@@ -163,67 +153,12 @@ impl Pins {
     }
 }
 
-/// The watches of a history, and what it takes to see everything.
-#[derive(Debug)]
-pub(crate) struct Watches<'h> {
-    /// Each with its responses, in file order.
-    pub(crate) by_id: Vec<(u64, Vec<&'h WatchLine>)>,
-    touched: Option<Touched>,
-}
-
-impl<'h> Watches<'h> {
-    pub(crate) fn collect(history: &'h History) -> Watches<'h> {
-        Watches { by_id: history.watches_by_id(), touched: Touched::collect(history) }
-    }
-
-    /// Whether a watch sees everything that can happen.
-    pub(crate) fn see_all(&self, request: &WatchRequest) -> bool {
-        self.touched.as_ref().is_some_and(|touched| touched.all_in(request))
-    }
-}
-
 /// The first revision whose events a watch delivers.
 pub(crate) fn first_watched(request: &WatchRequest, created_revision: i64) -> i64 {
     if request.start_revision > 0 {
         request.start_revision
     } else {
         created_revision.saturating_add(1)
-    }
-}
-
-/// The lowest and the highest key that can ever have existed.
-#[derive(Debug)]
-struct Touched {
-    lowest: Text,
-    highest: Text,
-}
-
-impl Touched {
-    fn collect(history: &History) -> Option<Touched> {
-        let mut touched: Option<Touched> = None;
-        let mut touch = |key: &Text| match &mut touched {
-            None => touched = Some(Touched { lowest: key.clone(), highest: key.clone() }),
-            Some(touched) if *key < touched.lowest => touched.lowest = key.clone(),
-            Some(touched) if *key > touched.highest => touched.highest = key.clone(),
-            Some(_) => {}
-        };
-        for kv in &history.header.initial {
-            touch(&kv.key);
-        }
-        for line in &history.operations {
-            match &line.operation.request {
-                Request::Put(put) => touch(&put.key),
-                Request::Txn(txn) => each_put(txn, &mut |put| touch(&put.key)),
-                _ => {}
-            }
-        }
-        touched
-    }
-
-    fn all_in(&self, request: &WatchRequest) -> bool {
-        let span = Span::new(&request.key, &request.range_end);
-        let filtered = request.no_put || request.no_delete;
-        !filtered && span.contains(&self.lowest) && span.contains(&self.highest)
     }
 }
 

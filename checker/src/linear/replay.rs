@@ -8,11 +8,12 @@
 //! Invariant: `log` holds the changes of ranks 1 ..= `done`, and `keys` is their sum.
 
 use super::answer;
-use super::checks::{Check, Checks};
+use super::checks::{Checks, Look, each_look};
 use super::gaps::{Effect, Makers, Matching, leases_needed};
 use super::pins::{Pin, Pins};
 use super::timeline::{Rank, Timeline};
 use crate::findings::{Broken, Findings};
+use crate::history::OperationLine;
 use crate::history::record::{Outcome, Request};
 use crate::model::keyspace::{Change, Keyspace, Stored};
 use crate::render;
@@ -58,7 +59,7 @@ pub(crate) struct Replay<'h, 'a> {
     /// Changes of all ranks, one after the other; `ends[k]` is where rank k's end.
     changes: Vec<Change>,
     ends: Vec<usize>,
-    checks: Checks<'h>,
+    checks: Checks,
     choices: Vec<Choice>,
     matching: Matching,
     /// The first rank at which the walk had a choice.
@@ -76,8 +77,8 @@ impl<'h, 'a> Replay<'h, 'a> {
         timeline: &'a Timeline<'h>,
         pins: &'a Pins,
         makers: &'a Makers<'h, 'a>,
+        checks: Checks,
         steps_max: u64,
-        findings: &mut Findings,
     ) -> Replay<'h, 'a> {
         Replay {
             timeline,
@@ -86,7 +87,7 @@ impl<'h, 'a> Replay<'h, 'a> {
             keys: Keyspace::with(&timeline.history.header.initial),
             changes: Vec::with_capacity(timeline.top),
             ends: vec![0],
-            checks: Checks::collect(timeline, findings),
+            checks,
             choices: Vec::new(),
             matching: Matching::default(),
             first_choice: None,
@@ -308,23 +309,40 @@ impl<'h, 'a> Replay<'h, 'a> {
 
     /// Compares all answers that lie at `rank`.
     fn check(&mut self, rank: Rank) -> Result<(), Disagreement> {
+        let history = self.timeline.history;
         for place in self.checks.at(rank) {
-            let (index, check) = self.checks.get(place);
-            self.compare(rank, index, check)?;
+            let looker = self.checks.looker(place);
+            if let Some(line) = history.operations.get(looker) {
+                self.compare(rank, looker, line)?;
+                continue;
+            }
+            let line = &history.finals[looker - history.operations.len()];
+            if let Some(broken) = answer::final_state(&self.keys, line) {
+                return Err(Disagreement { rank, rule: Rule::FinalState, broken });
+            }
         }
         Ok(())
     }
 
-    fn compare(&mut self, rank: Rank, index: usize, check: Check<'h>) -> Result<(), Disagreement> {
-        if matches!(check, Check::Final) {
-            let line = &self.timeline.history.finals[index];
-            let broken = answer::final_state(&self.keys, line);
-            let disagreement = |broken| Disagreement { rank, rule: Rule::FinalState, broken };
-            return broken.map_or(Ok(()), |broken| Err(disagreement(broken)));
-        }
-        answer::look(&mut self.keys, self.timeline.revision(rank), check).map_err(|wrong| {
-            let (rule, line) = (wrong.rule, self.timeline.operation(index));
-            Disagreement { rank, rule, broken: wrong.broken(line) }
+    /// Compares what an operation saw of the keys at `rank`.
+    fn compare(
+        &mut self,
+        rank: Rank,
+        index: usize,
+        line: &OperationLine,
+    ) -> Result<(), Disagreement> {
+        let here = self.timeline.revision(rank);
+        let mut wrong = None;
+        each_look(&line.operation, self.timeline.place(index), &mut |look| {
+            if let Look::At(revision, check) = look
+                && revision == here
+                && wrong.is_none()
+            {
+                wrong = answer::look(&mut self.keys, here, check).err();
+            }
+        });
+        wrong.map_or(Ok(()), |wrong| {
+            Err(Disagreement { rank, rule: wrong.rule, broken: wrong.broken(line) })
         })
     }
 

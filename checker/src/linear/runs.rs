@@ -70,7 +70,7 @@ pub(crate) fn absences(
 
 /// Whether something may have written that no answer tells of.
 fn may_write_later(timeline: &Timeline<'_>) -> bool {
-    timeline.history.operations.iter().any(|line| {
+    timeline.briefs.special().any(|(_, line)| {
         matches!(line.operation.outcome, Outcome::Unknown(_))
             || matches!(line.operation.request, Request::LeaseGrant(_))
     }) || timeline.history.header.initial.iter().any(|kv| kv.lease != 0)

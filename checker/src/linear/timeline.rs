@@ -5,10 +5,9 @@
 //! Invariant: `lower[k]` and `upper[k]` come only from operations whose place is certain, so they
 //! hold whatever fills the gaps.
 
+use super::brief::{Brief, Briefs};
 use crate::findings::{Broken, Findings};
-use crate::history::record::{
-    Operation, Outcome, Request, Response, ResponseBody, Txn, TxnOp, TxnOpResponse, TxnResponse,
-};
+use crate::history::record::{Request, ResponseBody, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use crate::history::{History, OperationLine};
 use crate::render;
 use crate::verdict::{Named, Rule};
@@ -29,6 +28,43 @@ pub(crate) enum Place {
     Floating,
 }
 
+/// What an answer tells of the revision in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// There is no answer.
+    Nothing,
+    /// That it made it.
+    Write,
+    /// That it came after it.
+    Look,
+    /// That a revoke made it, or came after it.
+    Revoke,
+    /// That it was there: a keep-alive has no place.
+    Renewal,
+}
+
+impl Tells {
+    /// What an answer tells.
+    pub(crate) fn of(body: &ResponseBody) -> Tells {
+        match body {
+            ResponseBody::LeaseKeepAlive { .. } => Tells::Renewal,
+            ResponseBody::LeaseRevoke => Tells::Revoke,
+            _ if writes(body) => Tells::Write,
+            _ => Tells::Look,
+        }
+    }
+
+    /// The place of an operation whose answer tells this of a rank.
+    pub(crate) fn place(self, rank: Rank) -> Place {
+        match self {
+            Tells::Nothing | Tells::Renewal => Place::Floating,
+            Tells::Write => Place::Write(rank),
+            Tells::Look => Place::Slot(rank),
+            Tells::Revoke => Place::Revoke(rank),
+        }
+    }
+}
+
 /// The operation or final state that gave a bound. Operations first, then final states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Witness(u32);
@@ -39,14 +75,13 @@ const NOBODY: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Timeline<'h> {
     pub(crate) history: &'h History,
+    pub(crate) briefs: &'h Briefs<'h>,
     /// Revision of rank 0.
     pub(crate) first: i64,
     /// Highest rank that anything tells of.
     pub(crate) top: Rank,
     /// Ranks from this one on are contested: the store went back. Equals `top + 1` otherwise.
     pub(crate) cut: Rank,
-    /// By operation.
-    pub(crate) places: Vec<Place>,
     /// By rank: index of the operation, or `NOBODY`.
     writers: Vec<u32>,
     /// By rank, up to `top + 1`: not made before this time.
@@ -59,31 +94,37 @@ pub(crate) struct Timeline<'h> {
 }
 
 impl<'h> Timeline<'h> {
-    /// Places every operation. Notes what contradicts real time or claims a revision twice.
-    /// `None` if the revisions are so far apart that nothing can be made of them.
-    pub(crate) fn new(history: &'h History, findings: &mut Findings) -> Option<Timeline<'h>> {
+    /// Places every operation, where nothing tells of a revision above `last`. Notes what contradicts
+    /// real time or claims a revision twice. `None` if the revisions are so far apart that nothing can
+    /// be made of them.
+    pub(crate) fn new(
+        briefs: &'h Briefs<'h>,
+        last: i64,
+        findings: &mut Findings,
+    ) -> Option<Timeline<'h>> {
+        let history = briefs.history;
         let first = history.header.first_revision;
-        let last = last_revision(history);
-        if !plausible(history, last, findings) {
+        if !plausible(briefs, last, findings) {
             return None;
         }
         let top = usize::try_from(last - first).expect("plausible revisions are not far apart");
         let mut timeline = Timeline {
             history,
+            briefs,
             first,
             top,
             cut: top + 1,
-            places: Vec::with_capacity(history.operations.len()),
             writers: vec![NOBODY; top + 1],
             lower: vec![0; top + 2],
             upper: vec![u64::MAX; top + 2],
             upper_by: vec![Witness(NOBODY); top + 2],
             lost: Vec::new(),
         };
-        let duplicates = timeline.place(findings);
+        let duplicates = timeline.place_all(findings);
         timeline.bound();
-        timeline.check_lost(&duplicates, findings);
-        timeline.check_real_time(findings);
+        let suspects = timeline.suspects();
+        timeline.check_lost(&duplicates, &suspects, findings);
+        timeline.check_real_time(&suspects, findings);
         Some(timeline)
     }
 
@@ -128,83 +169,77 @@ impl<'h> Timeline<'h> {
         self.history.finals.get(index - operations.len()).map(render::final_state)
     }
 
-    /// Gives every operation its place; returns the ranks with more than one writer, each with
-    /// the writer that was there first and the one that came.
-    fn place(&mut self, findings: &mut Findings) -> Vec<(Rank, usize, usize)> {
+    /// Where an operation lies.
+    pub(crate) fn place(&self, index: usize) -> Place {
+        self.place_of(&self.briefs.list[index])
+    }
+
+    fn place_of(&self, brief: &Brief) -> Place {
+        match self.rank(brief.revision).map(|rank| brief.tells.place(rank)) {
+            // What was there before was made by nobody.
+            Some(Place::Write(0)) => Place::Slot(0),
+            Some(place) => place,
+            None => Place::Floating,
+        }
+    }
+
+    /// Gives every revision its writer, and notes when each was asked for and seen; returns the ranks
+    /// with more than one writer, each with the writer that was there first and the one that came.
+    fn place_all(&mut self, findings: &mut Findings) -> Vec<(Rank, usize, usize)> {
         let mut duplicates = Vec::new();
-        for (index, line) in self.history.operations.iter().enumerate() {
-            let mut place = match &line.operation.outcome {
-                Outcome::Ok(response) => self.place_of(&line.operation, response),
-                Outcome::Fail(_) | Outcome::Unknown(_) => Place::Floating,
-            };
-            if let Place::Write(rank) = place {
-                if rank == 0 {
-                    let first = self.first;
-                    findings.add(Rule::RevisionDuplicate, || Broken {
-                        operations: vec![render::operation(line)],
-                        expected: format!("a write above revision {first}, which was there before"),
-                        got: format!("revision {first}"),
-                    });
-                    place = Place::Slot(0);
-                } else if let Some(earlier) = self.writer(rank) {
-                    duplicates.push((rank, earlier, index));
-                } else {
-                    self.writers[rank] = narrow(index);
+        for (index, brief) in self.briefs.list.iter().enumerate() {
+            // Without an answer there is no revision.
+            let Some(rank) = self.rank(brief.revision) else { continue };
+            match brief.tells {
+                Tells::Nothing => continue,
+                Tells::Renewal => {}
+                Tells::Write if rank > 0 => {
+                    match self.writer(rank) {
+                        Some(earlier) => duplicates.push((rank, earlier, index)),
+                        None => self.writers[rank] = narrow(index),
+                    }
+                    self.lower[rank] = self.lower[rank].max(brief.call_ns);
+                }
+                Tells::Write | Tells::Look | Tells::Revoke => {
+                    if brief.tells == Tells::Write {
+                        self.add_written_before(index, findings);
+                    }
+                    if !brief.is_stale {
+                        self.lower[rank + 1] = self.lower[rank + 1].max(brief.call_ns);
+                    }
                 }
             }
-            self.places.push(place);
+            if brief.return_ns < self.upper[rank] {
+                self.upper[rank] = brief.return_ns;
+                self.upper_by[rank] = Witness(narrow(index));
+            }
         }
         duplicates
     }
 
-    fn place_of(&self, operation: &Operation, response: &Response) -> Place {
-        match self.rank(response.revision) {
-            Some(rank) => place_at(rank, operation, response),
-            None => Place::Floating,
-        }
+    fn add_written_before(&self, index: usize, findings: &mut Findings) {
+        let first = self.first;
+        findings.add(Rule::RevisionDuplicate, || Broken {
+            operations: vec![self.named(index)],
+            expected: format!("a write above revision {first}, which was there before"),
+            got: format!("revision {first}"),
+        });
     }
 
     /// When each revision can have been made: after every call at or before it, and before every
     /// return at or after it.
     fn bound(&mut self) {
-        let mut after = vec![0_u64; self.top + 2];
-        let operations = self.history.operations.iter().enumerate();
-        for ((index, line), place) in operations.zip(&self.places) {
-            let operation = &line.operation;
-            let returned = operation.return_ns.unwrap_or(u64::MAX);
-            let fresh = !may_be_stale(&operation.request);
-            let rank = match *place {
-                Place::Floating => match self.seen_by_keep_alive(operation) {
-                    Some(rank) => rank,
-                    None => continue,
-                },
-                Place::Write(rank) => {
-                    self.lower[rank] = self.lower[rank].max(operation.call_ns);
-                    rank
-                }
-                Place::Slot(rank) | Place::Revoke(rank) => {
-                    if fresh {
-                        after[rank + 1] = after[rank + 1].max(operation.call_ns);
-                    }
-                    rank
-                }
-            };
-            if returned < self.upper[rank] {
-                self.upper[rank] = returned;
-                self.upper_by[rank] = Witness(narrow(index));
-            }
-        }
         for (index, line) in self.history.finals.iter().enumerate() {
             let Some(rank) = self.rank(line.state.revision) else { continue };
-            after[rank + 1] = after[rank + 1].max(line.state.call_ns);
+            self.lower[rank + 1] = self.lower[rank + 1].max(line.state.call_ns);
             if line.state.return_ns < self.upper[rank] {
                 self.upper[rank] = line.state.return_ns;
                 self.upper_by[rank] = Witness(narrow(self.history.operations.len() + index));
             }
         }
         let mut latest = 0;
-        for (lower, after) in self.lower.iter_mut().zip(after) {
-            latest = latest.max(*lower).max(after);
+        for lower in &mut self.lower {
+            latest = latest.max(*lower);
             *lower = latest;
         }
         for rank in (0..=self.top).rev() {
@@ -215,16 +250,29 @@ impl<'h> Timeline<'h> {
         }
     }
 
-    /// A keep-alive's answer has no place, but the revision in it was there before it returned.
-    fn seen_by_keep_alive(&self, operation: &Operation) -> Option<Rank> {
-        match (&operation.request, &operation.outcome) {
-            (Request::LeaseKeepAlive(_), Outcome::Ok(response)) => self.rank(response.revision),
-            _ => None,
-        }
+    /// Operations that were called when something had been seen that should not have been there yet,
+    /// or that are answered from before the first revision; ascending.
+    fn suspects(&self) -> Vec<usize> {
+        let is_suspect = |brief: &Brief| {
+            let answered = !matches!(brief.tells, Tells::Nothing | Tells::Renewal);
+            let Some(rank) = self.rank(brief.revision) else {
+                return answered && brief.revision < self.first;
+            };
+            let made = brief.tells == Tells::Write && rank > 0;
+            let next = if made { rank } else { rank + 1 };
+            answered && (made || !brief.is_stale) && brief.call_ns > self.upper[next]
+        };
+        let suspects = self.briefs.list.iter().enumerate().filter(|(_, brief)| is_suspect(brief));
+        suspects.map(|(index, _)| index).collect()
     }
 
     /// Finds writes after which the store went back, and cuts the ranks that are contested.
-    fn check_lost(&mut self, duplicates: &[(Rank, usize, usize)], findings: &mut Findings) {
+    fn check_lost(
+        &mut self,
+        duplicates: &[(Rank, usize, usize)],
+        suspects: &[usize],
+        findings: &mut Findings,
+    ) {
         for &(rank, one, other) in duplicates {
             self.cut = self.cut.min(rank);
             let Some((earlier, later)) = self.ended_before(one, other) else {
@@ -239,7 +287,7 @@ impl<'h> Timeline<'h> {
                 got: format!("a write that began after it ended took revision {revision} again"),
             });
         }
-        self.check_lost_by_order(findings);
+        self.check_lost_by_order(suspects, findings);
         self.check_lost_at_end(findings);
     }
 
@@ -252,12 +300,12 @@ impl<'h> Timeline<'h> {
     }
 
     /// A write took a revision not above one that had been seen before it began.
-    fn check_lost_by_order(&mut self, findings: &mut Findings) {
+    fn check_lost_by_order(&mut self, suspects: &[usize], findings: &mut Findings) {
         let mut lost = Vec::new();
         let mut cut = self.cut;
-        for (index, line) in self.history.operations.iter().enumerate() {
+        for &index in suspects {
             let Some(rank) = self.written_rank(index) else { continue };
-            if line.operation.call_ns <= self.upper[rank] || self.is_duplicate(rank, index) {
+            if self.is_duplicate(rank, index) {
                 continue;
             }
             cut = cut.min(rank);
@@ -279,12 +327,14 @@ impl<'h> Timeline<'h> {
     fn check_lost_at_end(&mut self, findings: &mut Findings) {
         let finals = &self.history.finals;
         let Some(best) = finals.iter().max_by_key(|line| line.state.revision) else { return };
+        if best.state.revision >= self.revision(self.top) {
+            return;
+        }
         let called = finals.iter().map(|line| line.state.call_ns).min().unwrap_or(0);
         let mut lost = Vec::new();
-        for (index, line) in self.history.operations.iter().enumerate() {
+        for (index, brief) in self.briefs.list.iter().enumerate() {
             let Some(rank) = self.written_rank(index) else { continue };
-            let ended = line.operation.return_ns.is_some_and(|returned| returned < called);
-            if !ended || self.revision(rank) <= best.state.revision {
+            if brief.return_ns >= called || self.revision(rank) <= best.state.revision {
                 continue;
             }
             lost.push((index, rank));
@@ -298,29 +348,23 @@ impl<'h> Timeline<'h> {
     }
 
     /// Real time: nothing may lie before what had been seen when it began.
-    fn check_real_time(&self, findings: &mut Findings) {
-        for (index, line) in self.history.operations.iter().enumerate() {
+    fn check_real_time(&self, suspects: &[usize], findings: &mut Findings) {
+        for &index in suspects {
+            let line = self.operation(index);
             let operation = &line.operation;
-            let Outcome::Ok(response) = &operation.outcome else { continue };
-            let rank = match self.places[index] {
+            let rank = match self.place(index) {
                 Place::Slot(rank) | Place::Revoke(rank) => Some(rank),
-                Place::Floating if response.revision < self.first => None,
-                Place::Write(_) | Place::Floating => continue,
+                Place::Floating => None,
+                Place::Write(_) => continue,
             };
-            if may_be_stale(&operation.request)
-                || matches!(operation.request, Request::LeaseKeepAlive(_))
-            {
+            if may_be_stale(&operation.request) {
                 continue;
             }
             // Nothing lies above a revision that is too low for any rank but rank 0.
             let next = rank.map_or(0, |rank| rank + 1);
-            if operation.call_ns <= self.upper[next] && rank.is_some() {
-                continue;
-            }
             let rule =
                 if reads(&operation.request) { Rule::StaleRead } else { Rule::RealTimeOrder };
-            let named = render::operation(line);
-            self.add_stale(rule, next, operation.call_ns, named, findings);
+            self.add_stale(rule, next, operation.call_ns, render::operation(line), findings);
         }
         for line in &self.history.finals {
             let Some(rank) = self.rank(line.state.revision) else { continue };
@@ -364,7 +408,7 @@ impl<'h> Timeline<'h> {
             Request::LeaseKeepAlive(id) | Request::LeaseRevoke(id) => id.id == lease,
             _ => false,
         };
-        let operations = self.history.operations.iter();
+        let operations = self.briefs.special().map(|(_, line)| line);
         let named = operations.filter(|line| of_lease(&line.operation.request));
         let mut named: Vec<Named> = named.map(render::operation).collect();
         named.drain(..named.len().saturating_sub(LEASE_OPERATIONS_NAMED_MAX));
@@ -391,7 +435,7 @@ impl<'h> Timeline<'h> {
 
     /// The rank that an operation with a known outcome wrote; also of a second writer.
     fn written_rank(&self, index: usize) -> Option<Rank> {
-        match self.places[index] {
+        match self.place(index) {
             Place::Write(rank) => Some(rank),
             Place::Slot(_) | Place::Revoke(_) | Place::Floating => None,
         }
@@ -407,22 +451,9 @@ impl<'h> Timeline<'h> {
     }
 
     fn seen_rank(&self, index: usize) -> Rank {
-        match self.places[index] {
+        match self.place(index) {
             Place::Write(rank) | Place::Slot(rank) | Place::Revoke(rank) => rank,
             Place::Floating => 0,
-        }
-    }
-}
-
-/// The place of an operation whose answer tells of this rank.
-pub(crate) fn place_at(rank: Rank, operation: &Operation, response: &Response) -> Place {
-    match &response.body {
-        ResponseBody::LeaseKeepAlive { .. } => Place::Floating,
-        ResponseBody::LeaseRevoke => Place::Revoke(rank),
-        _ if writes(&response.body) => Place::Write(rank),
-        _ => {
-            debug_assert!(!matches!(operation.request, Request::Put(_)), "a put writes");
-            Place::Slot(rank)
         }
     }
 }
@@ -474,76 +505,25 @@ pub(crate) fn reads(request: &Request) -> bool {
     }
 }
 
-/// The highest revision that any answer tells of.
-fn last_revision(history: &History) -> i64 {
-    use crate::history::record::WatchBody;
-
-    let mut last = history.header.first_revision;
-    for line in &history.operations {
-        if let Outcome::Ok(response) = &line.operation.outcome {
-            last = last.max(response.revision);
-        }
-    }
-    for line in &history.finals {
-        last = last.max(line.state.revision);
-    }
-    for line in &history.watches {
-        match &line.response.body {
-            WatchBody::Closed { .. } => {}
-            WatchBody::Events { events, .. } => {
-                last = last.max(line.response.revision);
-                // Events rise, and none is newer than its response; else a watch rule is broken.
-                last = events.last().map_or(last, |event| last.max(event.kv.mod_revision));
-            }
-            WatchBody::Digests(short) => {
-                last = last.max(line.response.revision);
-                last = short.revisions().map_or(last, |(_, newest)| last.max(newest));
-            }
-            WatchBody::Created(_) | WatchBody::Progress | WatchBody::Canceled { .. } => {
-                last = last.max(line.response.revision);
-            }
-        }
-    }
-    last
-}
-
 /// Every revision needs something that made it.
-fn plausible(history: &History, last: i64, findings: &mut Findings) -> bool {
-    let mut makers = 0_i64;
-    let mut highest: Option<&OperationLine> = None;
-    let mut highest_revision = i64::MIN;
-    for line in &history.operations {
-        let operation = &line.operation;
-        let makes = match (&operation.request, &operation.outcome) {
-            (_, Outcome::Fail(_)) => false,
-            // A grant may be followed by an expiry.
-            (Request::LeaseGrant(_) | Request::LeaseRevoke(_), _) | (_, Outcome::Unknown(_)) => {
-                true
-            }
-            (_, Outcome::Ok(response)) => writes(&response.body),
-        };
-        makers += i64::from(makes);
-        if let Outcome::Ok(response) = &operation.outcome
-            && response.revision > highest_revision
-        {
-            highest_revision = response.revision;
-            highest = Some(line);
-        }
-    }
-    makers += i64::try_from(history.header.initial.len()).expect("initial keys are few");
-    if last.saturating_sub(history.header.first_revision) <= makers {
+fn plausible(briefs: &Briefs<'_>, last: i64, findings: &mut Findings) -> bool {
+    let header = &briefs.history.header;
+    let initial = i64::try_from(header.initial.len()).expect("initial keys are few");
+    let makers = briefs.makers + initial;
+    if last.saturating_sub(header.first_revision) <= makers {
         return true;
     }
+    let highest = briefs.highest.map(|index| &briefs.history.operations[index]);
     findings.add(Rule::RevisionGap, || Broken {
         operations: highest.map(render::operation).into_iter().collect(),
         expected: format!(
             "at most {makers} revisions after {}: so many operations can have written",
-            history.header.first_revision
+            header.first_revision
         ),
         got: format!("revision {last}"),
     });
     // A few too many can still be replayed, which tells which ones.
-    last.saturating_sub(history.header.first_revision) <= makers.saturating_add(UNEXPLAINED_MAX)
+    last.saturating_sub(header.first_revision) <= makers.saturating_add(UNEXPLAINED_MAX)
 }
 
 /// Operations of a lease that a violation names.

@@ -9,10 +9,10 @@
 //! Invariants: `keys` holds exactly the keys of `stored`; `leased` holds exactly the keys whose stored lease is not 0, by lease.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Bound;
 use std::sync::LazyLock;
 
+use crate::hashing::Hashing;
 use crate::history::record::{Compare, CompareResult, CompareTarget, KeyValue, Put};
 use crate::history::text::Text;
 
@@ -132,26 +132,6 @@ impl<'a> Span<'a> {
     }
 }
 
-type Hashing = BuildHasherDefault<Fnv>;
-
-/// FNV-1a over whole words, and a last mix: keys are short, and nobody attacks a history.
-#[derive(Debug, Clone, Copy, Default)]
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for word in bytes.chunks(8) {
-            let word = word.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-            self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 32)
-    }
-}
-
 /// The live keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keyspace {
@@ -223,21 +203,29 @@ impl Keyspace {
 
     /// Writes a key at `revision`. With `ignore_value` or `ignore_lease` the key must live.
     pub fn put(&mut self, put: &Put, revision: i64) -> Change {
-        let before = self.stored.get(&put.key);
-        let (create_revision, version) = before.map_or((revision, 1), |stored| {
-            (stored.create_revision, stored.version.saturating_add(1))
-        });
-        let value = match before {
-            Some(stored) if put.ignore_value => stored.value.clone(),
-            _ => put.value.clone(),
+        let key = &put.key;
+        let Some(stored) = self.stored.get_mut(key) else {
+            let (value, lease) = (put.value.clone(), put.lease);
+            let after = Stored {
+                value,
+                create_revision: revision,
+                mod_revision: revision,
+                version: 1,
+                lease,
+            };
+            self.set(key, Some(after.clone()));
+            return Change { key: key.clone(), before: None, after: Some(after) };
         };
-        let lease = match before {
-            Some(stored) if put.ignore_lease => stored.lease,
-            _ => put.lease,
+        let after = Stored {
+            value: if put.ignore_value { stored.value.clone() } else { put.value.clone() },
+            create_revision: stored.create_revision,
+            mod_revision: revision,
+            version: stored.version.saturating_add(1),
+            lease: if put.ignore_lease { stored.lease } else { put.lease },
         };
-        let after = Stored { value, create_revision, mod_revision: revision, version, lease };
-        let before = self.set(&put.key, Some(after.clone()));
-        Change { key: put.key.clone(), before, after: Some(after) }
+        let before = std::mem::replace(stored, after.clone());
+        self.reattach(key, before.lease, after.lease);
+        Change { key: key.clone(), before: Some(before), after: Some(after) }
     }
 
     /// Deletes the live keys of a span, ascending.
@@ -320,13 +308,14 @@ impl Keyspace {
             }
         };
         let lease_before = before.as_ref().map_or(0, |stored| stored.lease);
-        if lease_before != lease_after {
-            self.reattach(key, lease_before, lease_after);
-        }
+        self.reattach(key, lease_before, lease_after);
         before
     }
 
     fn reattach(&mut self, key: &Text, from: i64, to: i64) {
+        if from == to {
+            return;
+        }
         if from != 0
             && let Some(keys) = self.leased.get_mut(&from)
         {

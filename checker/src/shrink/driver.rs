@@ -9,7 +9,7 @@ use crate::history::record::{
     KeyValue, Operation, Outcome, Put, Record, Request, ResponseBody, Txn, TxnOp, WatchBody,
 };
 use crate::history::text::Text;
-use crate::linear::pins::Watches;
+use crate::linear::brief::Briefs;
 use crate::linear::revision::{self, Replayed};
 use crate::linear::timeline::writes;
 use crate::model::keyspace::Keyspace;
@@ -101,10 +101,10 @@ impl Search<'_> {
     /// What happened, as far as it can be told.
     fn replayed(&self) -> Option<Replayed> {
         let history = self.history();
-        let watches = Watches::collect(&history);
+        let briefs = Briefs::of(&history);
         let mut findings = Findings::new(1);
         let counts = &mut Counts::default();
-        revision::check(&history, &watches, &self.options, counts, &mut findings)
+        revision::check(&briefs, &self.options, counts, &mut findings).1
     }
 
     /// The lowest and the highest revision that the violation is about.

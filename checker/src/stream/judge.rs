@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::check::{count_operation, count_watch};
 use crate::findings::Broken;
 use crate::history::ending::Ending;
 use crate::history::error::InputError;
@@ -217,12 +216,12 @@ impl Stream {
             Record::Header(_) => return Err(InputError::malformed(line, "a second header")),
             Record::Op(operation) => {
                 self.operations.see(line, &operation)?;
-                count_operation(&mut self.report.counts, &operation);
+                self.report.counts.add_operation(&operation);
                 self.take_operation(OperationLine { line, operation });
             }
             Record::Watch(response) => {
                 self.watch_lint.see(line, &response)?;
-                count_watch(&mut self.report.counts, &response.body);
+                self.report.counts.add_response(&response.body);
                 self.take_response(WatchLine { line, response });
             }
             Record::Final(state) => {

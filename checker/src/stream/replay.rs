@@ -9,7 +9,7 @@ use crate::history::record::{Event, EventKind, Outcome, Request};
 use crate::history::{FinalLine, OperationLine};
 use crate::linear::answer;
 use crate::linear::checks::{Look, each_look};
-use crate::linear::timeline::{Place, may_be_stale, place_at, reads};
+use crate::linear::timeline::{Place, Tells, may_be_stale, reads};
 use crate::model::keyspace::{Change, Stored};
 use crate::render;
 use crate::verdict::{Named, Rule};
@@ -27,7 +27,7 @@ impl Stream {
         let revision = response.revision;
         self.note_compaction(&operation.request);
         let place = match usize::try_from(revision.saturating_sub(self.first)) {
-            Ok(rank) => place_at(rank, operation, response),
+            Ok(rank) => Tells::of(&response.body).place(rank),
             Err(_) => return self.take_too_old(&line, revision),
         };
         if !self.reveal(revision) {
@@ -261,6 +261,10 @@ impl Stream {
     /// Fills the next revision from what a watch tells of it, if one does.
     fn fill(&mut self, patience: u64) -> bool {
         let revision = self.past.done() + 1;
+        // What was told once stays told, so while there is patience nothing need be looked at again.
+        if self.told_since.is_some_and(|since| self.records - since < patience) {
+            return false;
+        }
         let Some(told) = self.watches.told_of(revision).filter(|told| !told.is_empty()) else {
             return false;
         };
@@ -310,7 +314,7 @@ impl Stream {
             match waiting {
                 Waiting::Operation(line) => {
                     let place = match &line.operation.outcome {
-                        Outcome::Ok(response) => place_at(1, &line.operation, response),
+                        Outcome::Ok(response) => Tells::of(&response.body).place(1),
                         _ => Place::Floating,
                     };
                     self.look(&line, place);

@@ -23,7 +23,7 @@ impl<'h> Watch<'h> {
         findings: &mut Findings,
     ) {
         let replayed = happened.replayed;
-        let due = happened.of(self.request);
+        let due = happened.to(self.request);
         let mut due = &due[due.partition_point(|due| due.revision < self.start)..];
         let mut events = self.events.as_slice();
         let first = events.partition_point(|own| {
@@ -58,6 +58,30 @@ impl<'h> Watch<'h> {
             due = &due[due_now..];
             events = &events[came..];
         }
+    }
+
+    /// The common case, looked at first: at these revisions exactly what was due came, in order, as
+    /// far as the watch has come. Then nothing is wrong there.
+    pub(super) fn is_as_it_happened(&self, happened: &mut Happened<'_>) -> bool {
+        let (from, to) = happened.revisions.clone().into_inner();
+        let from = from.max(self.start);
+        let due = happened.to(self.request);
+        let due = &due[due.partition_point(|due| due.revision < from)..];
+        let mut due = due.iter().filter(|due| self.wants(due.change));
+        let first = self.events.partition_point(|own| own.told.revision() < from);
+        for own in &self.events[first..] {
+            let revision = own.told.revision();
+            if revision > to {
+                break;
+            }
+            let is_due = due.next().is_some_and(|due| {
+                due.revision == revision && is_as_due(self.request, revision, due.change, own.told)
+            });
+            if !is_due {
+                return false;
+            }
+        }
+        due.next().is_none_or(|due| due.revision > self.reached)
     }
 
     /// Compares the events of one revision with what was due.

@@ -13,6 +13,7 @@ use super::order::Order;
 use super::told::{Arrived, Told};
 
 /// A watch, as far as it tells of itself.
+#[derive(Debug)]
 pub(crate) struct Watch<'h> {
     pub(crate) created: &'h WatchLine,
     pub(crate) request: &'h WatchRequest,
@@ -27,54 +28,76 @@ pub(crate) struct Watch<'h> {
     pub(crate) canceled: Option<(&'h WatchLine, i64)>,
 }
 
-impl<'h> Watch<'h> {
-    /// Follows a watch through its responses; `None` if it was never created.
-    pub(super) fn follow(
+/// Follows a watch, response by response.
+#[derive(Debug, Default)]
+pub(crate) struct Follower<'h> {
+    /// The watch, once it was created.
+    watch: Option<(Watch<'h>, Order<'h>)>,
+    ended: Option<&'h WatchLine>,
+    /// It went on after its end: that is noted once.
+    has_gone_on: bool,
+}
+
+impl<'h> Follower<'h> {
+    /// The watch; `None` if it was never created.
+    pub(super) fn watch(&self) -> Option<&Watch<'h>> {
+        self.watch.as_ref().map(|(watch, _)| watch)
+    }
+
+    /// Takes the watch's next response.
+    pub(super) fn take(
+        &mut self,
         history: &'h History,
-        lines: &[&'h WatchLine],
+        line: &'h WatchLine,
         findings: &mut Findings,
-    ) -> Option<Watch<'h>> {
-        let mut lines = lines.iter().copied();
-        let (created, request) = loop {
-            let line = lines.next()?;
-            match &line.response.body {
-                WatchBody::Created(request) => break (line, request),
-                WatchBody::Events { .. } | WatchBody::Digests(_) => {
-                    findings.add(Rule::WatchCreated, || Broken {
-                        operations: vec![render::watch(line)],
-                        expected: "created, before any event".into(),
-                        got: "events".into(),
-                    });
-                }
-                WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {}
+    ) {
+        if self.has_gone_on {
+            return;
+        }
+        let Some((watch, order)) = &mut self.watch else {
+            self.watch = Watch::created(line, findings).map(|watch| (watch, Order::new(line)));
+            return;
+        };
+        if let Some(end) = self.ended {
+            findings.add(Rule::WatchClosed, || Broken {
+                operations: vec![render::watch(end), render::watch(line)],
+                expected: "silence after the end".into(),
+                got: "another response".into(),
+            });
+            self.has_gone_on = true;
+        } else if watch.take(history, line, order, findings) {
+            self.ended = Some(line);
+        }
+    }
+}
+
+impl<'h> Watch<'h> {
+    /// The watch that a response tells to be there.
+    fn created(line: &'h WatchLine, findings: &mut Findings) -> Option<Watch<'h>> {
+        let request = match &line.response.body {
+            WatchBody::Created(request) => request,
+            WatchBody::Events { .. } | WatchBody::Digests(_) => {
+                findings.add(Rule::WatchCreated, || Broken {
+                    operations: vec![render::watch(line)],
+                    expected: "created, before any event".into(),
+                    got: "events".into(),
+                });
+                return None;
+            }
+            WatchBody::Progress | WatchBody::Canceled { .. } | WatchBody::Closed { .. } => {
+                return None;
             }
         };
-        let start = first_watched(request, created.response.revision);
-        let mut watch = Watch {
-            created,
+        let start = first_watched(request, line.response.revision);
+        Some(Watch {
+            created: line,
             request,
             start,
             reached: start.saturating_sub(1),
-            reached_by: created,
+            reached_by: line,
             events: Vec::new(),
             canceled: None,
-        };
-        let mut order = Order::new(created);
-        let mut ended: Option<&WatchLine> = None;
-        for line in lines {
-            if let Some(end) = ended {
-                findings.add(Rule::WatchClosed, || Broken {
-                    operations: vec![render::watch(end), render::watch(line)],
-                    expected: "silence after the end".into(),
-                    got: "another response".into(),
-                });
-                break;
-            }
-            if watch.take(history, line, &mut order, findings) {
-                ended = Some(line);
-            }
-        }
-        Some(watch)
+        })
     }
 
     /// Takes a response; whether it ended the watch.

@@ -1,7 +1,7 @@
 //! What happened, by what is watched.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::ops::RangeInclusive;
 
 use crate::history::record::WatchRequest;
 use crate::history::text::Text;
@@ -15,43 +15,57 @@ pub(crate) struct Due<'r> {
     pub(crate) change: &'r Change,
 }
 
-/// What happened, by what is watched. Many watches share a span.
+/// What happened at some revisions, by what is watched. Many watches share a span.
 pub(super) struct Happened<'r> {
     pub(super) replayed: &'r Replayed,
-    by_key: Option<HashMap<&'r Text, Rc<Vec<Due<'r>>>>>,
-    by_span: HashMap<(Text, Text), Rc<Vec<Due<'r>>>>,
+    pub(super) revisions: RangeInclusive<i64>,
+    by_key: Option<HashMap<&'r Text, Vec<Due<'r>>>>,
+    by_span: HashMap<(Text, Text), Vec<Due<'r>>>,
 }
 
 impl<'r> Happened<'r> {
-    pub(super) fn new(replayed: &'r Replayed) -> Happened<'r> {
-        Happened { replayed, by_key: None, by_span: HashMap::new() }
+    /// At all revisions that were replayed.
+    pub(super) fn all(replayed: &'r Replayed) -> Happened<'r> {
+        Happened::at(replayed, replayed.first + 1..=replayed.done)
     }
 
-    pub(super) fn of(&mut self, request: &WatchRequest) -> Rc<Vec<Due<'r>>> {
+    /// At some of the revisions that were replayed.
+    pub(super) fn at(replayed: &'r Replayed, revisions: RangeInclusive<i64>) -> Happened<'r> {
+        Happened { replayed, revisions, by_key: None, by_span: HashMap::new() }
+    }
+
+    /// What happened to what is watched, by revision.
+    pub(super) fn to(&mut self, request: &WatchRequest) -> &[Due<'r>] {
         let span = Span::new(&request.key, &request.range_end);
-        let replayed = self.replayed;
+        let (replayed, revisions) = (self.replayed, &self.revisions);
         if let Some(key) = span.single() {
-            let by_key = self.by_key.get_or_insert_with(|| index_by_key(replayed));
-            return by_key.get(key).cloned().unwrap_or_default();
+            let by_key = self.by_key.get_or_insert_with(|| index_by_key(replayed, revisions));
+            return by_key.get(key).map(Vec::as_slice).unwrap_or_default();
         }
         let key = (request.key.clone(), request.range_end.clone());
-        let list = self.by_span.entry(key).or_insert_with(|| {
-            Rc::new(all(replayed).filter(|due| span.contains(&due.change.key)).collect())
-        });
-        Rc::clone(list)
+        self.by_span.entry(key).or_insert_with(|| {
+            let changes = changes(replayed, revisions);
+            changes.filter(|due| span.contains(&due.change.key)).collect()
+        })
     }
 }
 
-fn all(replayed: &Replayed) -> impl Iterator<Item = Due<'_>> {
-    (replayed.first + 1..=replayed.done).flat_map(|revision| {
+fn changes<'r>(
+    replayed: &'r Replayed,
+    revisions: &RangeInclusive<i64>,
+) -> impl Iterator<Item = Due<'r>> {
+    revisions.clone().flat_map(|revision| {
         replayed.at(revision).iter().map(move |change| Due { revision, change })
     })
 }
 
-fn index_by_key(replayed: &Replayed) -> HashMap<&Text, Rc<Vec<Due<'_>>>> {
+fn index_by_key<'r>(
+    replayed: &'r Replayed,
+    revisions: &RangeInclusive<i64>,
+) -> HashMap<&'r Text, Vec<Due<'r>>> {
     let mut lists: HashMap<&Text, Vec<Due<'_>>> = HashMap::new();
-    for due in all(replayed) {
+    for due in changes(replayed, revisions) {
         lists.entry(&due.change.key).or_default().push(due);
     }
-    lists.into_iter().map(|(key, list)| (key, Rc::new(list))).collect()
+    lists
 }

@@ -10,59 +10,70 @@
 //! Events tell what happened, never when: an event's arrival says nothing about the operation
 //! that made it. A watch has come to a revision if an event or progress response says so, or if
 //! the client closed it after everything was to have arrived.
+//!
+//! `survey` goes through all responses once, with a follower for each watch; then all events are held
+//! against what happened, some revisions on each core. Where something differs the watch is looked
+//! at again, revision by revision, to say what.
 
 pub(crate) mod compare;
 pub(crate) mod follow;
 pub(crate) mod happened;
 mod order;
+pub(crate) mod survey;
 pub(crate) mod told;
 
 use crate::findings::Findings;
-use crate::history::History;
 use crate::history::record::{Outcome, Request};
-use crate::linear::pins::Watches;
+use crate::linear::brief::Briefs;
 use crate::linear::revision::Replayed;
-use follow::Watch;
+use crate::threads;
 use happened::Happened;
-
-/// Responses from which on more threads pay.
-const LARGE: usize = 20_000;
+use survey::Survey;
 
 /// Checks every watch. Without a replay, only what watches say about themselves.
 pub(crate) fn check(
-    history: &History,
-    watches: &Watches<'_>,
+    briefs: &Briefs<'_>,
+    survey: &Survey<'_>,
     replayed: Option<&Replayed>,
     findings: &mut Findings,
 ) {
-    let rules = Rules { history, watches, replayed, compactions: compactions(history) };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.min(watches.by_id.len()).max(1);
-    if threads == 1 || history.watches.len() < LARGE {
-        rules.check_some(0, 1, findings);
-        return;
-    }
-    let among: Vec<Findings> = std::thread::scope(|scope| {
-        let rules = &rules;
-        let checking: Vec<_> = (0..threads)
-            .map(|thread| {
-                let mut own = findings.empty();
-                scope.spawn(move || {
-                    rules.check_some(thread, threads, &mut own);
-                    own
-                })
-            })
-            .collect();
-        checking.into_iter().map(|own| own.join().expect("checking does not panic")).collect()
-    });
-    for own in among {
-        findings.merge(own);
+    let history = briefs.history;
+    let compactions = compactions(briefs);
+    let as_it_happened = replayed.map_or_else(Vec::new, |own| as_it_happened(survey, own));
+    let mut happened = replayed.map(Happened::all);
+    for (place, followed) in survey.followed.iter().enumerate() {
+        findings.merge(&followed.findings);
+        let Some(watch) = followed.follower.watch() else { continue };
+        watch.check_cancel(history, &compactions, findings);
+        if let Some(happened) = &mut happened
+            && !as_it_happened[place]
+        {
+            watch.check_against(happened, &compactions, findings);
+        }
+        if briefs.are_all_seen_by(watch.request) {
+            let certain = replayed.map_or(history.header.first_revision, |own| own.certain);
+            watch.check_every_revision(certain, findings);
+        }
     }
 }
 
+/// Of each watch, whether exactly what was due came.
+fn as_it_happened(survey: &Survey<'_>, replayed: &Replayed) -> Vec<bool> {
+    let parts = threads::in_parts(replayed.revisions(), |part| {
+        let revision = |place| replayed.first + i64::try_from(place).expect("revisions are few");
+        let mut happened = Happened::at(replayed, revision(part.start) + 1..=revision(part.end));
+        let watches = survey.followed.iter().map(|followed| followed.follower.watch());
+        watches
+            .map(|watch| watch.is_none_or(|watch| watch.is_as_it_happened(&mut happened)))
+            .collect()
+    });
+    let all = |place| parts.iter().all(|part: &Vec<bool>| part[place]);
+    (0..survey.followed.len()).map(all).collect()
+}
+
 /// Compactions that happened, or may have.
-fn compactions(history: &History) -> Vec<i64> {
-    let requests = history.operations.iter().filter_map(|line| {
+fn compactions(briefs: &Briefs<'_>) -> Vec<i64> {
+    let requests = briefs.special().filter_map(|(_, line)| {
         match (&line.operation.request, &line.operation.outcome) {
             (_, Outcome::Fail(_)) => None,
             (Request::Compact(compact), _) => Some(compact.revision),
@@ -70,31 +81,4 @@ fn compactions(history: &History) -> Vec<i64> {
         }
     });
     requests.collect()
-}
-
-/// What all watches are held against.
-struct Rules<'a, 'h> {
-    history: &'h History,
-    watches: &'a Watches<'h>,
-    replayed: Option<&'a Replayed>,
-    compactions: Vec<i64>,
-}
-
-impl Rules<'_, '_> {
-    /// Checks every `step`th watch from the one at `first`.
-    fn check_some(&self, first: usize, step: usize, findings: &mut Findings) {
-        let mut happened = self.replayed.map(Happened::new);
-        for (_, lines) in self.watches.by_id.iter().skip(first).step_by(step) {
-            let Some(watch) = Watch::follow(self.history, lines, findings) else { continue };
-            watch.check_cancel(self.history, &self.compactions, findings);
-            if let Some(happened) = &mut happened {
-                watch.check_against(happened, &self.compactions, findings);
-            }
-            if self.watches.see_all(watch.request) {
-                let first = self.history.header.first_revision;
-                let certain = self.replayed.map_or(first, |own| own.certain);
-                watch.check_every_revision(certain, findings);
-            }
-        }
-    }
 }

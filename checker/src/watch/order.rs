@@ -9,6 +9,7 @@ use crate::verdict::Rule;
 use super::told::Told;
 
 /// How far the events of a watch have come.
+#[derive(Debug)]
 pub(super) struct Order<'h> {
     last: i64,
     last_line: &'h WatchLine,

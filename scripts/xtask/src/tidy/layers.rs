@@ -100,6 +100,7 @@ pub(super) const PACKAGES: &[Package] = &[
             &["findings", "model", "search"],
             &["verdict"],
             &["history"],
+            &["hashing", "threads"],
         ],
     },
     Package {
