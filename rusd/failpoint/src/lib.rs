@@ -12,8 +12,9 @@
 //!     DELETE /NAME             nothing more
 //! ```
 //!
-//! The code names a place by one call: [`hit`], or [`io()`] before a write, and before each step of several
-//! that belong together. There the process can be made to end, and the write to fail:
+//! The code names a place by one call: [`hit`], or [`io()`] before what can fail, mostly a write, and
+//! before each step of several that belong together. There the process can be made to end, and the write
+//! to fail:
 //!
 //! ```text
 //!   return("EIO")             each write fails as on a disk that is damaged

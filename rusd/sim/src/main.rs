@@ -70,6 +70,8 @@ struct Found {
     /// The schedule with the lowest seed that failed.
     failing: Option<Failing>,
     violations: usize,
+    /// Seeds of histories that the checker gave up on.
+    undecided: Vec<u64>,
 }
 
 fn search(args: &Args) -> ExitCode {
@@ -92,12 +94,17 @@ fn search(args: &Args) -> ExitCode {
             });
         }
     });
-    let Found { counts, done, failing, violations } = found.into_inner().expect("no panic");
+    let Found { counts, done, failing, violations, mut undecided } =
+        found.into_inner().expect("no panic");
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     if let Some(failing) = failing
         && !args.unshrunk
     {
         say(&failing.shrunk().describe());
+    }
+    if !undecided.is_empty() {
+        undecided.sort_unstable();
+        say(&format!("undecided: seeds {undecided:?}"));
     }
     say(&headline(args, done, counts, violations, minutes));
     let is_decided = counts.undecided * UNDECIDED_ONE_IN <= done;
@@ -112,6 +119,9 @@ impl Found {
     fn add(&mut self, args: &Args, plan: &Plan, outcome: Outcome) {
         self.counts += outcome.counts;
         self.done += 1;
+        if outcome.counts.undecided > 0 {
+            self.undecided.push(plan.seed);
+        }
         let Some(violation) = &outcome.violation else { return };
         self.violations += 1;
         // At once: whatever comes after it, this much is known.

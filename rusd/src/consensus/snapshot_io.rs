@@ -259,9 +259,28 @@ impl SnapshotSink {
             self.forget(incoming, &turn).await?;
             return Err(Status::data_loss("the snapshot is not the one that was announced"));
         }
-        if !self.is_installed(mark, term, turn.clone()).await? {
+        self.offer(incoming, mark, term, &turn).await
+    }
+
+    /// Waits for what the driver makes of a state that is whole.
+    async fn offer(
+        &self,
+        incoming: Incoming,
+        mark: SnapshotMark,
+        term: Term,
+        turn: &SnapshotTurn,
+    ) -> Result<(), Status> {
+        let (reply, installed) = oneshot::channel();
+        let received = ReceivedSnapshot { mark, term, reply, turn: turn.clone() };
+        if let Err(refused) = self.inbox.message(PeerInput::Snapshot(received)) {
+            self.forget(incoming, turn).await?;
+            return Err(Status::unavailable(refused.to_string()));
+        }
+        // Without an answer it may be installed: the next start decides.
+        let is_installed = installed.await;
+        if !is_installed.map_err(|_stopped| Status::unavailable("the member is stopping"))? {
             // What is here already is as good.
-            self.forget(incoming, &turn).await?;
+            self.forget(incoming, turn).await?;
         }
         Ok(())
     }
@@ -292,21 +311,6 @@ impl SnapshotSink {
     async fn forget(&self, incoming: Incoming, turn: &SnapshotTurn) -> Result<(), Status> {
         let generations = self.generations.clone().expect("what came has its place among them");
         self.blocking(turn, move || incoming::forget(&generations, &incoming)).await
-    }
-
-    /// Waits for what the driver makes of a state.
-    async fn is_installed(
-        &self,
-        mark: SnapshotMark,
-        term: Term,
-        turn: SnapshotTurn,
-    ) -> Result<bool, Status> {
-        let (reply, installed) = oneshot::channel();
-        let received = ReceivedSnapshot { mark, term, reply, turn };
-        self.inbox
-            .message(PeerInput::Snapshot(received))
-            .map_err(|refused| Status::unavailable(refused.to_string()))?;
-        installed.await.map_err(|_stopped| Status::unavailable("the member is stopping"))
     }
 }
 

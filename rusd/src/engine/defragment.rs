@@ -139,7 +139,7 @@ impl Defragmentation {
                 under_way.target = Some(target);
                 self.under_way = Some(under_way);
             }
-            Err(error) => self.end(under_way, Some(error)),
+            Err(error) => self.end(under_way, Some(error))?,
         }
         Ok(())
     }
@@ -159,16 +159,20 @@ impl Defragmentation {
             }
             DefragmentProgress::Done => {
                 self.meter.measure_disk()?;
-                self.end(under_way, None);
+                self.end(under_way, None)?;
             }
-            DefragmentProgress::Failed(error) => self.end(under_way, Some(error)),
+            DefragmentProgress::Failed(error) => self.end(under_way, Some(error))?,
             DefragmentProgress::Idle => unreachable!("one is under way"),
         }
         Ok(false)
     }
 
-    /// Tells everyone who waits.
-    fn end(&mut self, under_way: UnderWay, error: Option<StorageError>) {
+    /// Removes what is not current any more, unless it is read, and tells everyone who waits.
+    fn end(
+        &mut self,
+        under_way: UnderWay,
+        error: Option<StorageError>,
+    ) -> Result<(), StorageError> {
         let UnderWay { target, waiting, since, bytes_before } = under_way;
         self.bytes_after_last = self.meter.bytes();
         let outcome = match error {
@@ -187,10 +191,12 @@ impl Defragmentation {
         if let Some(target) = target {
             self.generations.retire(target);
         }
+        let swept = self.generations.sweep();
         for reply in waiting {
             // Who does not wait any more need not know.
             reply.send(outcome.clone()).ok();
         }
+        swept
     }
 }
 

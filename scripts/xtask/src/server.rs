@@ -303,6 +303,11 @@ impl Server {
         self.log_text().contains(words)
     }
 
+    /// Whether a line of its log has all of these.
+    pub(crate) fn has_said_at_once(&self, words: &[&str]) -> bool {
+        self.log_text().lines().any(|line| words.iter().all(|words| line.contains(words)))
+    }
+
     /// What it has logged.
     fn log_text(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -64,8 +64,8 @@ const PLANTS: [Plant; 8] = [
     Plant {
         name: "applied-index-apart",
         what: "the engine's applied index is written apart from the data",
-        // What is missing may be an entry that a member must have to go on.
-        shown_by: &["state equality", "not recovered"],
+        // What is missing may be an entry that a member must have to go on, or a revision between others.
+        shown_by: &["state equality", "not recovered", "failed: it cannot start: tree kv_rev"],
         is_shown_whole: true,
     },
     Plant {
@@ -77,7 +77,7 @@ const PLANTS: [Plant; 8] = [
     Plant {
         name: "log-kept-after-snapshot",
         what: "a snapshot is installed, and the log goes on with what it has",
-        shown_by: &["m1 failed", "m2 failed", "m3 failed", "m4 failed", "m5 failed"],
+        shown_by: &["failed"],
         is_shown_whole: false,
     },
     Plant {
@@ -171,10 +171,16 @@ impl Plant {
         }
     }
 
-    /// Whether the simulator's first line is of a seed, and says what this bug does.
+    /// Whether the simulator's first line is of a seed, and says what this bug does, to whichever member.
     fn is_shown(&self, found: &str) -> bool {
         let said = found.strip_prefix(VIOLATION).and_then(|rest| rest.split_once(": "));
-        said.is_some_and(|(_, said)| self.shown_by.iter().any(|by| said.starts_with(by)))
+        let Some((_, said)) = said else { return false };
+        let of_member = said.strip_prefix('m').and_then(|rest| rest.split_once(' '));
+        let said = match of_member {
+            Some((number, said)) if number.parse::<u32>().is_ok() => said,
+            _ => said,
+        };
+        self.shown_by.iter().any(|by| said.starts_with(by))
     }
 }
 
@@ -237,5 +243,10 @@ mod tests {
         assert!(!judge(failed("seed 34: panicked: overflow; see election safety: ...")));
         assert!(!judge(failed("error: election safety: no such option")));
         assert!(!judge(Outcome::Passed("2000 schedules from seed 1".to_owned())));
+        let apart = PLANTS.iter().find(|plant| plant.name == "applied-index-apart").unwrap();
+        assert!(
+            apart.is_shown("seed 5: m0 failed: it cannot start: tree kv_rev, key revision 9: ...")
+        );
+        assert!(!apart.is_shown("seed 5: m0 failed: it cannot start: no such folder"));
     }
 }

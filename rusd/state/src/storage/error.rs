@@ -1,5 +1,6 @@
-//! What can go wrong below the state machine. Every one of these stops the member: memory may by
-//! then be ahead of the disk, and only a restart brings them together again.
+//! What can go wrong below the state machine. In what holds acknowledged writes every one of these stops
+//! the member: memory may by then be ahead of the disk, and only a restart brings them together again.
+//! Of a copy of the engine, or of a state that comes in or goes out, it ends only that.
 
 use std::error::Error;
 use std::io;
@@ -47,7 +48,7 @@ pub enum StorageError {
         /// What was asked for.
         wanted: &'static str,
     },
-    /// A file operation of our own failed.
+    /// A file operation failed, of ours or, where it is known, of the engine.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder.

@@ -182,14 +182,23 @@ impl Generations {
     }
 
     /// Removes the files of the generations that are no longer current and that nobody reads any
-    /// more.
+    /// more. An error if that does not give their space back: the member must stop, or it fills its
+    /// disk when it tries again.
     pub fn sweep(&self) -> Result<(), StorageError> {
         let is_unread = |generation: &mut Generation| Arc::strong_count(&generation.backend) == 1;
         let unread: Vec<_> = self.state.lock().retired.extract_if(.., is_unread).collect();
         for Generation { number, backend, .. } in unread {
+            let closes = backend.closes();
             // The engine closes its files before they go.
             drop(backend);
             self.shelf.remove_generation(number)?;
+            if !closes {
+                let reason = format!("generation {number} failed, and cannot be closed");
+                return Err(StorageError::Damaged {
+                    path: self.shelf.path().to_path_buf(),
+                    reason,
+                });
+            }
         }
         Ok(())
     }
@@ -283,7 +292,7 @@ mod tests {
 
     use super::*;
     use crate::storage::schema::{self, Tree};
-    use crate::storage::{Batch, SledOptions};
+    use crate::storage::{Batch, SledBackend, SledOptions};
 
     const SLED: EngineKind = EngineKind::Sled(SledOptions { cache_bytes: 1 << 20 });
 
@@ -374,6 +383,24 @@ mod tests {
         pointer::write_new(folder, POINTER, "1 sled 0").unwrap();
         assert_eq!(found(folder, true), Ok(None));
         assert_eq!(found(folder, false), Ok(None), "from now on there is a pointer");
+    }
+
+    /// Its files are removed, and held by the process. With each try there would be more of them.
+    #[test]
+    fn what_failed_and_cannot_be_closed_ends_the_member() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path(), SLED, true).unwrap();
+        let backend = SledBackend::open(&folder.path().join("2"), SledOptions::default()).unwrap();
+        backend.fail();
+        generations.retire(Generation {
+            number: 2,
+            bytes_when_made: 0,
+            backend: Arc::new(backend),
+        });
+        let error = generations.sweep().unwrap_err().to_string();
+        assert!(error.ends_with(": generation 2 failed, and cannot be closed"), "{error}");
+        assert_eq!(numbers_in(folder.path()), [1]);
+        generations.sweep().unwrap();
     }
 
     #[test]

@@ -48,11 +48,9 @@ pub struct Installation {
 impl Installation {
     /// Begins. What waited to be accepted before is forgotten, and removed.
     pub fn begin(generations: &Arc<Generations>) -> Result<Installation, StorageError> {
-        let waiting = find(generations.shelf());
-        discard(generations.shelf())?;
-        if let Ok(Some(waiting)) = waiting {
-            // If its files cannot go, the next start sees to it.
-            generations.shelf().remove_generation(waiting.number).ok();
+        match find(generations.shelf()) {
+            Ok(Some(waiting)) => forget(generations, &waiting)?,
+            Ok(None) | Err(_) => discard(generations.shelf())?,
         }
         let generation = generations.begin()?;
         let import = Import::into(Arc::clone(generation.backend()));

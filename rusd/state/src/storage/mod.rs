@@ -110,4 +110,10 @@ pub trait Backend: fmt::Debug + Send + Sync {
     fn left_out(&self) -> Option<StorageError> {
         None
     }
+
+    /// Whether its files are closed when it is dropped. If not, they take up space after they are
+    /// removed, until the process ends.
+    fn closes(&self) -> bool {
+        true
+    }
 }

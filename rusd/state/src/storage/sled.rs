@@ -22,7 +22,7 @@
 //!   `sync_file_range` by some milliseconds while 40 MB are written and removed). So few segments are on
 //!   their way between two syncs: the pieces of a very long value are written before what names them.
 //! - It flushes when it is dropped, and may wait for ever then if an earlier write failed (seen with a
-//!   full disk). So after a failure it is not dropped; the member that stops for it ends its threads.
+//!   full disk). So after a failure it is not dropped, and the member must stop: that ends its threads.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -382,19 +382,31 @@ impl Backend for SledBackend {
     fn size_on_disk(&self) -> Result<u64, StorageError> {
         self.engine().database.size_on_disk().map_err(engine)
     }
+
+    fn closes(&self) -> bool {
+        !self.has_failed.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for SledBackend {
     /// Returns when the folder can be opened again.
     fn drop(&mut self) {
         let engine = self.engine.take();
-        if self.has_failed.load(Ordering::Relaxed) {
+        if !self.closes() {
             std::mem::forget(engine);
             return;
         }
         drop(engine);
         // Its threads may hold its files for a moment more, and with them its lock.
         self.file.lock().ok();
+    }
+}
+
+#[cfg(test)]
+impl SledBackend {
+    /// From now on as after a write that failed.
+    pub(crate) fn fail(&self) {
+        self.failed(sled::Error::ReportableBug("not a real one".to_owned()));
     }
 }
 

@@ -110,7 +110,8 @@ fn restore(plan: &Plan<'_>, folder: &Path) -> Result<Writes> {
     server.kill()?;
     let options = plan.options(folder)?;
     let mut restoring = Command::new(plan.binary);
-    restoring.args(["snapshot", "restore"]).arg(&file).arg("--data-dir").arg(folder);
+    restoring.args(["snapshot", "restore", "--backend", plan.backend]);
+    restoring.arg(&file).arg("--data-dir").arg(folder);
     workspace::output(restoring.args(options.founding_flags())).context("it is not restored")?;
     must_stop(Server::start(&options)?)?;
     Ok(writes)

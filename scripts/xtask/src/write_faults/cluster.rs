@@ -6,7 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use tokio::runtime::Runtime;
@@ -18,11 +19,14 @@ use crate::client::Client;
 use crate::server::{Addresses, Options, Scratch, Server, System};
 use crate::workspace;
 
-/// How long a member may take to come by a place.
-const REACHED_TIMEOUT: Duration = Duration::from_mins(2);
-
 /// How long it may take to read everything: some hundred megabytes where values are long.
 const READ_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How long it may take until what is no longer needed is removed.
+const REMOVED_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+pub(super) const POLL: Duration = Duration::from_millis(50);
 
 /// Who fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,8 +174,22 @@ impl<'a> Cluster<'a> {
         self.servers[position].as_ref().is_some_and(|server| server.has_said(words))
     }
 
+    /// Waits until a member's engine has so many generations at most, of which one counts.
+    pub(super) fn must_come_down_to(&self, most: usize, position: usize) -> Result<()> {
+        let deadline = Instant::now() + REMOVED_TIMEOUT;
+        loop {
+            let numbers = self.generations(position)?;
+            if numbers.len() <= most {
+                return Ok(());
+            }
+            let member = position + 1;
+            ensure!(Instant::now() < deadline, "generations {numbers:?} of m{member} are left");
+            thread::sleep(POLL);
+        }
+    }
+
     /// The generations of a member's engine.
-    pub(super) fn generations(&self, position: usize) -> Result<Vec<u64>> {
+    fn generations(&self, position: usize) -> Result<Vec<u64>> {
         let folder = self.data_dir(position).join("member/engine");
         let mut numbers = Vec::new();
         for entry in fs::read_dir(folder)? {
@@ -197,11 +215,18 @@ impl<'a> Cluster<'a> {
         Ok(answer)
     }
 
-    /// Waits until a member has ended: its exit code, and the end of its log.
-    pub(super) fn ended(&mut self, position: usize) -> Result<(Option<i32>, String)> {
+    /// Waits until a member has ended, which must be with this code, and returns what is left of it.
+    pub(super) fn ended(
+        &mut self,
+        position: usize,
+        code: i32,
+        patience: Duration,
+    ) -> Result<Server> {
         let mut server = self.servers[position].take().context("it runs")?;
-        let status = server.wait_until_ended(REACHED_TIMEOUT)?;
-        Ok((status.code(), server.log_tail()))
+        let status = server.wait_until_ended(patience).context("the place is not reached")?;
+        let is_right = status.code() == Some(code);
+        ensure!(is_right, "it ends with {status}, not code {code}\n{}", server.log_tail());
+        Ok(server)
     }
 
     /// Every acknowledged write is on every member, and their stores are equal.
@@ -258,10 +283,12 @@ impl<'a> Cluster<'a> {
         // Of this case: others may fail too.
         let name = self.folder.path().file_name().unwrap_or_default().display();
         let target = workspace::target();
-        let kept = (0_u32..)
-            .map(|number| target.join(format!("{name}-failed-{number}")))
-            .find(|path| !path.exists())
-            .expect("few fail");
+        let folder_of = |number| target.join(format!("{name}-failed-{number}"));
+        let mut number = 0;
+        while folder_of(number).exists() {
+            number += 1;
+        }
+        let kept = folder_of(number);
         let place = match fs::rename(self.folder.path(), &kept) {
             Ok(()) => format!("folders in {}", kept.display()),
             Err(error) => format!("the folders cannot be kept: {error}"),

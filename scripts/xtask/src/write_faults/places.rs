@@ -319,7 +319,7 @@ mod tests {
         };
         assert_eq!(cut(|fault| fault == Fault::Crash), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(cut(|fault| fault != Fault::Crash), [0, 1, 2, 3, 4, 5, 6]);
-        let whose = all.iter().filter(|it| it.place == "walCutStep").map(|it| it.cells());
+        let whose = all.iter().filter(|it| it.place == "walCutStep").map(What::cells);
         assert_eq!(whose.map(|it| it[2..].to_vec()).collect::<BTreeSet<_>>().len(), 3);
     }
 
