@@ -27,6 +27,7 @@ pub(crate) struct Args {
 
 /// Runs them one after another, without their faults, which have no room in a few seconds.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let commit = workspace::commit();
     let binaries = Binaries::release()?;
     let head = ["workload", "verdict", "answered", "per second", "p50 ms", "p99 ms", "operations"];
     let mut table = vec![head.map(str::to_owned).to_vec()];
@@ -44,9 +45,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut lines = vec![
         format!(
-            "Each workload for {} on a fresh cluster of rusd, without faults, recorded and judged; \
-             seed {}. Loadgen, members and checker share this machine, so the latencies are no \
-             measure of anything else.",
+            "Each workload for {} on a fresh cluster of rusd at {commit}, without faults, recorded and \
+             judged; seed {}. Loadgen, members and checker share this machine, so the latencies are \
+             no measure of anything else.",
             args.duration, args.seed
         ),
         String::new(),
