@@ -54,16 +54,12 @@ impl EngineKind {
     /// sled panics at some damage of its files. That too becomes an error that says where.
     pub fn open(self, folder: &Path) -> Result<Arc<dyn Backend>, StorageError> {
         let damaged = |reason| StorageError::Damaged { path: folder.to_path_buf(), reason };
-        match catch_unwind(AssertUnwindSafe(|| self.open_files(folder))) {
+        match unless_it_panics(|| self.open_files(folder)) {
             Ok(Err(StorageError::Engine(error))) => {
                 Err(damaged(format!("{} cannot open it: {error}", self.name())))
             }
             Ok(opened) => opened,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref().copied()).unwrap_or_default();
-                Err(damaged(format!("{} gave up on opening it: {text}", self.name())))
-            }
+            Err(text) => Err(damaged(format!("{} gave up on opening it: {text}", self.name()))),
         }
     }
 
@@ -74,6 +70,14 @@ impl EngineKind {
             EngineKind::Memory => Arc::new(MemoryBackend::new()),
         })
     }
+}
+
+/// Does something with an engine; what it says if it panics. It is not to be used after that.
+pub(crate) fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref().copied()).unwrap_or_default().to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use parking_lot::RwLock;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 
 use crate::planted::{Bug, is_planted};
+use crate::storage::engine::unless_it_panics;
 use crate::storage::error::StorageError;
 use crate::storage::schema::Tree;
 use crate::storage::{Backend, Batch, Visit};
@@ -170,7 +171,7 @@ impl SledBackend {
 
     /// What is under a key now: its head.
     fn head(&self, tree: Tree, key: &[u8]) -> Result<Option<pieces::Head>, StorageError> {
-        let first = self.tree(tree).get(key).map_err(engine)?;
+        let first = self.reading(|| self.tree(tree).get(key).map_err(engine))?;
         let damaged = || StorageError::corrupt(tree, key, "its length is damaged");
         first.map(|first| pieces::Head::read(&first).ok_or_else(damaged)).transpose()
     }
@@ -273,6 +274,20 @@ impl SledBackend {
         if unsynced >= UNSYNCED_BYTES_MAX { self.sync() } else { Ok(()) }
     }
 
+    /// Reads. Where a page does not lead to the next one sled panics: that is an error that says where.
+    fn reading<T>(
+        &self,
+        read: impl FnOnce() -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        unless_it_panics(read).unwrap_or_else(|text| {
+            // Nobody knows what it holds now.
+            self.has_failed.store(true, Ordering::Relaxed);
+            let (path, reason) =
+                (self.folder.clone(), format!("sled gave up on reading it: {text}"));
+            Err(StorageError::Damaged { path, reason })
+        })
+    }
+
     /// A write failed.
     fn failed(&self, error: sled::Error) -> StorageError {
         self.has_failed.store(true, Ordering::Relaxed);
@@ -312,24 +327,28 @@ fn sync_file(path: &Path) -> Result<(), StorageError> {
 
 impl Backend for SledBackend {
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        let value = self.tree(tree).get(key).map_err(engine)?;
-        value.map_or(Ok(None), |value| self.whole(tree, key, value))
+        self.reading(|| {
+            let value = self.tree(tree).get(key).map_err(engine)?;
+            value.map_or(Ok(None), |value| self.whole(tree, key, value))
+        })
     }
 
     fn at_or_before(&self, tree: Tree, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StorageError> {
         loop {
-            let entry = self.tree(tree).range(..=key).next_back().transpose().map_err(engine)?;
-            let Some((key, value)) = entry else { return Ok(None) };
-            if let Some(value) = self.whole(tree, &key, value)? {
+            let last = || self.tree(tree).range(..=key).next_back().transpose().map_err(engine);
+            let Some((key, value)) = self.reading(last)? else { return Ok(None) };
+            if let Some(value) = self.reading(|| self.whole(tree, &key, value))? {
                 return Ok(Some((Bytes::from_owner(key), value)));
             }
         }
     }
 
     fn scan(&self, tree: Tree, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
-        for entry in self.tree(tree).range(from..) {
-            let (key, value) = entry.map_err(engine)?;
-            let Some(value) = self.whole(tree, &key, value)? else { continue };
+        let mut entries = self.tree(tree).range(from..);
+        while let Some((key, value)) =
+            self.reading(|| entries.next().transpose().map_err(engine))?
+        {
+            let Some(value) = self.reading(|| self.whole(tree, &key, value))? else { continue };
             if let ControlFlow::Break(()) = visit(&key, value)? {
                 break;
             }
@@ -417,6 +436,18 @@ mod tests {
     use super::*;
 
     type Verb<'a> = &'a dyn Fn() -> Result<(), StorageError>;
+
+    /// Seen after one bit of its file was flipped, at a start, which did not say what was damaged.
+    #[test]
+    fn a_panic_of_sled_is_damage_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = SledBackend::open(folder.path(), SledOptions::default()).unwrap();
+        assert!(backend.closes());
+        let error = backend.reading(|| -> Result<(), _> { panic!("cannot find pid {}", 7) });
+        let (error, folder) = (error.unwrap_err().to_string(), folder.path().display());
+        assert_eq!(error, format!("{folder}: sled gave up on reading it: cannot find pid 7"));
+        assert!(!backend.closes(), "it is left alone");
+    }
 
     #[test]
     fn it_is_synced_before_much_waits() {
