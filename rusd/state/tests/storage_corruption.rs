@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it fails")]
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -184,6 +185,31 @@ fn an_image_that_is_lost_is_made_again() {
         let report = verify(&dynamic).unwrap();
         assert!(report.is_sound(), "{report:#?}");
         assert_eq!((report.fold_revision, report.index_rows, report.kv_rows), (LAST, 39, 39));
+    }
+}
+
+/// A start from the images does not read all of it; whoever reads the rest must not get less than there was.
+#[test]
+fn history_with_a_gap_is_refused_to_whoever_reads_it() {
+    let whole = store();
+    let mut keys = Vec::new();
+    let mut note = |key: &[u8], _: Bytes| {
+        keys.push(key.to_vec());
+        Ok(ControlFlow::Continue(()))
+    };
+    whole.scan(Tree::KvRev, b"", &mut note).unwrap();
+    assert!(keys.len() > 2);
+    for (number, key) in keys.iter().enumerate() {
+        let backend = store();
+        let dynamic: Arc<dyn Backend> = backend.clone();
+        let (history, _) = History::open(dynamic, HistoryOptions::default()).unwrap();
+        let all = || history.scan(0, i64::MAX, usize::MAX);
+        assert_eq!(all().unwrap().entries.last().unwrap().revision.main, LAST);
+        backend.remove_row(Tree::KvRev, key).unwrap();
+        let error = all().unwrap_err().to_string();
+        let is_last = number + 1 == keys.len();
+        let expected = if is_last { "history ends at " } else { "found operation 0, expected " };
+        assert!(error.contains(expected), "{number}: {error}");
     }
 }
 

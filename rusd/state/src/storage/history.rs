@@ -26,6 +26,7 @@ use crate::storage::keycode;
 use crate::storage::pins::{Pin, Pins};
 use crate::storage::recovery::{self, Recovered};
 use crate::storage::schema::Tree;
+use crate::storage::sequence::Sequence;
 use crate::storage::tally::{Kept, Tally};
 use crate::storage::write_behind::Buffers;
 use crate::storage::{BATCH_BYTES_MAX, Backend};
@@ -211,7 +212,7 @@ impl History {
 
     /// Entries of the main revisions `from_main..=to_main`, as far as they are appended: whole
     /// revisions, at least one if there is one, and no more of them once `max_bytes` of keys and
-    /// values are reached.
+    /// values are reached. An error if a revision is missing that is not compacted.
     pub fn scan(
         &self,
         from_main: i64,
@@ -226,7 +227,25 @@ impl History {
                 self.collect_engine(&mut collector, engine_to)?;
             }
         }
-        Ok(Scan { entries: collector.entries, next_main: collector.next })
+        let scan = Scan { entries: collector.entries, next_main: collector.next };
+        self.must_be_whole(from_main, to.min(scan.next_main - 1), &scan.entries)?;
+        Ok(scan)
+    }
+
+    /// Entries of the main revisions `from..=to` are all that are not compacted.
+    fn must_be_whole(
+        &self,
+        from: i64,
+        to: i64,
+        entries: &[HistoryEntry],
+    ) -> Result<(), StorageError> {
+        if from > to {
+            return Ok(());
+        }
+        // As it is now: while they were read there may have been a compaction.
+        let mut sequence = Sequence::of(Durable { revision: to, ..self.appended() }, from);
+        entries.iter().try_for_each(|entry| sequence.take(entry.revision))?;
+        sequence.end()
     }
 
     /// Takes what is buffered, if that comes next; otherwise says how far the engine has all.
