@@ -159,7 +159,7 @@ impl Storage {
         let backend = generations.current();
         let to_state = Arc::clone(&backend);
         let state = StateMachine::open(to_state, HistoryOptions::default(), options.state)?;
-        check_reach(&*backend, wal.first_index(), &state)?;
+        check_reach(data_dir, &*backend, wal.first_index(), &state)?;
         if options.is_forced_new && matches!(origin, Origin::Log) {
             force_new_cluster(&mut wal, &state)?;
         }
@@ -167,14 +167,21 @@ impl Storage {
     }
 }
 
-/// What the engine left out when it was opened is a damage, if the log does not have it.
+/// The log has what the engine does not. If it has not, the engine has lost something: what it left out
+/// when it was opened, if that is known.
 pub(crate) fn check_reach(
+    data_dir: &Path,
     backend: &dyn Backend,
     log_first: Index,
     state: &StateMachine,
 ) -> Result<(), StorageError> {
-    let is_in_log = log_first.0 <= state.applied().0 + 1;
-    backend.left_out().filter(|_| !is_in_log).map_or(Ok(()), Err)
+    let (applied, _) = state.applied();
+    if log_first.0 <= applied + 1 {
+        return Ok(());
+    }
+    let reason = format!("its state ends at entry {applied}, but the log begins at {log_first}");
+    let path = engine_dir(data_dir);
+    Err(backend.left_out().unwrap_or(StorageError::Damaged { path, reason }))
 }
 
 /// Makes a folder in the data directory, and the folders it is in. Their names survive a loss of
@@ -308,10 +315,24 @@ mod tests {
         let to_state = Arc::clone(&backend);
         let state =
             StateMachine::open(to_state, HistoryOptions::default(), Options::default()).unwrap();
-        check_reach(&*backend, Index(1), &state).unwrap();
-        let error = check_reach(&*backend, Index(2), &state).unwrap_err().to_string();
+        let check = |first| check_reach(Path::new("data"), &*backend, Index(first), &state);
+        check(1).unwrap();
+        let error = check(2).unwrap_err().to_string();
         assert!(error.contains("0.jnl: damaged at byte 0: "), "{error}");
         drop((backend, state));
         assert_eq!(fs::read(&journal).unwrap(), before);
+    }
+
+    /// As a restored state, or one that another member sent, of which the engine has lost a part.
+    #[test]
+    fn an_engine_that_does_not_reach_the_log_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = BackendKind::Sled.kind().open(folder.path()).unwrap();
+        let to_state = Arc::clone(&backend);
+        let state =
+            StateMachine::open(to_state, HistoryOptions::default(), Options::default()).unwrap();
+        let error = check_reach(Path::new("data"), &*backend, Index(4), &state).unwrap_err();
+        let said = "data/member/engine: its state ends at entry 0, but the log begins at 4";
+        assert_eq!(error.to_string(), said);
     }
 }

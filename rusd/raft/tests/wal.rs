@@ -274,6 +274,20 @@ fn a_new_clusters_log_appears_with_its_members() {
     assert!(wal.synced().offset > 64);
 }
 
+/// A state that came from elsewhere is all there is of what was before.
+#[test]
+fn a_log_may_begin_after_a_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("wal");
+    let state = committed(1, 3);
+    drop(Wal::create_after(&dir, METADATA, SMALL, &mark(3, 1), state).unwrap());
+    let mut wal = Wal::open(&dir, METADATA, SMALL).unwrap();
+    assert_eq!((wal.first_index(), wal.last_index()), (Index(4), Index(3)));
+    assert_eq!((wal.term(Index(3)), wal.hard_state()), (Some(Term(1)), state));
+    wal.append(&[entry(4, 2, b"next")], None).unwrap();
+    assert_eq!(wal.last_index(), Index(4));
+}
+
 /// A full segment is cut to its records; the next one takes what was prepared, or does without.
 #[test]
 fn full_segment_is_followed_by_the_prepared_one() {

@@ -4,6 +4,9 @@
 //! Every member of the new cluster is restored from the same file, each with its own name; they get
 //! new ids from the flags, and none of the old members is among them.
 //!
+//! The log begins after the state: an engine that lost a part of it has nothing to make it again from,
+//! and no member starts from it.
+//!
 //! The directory is built beside its place, synced, and renamed at the last: a stop at any point leaves
 //! nothing, or something that is called `.restoring` and that no member starts from, or all.
 
@@ -12,8 +15,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusd_bbolt::{Database, ReadError};
-use rusd_raft::log::{Wal, WalOptions};
-use rusd_raft::{BootstrapMember, Metadata, bootstrap};
+use rusd_raft::log::{SnapshotMark, Wal, WalOptions};
+use rusd_raft::{BootstrapMember, ConfState, Index, Metadata, Term, bootstrap};
 use rusd_state::etcd::{EtcdBucket, Founding, FromEtcd, FromEtcdError};
 use rusd_state::storage::{Durable, Generations, StorageError};
 
@@ -112,15 +115,18 @@ fn build(
     if has_empty_key && !kind.holds_empty_keys() {
         return Err(RestoreError::EmptyKey(kind.name()));
     }
-    let durable = rows.finish(Founding {
-        entries: bootstrap(&members).0,
-        voters: members.iter().map(|member| member.id).collect(),
-        bump_revision: options.bump_revision,
-    })?;
+    let (entries, hard_state) = bootstrap(&members);
+    let voters: Vec<u64> = members.iter().map(|member| member.id).collect();
+    let conf_state = ConfState { voters: voters.clone(), ..ConfState::default() };
+    let bump_revision = options.bump_revision;
+    let durable = rows.finish(Founding { entries, voters, bump_revision })?;
     drop(generations);
     let own = options.cluster.id_of(&options.name).expect("the cluster has this member");
     let metadata = Metadata { node_id: own, cluster_id: options.cluster.cluster_id() };
-    Wal::create_bootstrapped(&wal_dir(data_dir), metadata, WalOptions::default(), &members)?;
+    let (index, term) = (Index(hard_state.commit), Term(hard_state.term));
+    let mark = SnapshotMark { index, term, conf_state };
+    let log = wal_dir(data_dir);
+    Wal::create_after(&log, metadata, WalOptions::default(), &mark, hard_state)?;
     Ok(durable)
 }
 

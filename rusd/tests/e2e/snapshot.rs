@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tonic::transport::Channel;
 
 use crate::process::{Member, Scheme, delete, put};
+use crate::site::Site;
 
 const PIECE_BYTES: usize = 32 * 1024;
 const HASH_BYTES: usize = 32;
@@ -115,6 +116,34 @@ async fn what_is_saved_is_restored() {
         put(&mut other.kv().await, "more", "1").await;
         assert_eq!(file_of(&saved(&channel).await).len() % 512, HASH_BYTES);
     }
+}
+
+/// A restored state is nowhere else: no log makes its lost end again.
+#[tokio::test]
+async fn a_restored_state_that_has_lost_its_end_is_refused() {
+    let (member, pieces) = written().await;
+    let mut site = Site::new(1);
+    let data_dir = site.data_dir(0);
+    let file = data_dir.with_extension("db");
+    std::fs::write(&file, file_of(&pieces)).unwrap();
+    let (file, into) = (file.to_str().unwrap(), data_dir.to_str().unwrap());
+    let restored = snapshot(&["restore", file, "--data-dir", into, "--backend", "fjall"]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let journal = data_dir.join("member/engine/1/0.jnl");
+    let whole = std::fs::read(&journal).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    for at in [end / 4, end / 2, end] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        std::fs::write(&journal, &flipped).unwrap();
+        let (code, said) = site.start_in_vain(0, &[0], &["--backend=fjall"]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("0.jnl: damaged at byte"), "{said}");
+        assert!(std::fs::read(&journal).unwrap() == flipped, "it is left as it was");
+    }
+    std::fs::write(&journal, &whole).unwrap();
+    site.start(0, &[0], &["--backend=fjall"]);
+    assert_eq!(hash(&site.channel(0).await).await, hash(&member.channel().await).await);
 }
 
 /// In etcdutl's words.

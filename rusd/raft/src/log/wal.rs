@@ -110,6 +110,21 @@ impl Wal {
         Self::create_with(dir, metadata, options, &entries, hard_state)
     }
 
+    /// Creates the log of a member whose state came from elsewhere. It goes on after the mark, so a
+    /// member whose engine does not reach so far is never started from it.
+    pub fn create_after(
+        dir: &Path,
+        metadata: Metadata,
+        options: WalOptions,
+        mark: &SnapshotMark,
+        hard_state: HardState,
+    ) -> Result<Self, Fatal> {
+        let mut wal = Self::create(dir, metadata, options)?;
+        wal.restart_after(mark, hard_state)?;
+        wal.sync()?;
+        Ok(wal)
+    }
+
     fn create_with(
         dir: &Path,
         metadata: Metadata,
