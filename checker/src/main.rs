@@ -14,6 +14,10 @@ use rusd_checker::synthetic;
 mod calls_command;
 mod stream_command;
 
+/// A history is millions of small pieces, taken by some threads and given back by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What an argument or a file that makes no sense ends with.
 const BAD_INPUT: u8 = 3;
 

@@ -77,10 +77,17 @@ impl Ord for Text {
             (
                 Bytes::Short { length, bytes },
                 Bytes::Short { length: other_length, bytes: other_bytes },
-            ) => bytes.cmp(other_bytes).then(length.cmp(other_length)),
+            ) => in_words(bytes).cmp(&in_words(other_bytes)).then(length.cmp(other_length)),
             _ => self.as_bytes().cmp(other.as_bytes()),
         }
     }
+}
+
+/// Two numbers in the order of the bytes: some bytes are in both.
+fn in_words(bytes: &[u8; SHORT_MAX]) -> (u128, u64) {
+    let first = bytes.first_chunk().expect("longer than 16 bytes");
+    let last = bytes.last_chunk().expect("longer than 8 bytes");
+    (u128::from_be_bytes(*first), u64::from_be_bytes(*last))
 }
 
 impl PartialOrd for Text {

@@ -122,10 +122,11 @@ impl Pins {
     }
 
     fn see(&mut self, timeline: &Timeline<'_>, kv: &KeyValue, whole: bool) {
-        let Some(rank) = timeline.rank(kv.mod_revision).filter(|rank| timeline.is_gap(*rank))
-        else {
+        if timeline.briefs.is_written(kv.mod_revision) {
             return;
-        };
+        }
+        let rank = timeline.rank(kv.mod_revision).filter(|rank| timeline.is_gap(*rank));
+        let Some(rank) = rank else { return };
         let keys = &mut self.gaps.entry(rank).or_default().keys;
         if whole {
             keys.insert(kv.key.clone(), Pin::Written(kv.clone()));
