@@ -109,12 +109,7 @@ impl Client {
         Ok(())
     }
 
-    /// etcd's hash of the store at its revision.
-    pub(crate) async fn hash_kv(&mut self) -> Result<u32, Status> {
-        Ok(self.hash_at(0).await?.0)
-    }
-
-    /// etcd's hash of the store at a revision, and up to where it is compacted.
+    /// etcd's hash of the store at a revision, 0 for the latest, and up to where it is compacted.
     pub(crate) async fn hash_at(&mut self, revision: i64) -> Result<(u32, i64), Status> {
         let answer = self.maintenance.hash_kv(HashKvRequest { revision }).await?.into_inner();
         Ok((answer.hash, answer.compact_revision))

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -380,6 +380,18 @@ impl Scratch {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Keeps it, and adds to an error where: whoever reads that wants to look at it.
+    pub(crate) fn keep(self, error: Error) -> Error {
+        let name = self.path.file_name().unwrap_or_default().display();
+        let folder_of = |number: u32| workspace::target().join(format!("{name}-failed-{number}"));
+        // There may be others of that name.
+        let kept = (0..u32::MAX).map(folder_of).find(|it| !it.exists()).expect("a free number");
+        error.context(match fs::rename(&self.path, &kept) {
+            Ok(()) => format!("kept in {}", kept.display()),
+            Err(error) => format!("{} cannot be kept: {error}", self.path.display()),
+        })
     }
 }
 

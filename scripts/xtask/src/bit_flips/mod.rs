@@ -198,7 +198,8 @@ fn prepare(plan: &Plan<'_>, origin: Origin, whole: &Path) -> Result<(State, Past
     Ok((state, past))
 }
 
-/// Starts a member on a copy with one bit flipped. An error says what it served that is wrong.
+/// Starts a member on a copy with one bit flipped. An error says what it served that is wrong, and
+/// where the copy is.
 fn look_at(
     plan: &Plan<'_>,
     whole: &Path,
@@ -210,7 +211,18 @@ fn look_at(
     let data_dir = copy.path().join("data");
     copy_folder(whole, &data_dir)?;
     flip(&data_dir.join(&bit.file), bit)?;
-    let options = plan.options(&data_dir)?.variable("RUST_BACKTRACE", "0");
+    judge(plan, &data_dir, bit, expected, past).map_err(|error| copy.keep(error))
+}
+
+/// What a member makes of its damaged folder.
+fn judge(
+    plan: &Plan<'_>,
+    data_dir: &Path,
+    bit: &Bit,
+    expected: &State,
+    past: &Past,
+) -> Result<Outcome> {
+    let options = plan.options(data_dir)?.variable("RUST_BACKTRACE", "0");
     let mut server = Server::spawn(&options)?;
     if server.wait_until_ready().is_err() {
         ensure!(server.has_ended()?, "it neither starts nor ends\n{}", server.log_tail());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rusd_proto::etcdserverpb::Member;
 use rusd_proto::mvccpb::KeyValue;
 
@@ -12,7 +12,8 @@ use crate::client::Client;
 #[derive(Debug, PartialEq)]
 pub(super) struct State {
     revision: i64,
-    hash: u32,
+    /// Of all revisions, and up to where they are compacted.
+    hash: (u32, i64),
     /// Every key, with all of its fields.
     keys: Vec<KeyValue>,
     /// Every read of the past that was asked for.
@@ -27,7 +28,7 @@ impl State {
     /// Asks for everything, and for these keys at these revisions.
     pub(super) async fn of(client: &mut Client, past: &[(Vec<u8>, i64)]) -> Result<Self> {
         let (revision, keys) = client.all().await.context("cannot read all keys")?;
-        let hash = client.hash_kv().await.context("cannot hash the store")?;
+        let hash = client.hash_at(0).await.context("cannot hash the store")?;
         let mut values = Vec::new();
         for (key, revision) in past {
             let value = client.get_at(key.clone(), *revision).await;
@@ -50,11 +51,15 @@ impl State {
             ("a value of the past", self.past != other.past),
             ("a lease", self.leases != other.leases),
             ("a member", self.members != other.members),
-            ("the hash", self.hash != other.hash),
         ];
-        match differs.into_iter().find(|(_, differs)| *differs) {
-            Some((what, _)) => bail!("{what} is not what it was"),
-            None => Ok(()),
+        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
+            bail!("{what} is not what it was");
         }
+        let ((hash, compacted), (hash_before, compacted_before)) = (self.hash, other.hash);
+        ensure!(
+            self.hash == other.hash,
+            "the hash is {hash}, compacted to {compacted}; it was {hash_before}, to {compacted_before}"
+        );
+        Ok(())
     }
 }

@@ -17,7 +17,6 @@ use super::full_disk::SmallDisk;
 use super::load::Write;
 use crate::client::Client;
 use crate::server::{Addresses, Options, Scratch, Server, System};
-use crate::workspace;
 
 /// How long it may take to read everything: some hundred megabytes where values are long.
 const READ_TIMEOUT: Duration = Duration::from_mins(2);
@@ -280,20 +279,7 @@ impl<'a> Cluster<'a> {
     /// Ends all, and keeps their folders for whoever wants to know why.
     pub(super) fn keep(mut self, error: Error) -> Error {
         self.servers.clear();
-        // Of this case: others may fail too.
-        let name = self.folder.path().file_name().unwrap_or_default().display();
-        let target = workspace::target();
-        let folder_of = |number| target.join(format!("{name}-failed-{number}"));
-        let mut number = 0;
-        while folder_of(number).exists() {
-            number += 1;
-        }
-        let kept = folder_of(number);
-        let place = match fs::rename(self.folder.path(), &kept) {
-            Ok(()) => format!("folders in {}", kept.display()),
-            Err(error) => format!("the folders cannot be kept: {error}"),
-        };
-        error.context(place)
+        self.folder.keep(error)
     }
 
     fn data_dir(&self, position: usize) -> PathBuf {

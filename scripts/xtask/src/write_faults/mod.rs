@@ -32,7 +32,7 @@ use case::Case;
 /// Let one member end or fail at each place where it writes: no acknowledged write may be lost
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this engine; nothing is kept
+    /// Only this engine
     #[arg(long)]
     backend: Option<String>,
     /// Only this place, by its failpoint, or `disk-full`; nothing is kept
@@ -80,7 +80,8 @@ pub(crate) fn step(steps: &mut Steps, binary: &Path) {
     });
 }
 
-/// Runs every case; the table goes to stdout, and of all cases to `results/write-faults.md`.
+/// Runs every case; the table goes to stdout. That of all cases of an engine is kept as soon as it is
+/// whole, in `results/write-faults-ENGINE.md`.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let binary = match &args.binary {
         // It is started from other folders, too.
@@ -100,9 +101,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("no such place; there are {} and {}", places::names().join(", "), full_disk::NAME);
     }
     case::must_have_all(&Plan { binary: &binary, backend: BACKENDS[0] })?;
-    let mut found = Found::default();
+    let mut is_right = true;
     for backend in wanted_backends(args.backend.as_deref())? {
         let plan = Plan { binary: &binary, backend };
+        let mut found = Found::default();
         for case in &cases {
             found.add(backend, case.0.cells(), case.run(&plan));
         }
@@ -111,21 +113,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 found.add(backend, case.cells(), case.run(&plan));
             }
         }
+        let (count, wrong) = (found.rows.len(), found.wrong.len());
+        let heading = format!("Commit {commit}, {backend}: {count} cases, {wrong} wrong.");
+        let mut lines = vec![heading, String::new()];
+        lines.extend(found.table());
+        for line in &lines {
+            report::line(line);
+        }
+        is_right &= wrong == 0;
+        if wrong == 0 && args.only.is_none() && args.sample.is_none() {
+            report::keep(&format!("write-faults-{backend}.md"), &lines)?;
+        }
     }
-    let (count, wrong) = (found.rows.len(), found.wrong.len());
-    let mut lines = vec![format!("Commit {commit}: {count} cases, {wrong} wrong."), String::new()];
-    lines.extend(found.table());
-    for line in &lines {
-        report::line(line);
-    }
-    if wrong > 0 {
-        return Ok(ExitCode::FAILURE);
-    }
-    if args.only.is_none() && args.backend.is_none() && args.sample.is_none() {
-        debug_assert_eq!(BACKENDS.len(), 2, "both engines were run");
-        report::keep("write-faults.md", &lines)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What came of the cases.
