@@ -116,15 +116,18 @@ fn build(
         return Err(RestoreError::EmptyKey(kind.name()));
     }
     let (entries, hard_state) = bootstrap(&members);
-    let voters: Vec<u64> = members.iter().map(|member| member.id).collect();
-    let conf_state = ConfState { voters: voters.clone(), ..ConfState::default() };
+    let voters = members.iter().map(|member| member.id).collect();
+    let conf_state = ConfState { voters, auto_leave: Some(false), ..ConfState::default() };
+    let mark = SnapshotMark {
+        index: Index(hard_state.commit),
+        term: Term(hard_state.term),
+        conf_state: conf_state.clone(),
+    };
     let bump_revision = options.bump_revision;
-    let durable = rows.finish(Founding { entries, voters, bump_revision })?;
+    let durable = rows.finish(Founding { entries, conf_state, bump_revision })?;
     drop(generations);
     let own = options.cluster.id_of(&options.name).expect("the cluster has this member");
     let metadata = Metadata { node_id: own, cluster_id: options.cluster.cluster_id() };
-    let (index, term) = (Index(hard_state.commit), Term(hard_state.term));
-    let mark = SnapshotMark { index, term, conf_state };
     let log = wal_dir(data_dir);
     Wal::create_after(&log, metadata, WalOptions::default(), &mark, hard_state)?;
     Ok(durable)

@@ -18,7 +18,7 @@ use rusd_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, InternalRaftRequest, PutRequest,
     RangeRequest, RequestOp, TxnRequest, request_op::Request,
 };
-use rusd_proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType};
+use rusd_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType};
 use rusd_state::etcd::{EtcdBucket, EtcdRows, Founding, FromEtcd, FromEtcdError};
 use rusd_state::members::MemberContext;
 use rusd_state::storage::{HistoryOptions, MemoryBackend, StorageError, verify};
@@ -118,7 +118,8 @@ fn founding() -> Founding {
         r#type: Some(EntryType::EntryConfChange.into()),
         data: Some(change.encode_to_vec().into()),
     };
-    Founding { entries: vec![entry], voters: vec![7], bump_revision: None }
+    let conf_state = ConfState { voters: vec![7], auto_leave: Some(false), ..ConfState::default() };
+    Founding { entries: vec![entry], conf_state, bump_revision: None }
 }
 
 fn try_restored(rows: &[Row], founding: Founding) -> Result<Machine, FromEtcdError> {

@@ -50,7 +50,7 @@ pub(crate) struct Site {
 }
 
 pub(crate) struct Node {
-    name: String,
+    pub(crate) name: String,
     pub(crate) client: String,
     pub(crate) peer: String,
     child: Option<Child>,

@@ -139,11 +139,47 @@ async fn a_restored_state_that_has_lost_its_end_is_refused() {
         let (code, said) = site.start_in_vain(0, &[0], &["--backend=fjall"]);
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("0.jnl: damaged at byte"), "{said}");
+        let verified = Command::new(env!("CARGO_BIN_EXE_rusd")).args(["verify", into]).output();
+        let said = String::from_utf8(verified.unwrap().stderr).unwrap();
+        assert!(said.contains("0.jnl: damaged at byte"), "{said}");
         assert!(std::fs::read(&journal).unwrap() == flipped, "it is left as it was");
     }
     std::fs::write(&journal, &whole).unwrap();
     site.start(0, &[0], &["--backend=fjall"]);
     assert_eq!(hash(&site.channel(0).await).await, hash(&member.channel().await).await);
+}
+
+/// Their logs begin after the state, and have nothing for a member that comes later: it is sent all.
+#[tokio::test]
+async fn a_restored_cluster_goes_on_and_grows() {
+    let (member, pieces) = written().await;
+    let before = hash(&member.channel().await).await;
+    let (mut site, founders) = (Site::new(4), [0, 1, 2]);
+    let file = site.data_dir(0).with_extension("db");
+    std::fs::write(&file, file_of(&pieces)).unwrap();
+    for at in founders {
+        let (node, cluster) = (&site.nodes[at], site.cluster_of(&founders));
+        let (data_dir, url) = (site.data_dir(at), node.peer.clone());
+        let (file, into) = (file.to_str().unwrap(), data_dir.to_str().unwrap());
+        let from = ["restore", file, "--data-dir", into, "--name", &node.name];
+        let founding = ["--initial-cluster", &cluster, "--initial-advertise-peer-urls", &url];
+        let restored = snapshot(&[&from[..], &founding].concat());
+        assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    }
+    site.start_founders(&founders, &[]);
+    for at in founders {
+        assert_eq!(hash(&site.channel(at).await).await, before);
+    }
+    let mut first = site.operator(0).await;
+    let url = site.nodes[3].peer.clone();
+    first.add_when_healthy(&url, false).await;
+    site.start(3, &[0, 1, 2, 3], &["--initial-cluster-state=existing"]);
+    first.put_in_time("more").await;
+    let count = first.count(false).await.unwrap();
+    site.operator(3).await.until_count(count).await;
+    let after = hash(&site.channel(3).await).await;
+    assert_eq!((after.hash_revision, after.compact_revision), (before.hash_revision + 1, 90));
+    assert_eq!(hash(&site.channel(1).await).await, after);
 }
 
 /// In etcdutl's words.

@@ -111,7 +111,8 @@ impl Wal {
     }
 
     /// Creates the log of a member whose state came from elsewhere. It goes on after the mark, so a
-    /// member whose engine does not reach so far is never started from it.
+    /// member whose engine does not reach so far is never started from it. It is not made in one step:
+    /// the caller sees to it that nobody opens it earlier.
     pub fn create_after(
         dir: &Path,
         metadata: Metadata,

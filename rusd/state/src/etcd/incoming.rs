@@ -57,8 +57,8 @@ pub enum FromEtcdError {
 pub struct Founding {
     /// The first entries of its log: one per member, each adding it. All are committed.
     pub entries: Vec<Entry>,
-    /// The ids of the members.
-    pub voters: Vec<u64>,
+    /// The members, as voters.
+    pub conf_state: ConfState,
     /// By how much the revision is raised above the newest one, which is marked as compacted with
     /// all before it. `None`: it stays.
     pub bump_revision: Option<i64>,
@@ -190,9 +190,7 @@ impl FromEtcd {
         for member in members.list() {
             meta.push(MetaChange::Member(member.id, members.record(member.id)));
         }
-        let voters = founding.voters;
-        let conf_state = ConfState { voters, auto_leave: Some(false), ..ConfState::default() };
-        meta.push(MetaChange::ConfState(conf_state.encode_to_vec().into()));
+        meta.push(MetaChange::ConfState(founding.conf_state.encode_to_vec().into()));
         if let Some(compact) = self.compact {
             meta.push(MetaChange::CompactRevision(compact));
             if compact == 0 {
